@@ -1,0 +1,1 @@
+//! A content-addressed graph of operations.

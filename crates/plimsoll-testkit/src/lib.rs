@@ -1,0 +1,1 @@
+//! Sandbox, tiny root file systems and snapshot filters for tests.
