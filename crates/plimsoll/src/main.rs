@@ -1,1 +1,34 @@
-fn main(){}
+//! The `plimsoll` command: one binary, several roles.
+//!
+//! Everything below this crate is a library that returns values and emits events; only this crate prints,
+//! reads the environment and decides exit codes.
+
+mod cli;
+mod command_error;
+mod commands;
+mod context;
+mod env;
+mod output;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+/// What `--version` prints.
+const VERSION: &str = concat!("Plimsoll version ", env!("CARGO_PKG_VERSION"));
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    match args.get(1).and_then(|arg| arg.to_str()) {
+        // Hidden roles: chosen before any thread exists, because they clone (ARCHITECTURE.md, section 5).
+        Some("runner") => role(plimsoll_runtime::runner_main()),
+        // SHIM-ROLE: Some("shim") => role(plimsoll_container::shim_main()),
+        // Without building the command tree: scripts ask for the version often.
+        Some("--version" | "-v") => cli::print_version(),
+        _ => cli::main(args),
+    }
+}
+
+fn role(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

@@ -1,0 +1,311 @@
+//! From argv to a command: the tree of names, global flags, and errors in Docker's words.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::builder::styling::Styles;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _};
+
+use crate::command_error::CommandError;
+use crate::commands::{COMMANDS, Command, GROUPS, Threads};
+use crate::context::{Context, GlobalArgs};
+
+/// Docker's exit code for a command line it does not understand.
+const USAGE: u8 = 125;
+
+/// Prints the version without looking at anything else.
+pub(crate) fn print_version() -> ExitCode {
+    let _ = writeln!(std::io::stdout(), "{}", crate::VERSION);
+    ExitCode::SUCCESS
+}
+
+/// Runs the command that `args` name.
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    let name = called_as(args.first());
+    let matches = match tree(name).try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error, name),
+    };
+    let global = match GlobalArgs::from_arg_matches(&matches) {
+        Ok(global) => global,
+        Err(error) => return usage(&error, name),
+    };
+    if global.version {
+        return print_version();
+    }
+    let (command, matches) = leaf(&matches);
+    let context = Context::new(global, name);
+    context.note_ignored();
+    let outcome =
+        runtime(command.threads).and_then(|runtime| runtime.block_on((command.run)(matches, &context)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => context.report(&error),
+    }
+}
+
+/// The name in usage lines: `docker` when called so, as a drop-in replacement.
+fn called_as(argv0: Option<&OsString>) -> &'static str {
+    let docker = argv0.is_some_and(|path| {
+        std::path::Path::new(path)
+            .file_name()
+            .is_some_and(|name| name == "docker")
+    });
+    if docker { "docker" } else { "plimsoll" }
+}
+
+fn runtime(threads: Threads) -> Result<tokio::runtime::Runtime, CommandError> {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Many => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads == Threads::Many {
+        let workers = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
+        builder.worker_threads(workers);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::internal("cannot start the event loop", error))
+}
+
+/// Builds the whole command tree.
+fn tree(name: &'static str) -> clap::Command {
+    let root = clap::Command::new(name)
+        .about("The container toolchain that makes production the default")
+        .subcommand_required(true)
+        .styles(Styles::plain())
+        .disable_version_flag(true);
+    let root = <GlobalArgs as clap::Args>::augment_args(help_flag(root));
+    let mut groups: Vec<(&str, clap::Command)> = GROUPS
+        .iter()
+        .map(|(name, about)| {
+            (
+                *name,
+                help_flag(clap::Command::new(*name))
+                    .about(*about)
+                    .subcommand_required(true),
+            )
+        })
+        .collect();
+    let mut root = root.disable_help_subcommand(true);
+    for (index, command) in COMMANDS.iter().enumerate() {
+        for path in command.paths {
+            match path.split_once(' ') {
+                None => root = root.subcommand(node(command, index, path)),
+                Some((group, rest)) => {
+                    let (_, parent) = groups
+                        .iter_mut()
+                        .find(|(name, _)| *name == group)
+                        .expect("every group of the table is named");
+                    *parent = std::mem::take(parent)
+                        .disable_help_subcommand(true)
+                        .subcommand(node(command, index, rest));
+                }
+            }
+        }
+    }
+    let used = groups
+        .into_iter()
+        .map(|(_, group)| group)
+        .filter(|group| group.has_subcommands());
+    root.subcommands(used)
+}
+
+/// One command under one name; its place in the table rides along as a hidden argument.
+fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
+    let mut names = names.split('|');
+    let name = names.next().expect("split gives one part at least");
+    let node = (command.augment)(help_flag(clap::Command::new(name)));
+    node.aliases(names).arg(
+        Arg::new(INDEX)
+            .long(INDEX)
+            .hide(true)
+            .default_value(index.to_string())
+            .value_parser(clap::value_parser!(usize)),
+    )
+}
+
+const INDEX: &str = "command-index";
+
+/// `--help` only: `-h` belongs to Docker's `run --hostname`.
+fn help_flag(command: clap::Command) -> clap::Command {
+    let help = Arg::new("help")
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Print help");
+    command.disable_help_flag(true).arg(help)
+}
+
+/// Returns the command that was chosen, with its arguments.
+fn leaf(matches: &ArgMatches) -> (&'static Command, &ArgMatches) {
+    let mut current = matches;
+    while let Some((_, next)) = current.subcommand() {
+        current = next;
+    }
+    let index = current.get_one::<usize>(INDEX).expect("a leaf carries its index");
+    (&COMMANDS[*index], current)
+}
+
+/// Prints help, or what is wrong with the command line, and returns the exit code.
+fn usage(error: &clap::Error, name: &str) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = write!(anstream::stdout(), "{}", error.render().ansi());
+        return ExitCode::SUCCESS;
+    }
+    let (message, hint) = words(error, name);
+    let mut err = anstream::stderr();
+    let _ = writeln!(err, "error: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(err, "hint: {hint}");
+    }
+    if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
+        let _ = writeln!(err, "\n{usage}");
+    }
+    ExitCode::from(exit_code(error.kind()))
+}
+
+/// Docker: 125 for flags and commands it does not know, 1 for a wrong number of arguments.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => 1,
+        _ => USAGE,
+    }
+}
+
+/// The error in Docker's words, and a way out.
+fn words(error: &clap::Error, name: &str) -> (String, Option<String>) {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let suggestion = |kind| text(kind).map(|word| format!("did you mean `{word}`?"));
+    match error.kind() {
+        ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            let hint = suggestion(ContextKind::SuggestedArg).or_else(|| global_flag(&argument, name));
+            (format!("unknown flag: `{argument}`"), hint)
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => (
+            format!("unknown shorthand flag: `{argument}`"),
+            global_flag(&argument, name),
+        ),
+        ErrorKind::UnknownArgument => (format!("unexpected argument `{argument}`"), None),
+        ErrorKind::InvalidSubcommand => {
+            let command = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            (
+                format!("`{command}` is not a {name} command"),
+                suggestion(ContextKind::SuggestedSubcommand),
+            )
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => (
+            format!("{name} needs a command"),
+            Some(format!("`{name} --help` lists them")),
+        ),
+        ErrorKind::MissingRequiredArgument => (format!("missing argument: {}", list(error)), None),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = text(ContextKind::InvalidValue).unwrap_or_default();
+            let reason = std::error::Error::source(error)
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            let hint = suggestion(ContextKind::SuggestedValue).or_else(|| valid_values(error));
+            (
+                format!("invalid argument `{value}` for `{argument}`{reason}"),
+                hint,
+            )
+        }
+        _ => (first_line(&error.render().to_string()), None),
+    }
+}
+
+fn list(error: &clap::Error) -> String {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(names)) => names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => "one is required".to_owned(),
+    }
+}
+
+fn valid_values(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            Some(format!("one of {}", values.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+/// Docker's global flags stand before the command; so do ours.
+fn global_flag(argument: &str, name: &str) -> Option<String> {
+    let root = <GlobalArgs as clap::Args>::augment_args(clap::Command::new("root"));
+    let flag = argument
+        .trim_start_matches('-')
+        .split('=')
+        .next()
+        .unwrap_or_default();
+    let known = root.get_arguments().any(|arg| {
+        arg.get_long() == Some(flag)
+            || arg
+                .get_short()
+                .is_some_and(|short| flag.len() == 1 && flag.starts_with(short))
+    });
+    known.then(|| {
+        format!(
+            "`{argument}` is a global flag and stands before the command: `{name} {argument} ... COMMAND`"
+        )
+    })
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree("plimsoll").debug_assert();
+    }
+
+    fn explain(args: &[&str]) -> (String, Option<String>, u8) {
+        let error = tree("plimsoll").try_get_matches_from(args).unwrap_err();
+        let (message, hint) = words(&error, "plimsoll");
+        (message, hint, exit_code(error.kind()))
+    }
+
+    #[test]
+    fn unknown_things_are_125_with_a_suggestion() {
+        assert_eq!(
+            explain(&["plimsoll", "version", "--formt", "json"]),
+            (
+                "unknown flag: `--formt`".to_owned(),
+                Some("did you mean `--format`?".to_owned()),
+                125
+            )
+        );
+        assert_eq!(
+            explain(&["plimsoll", "versoin"]),
+            (
+                "`versoin` is not a plimsoll command".to_owned(),
+                Some("did you mean `version`?".to_owned()),
+                125
+            )
+        );
+    }
+
+    #[test]
+    fn a_global_flag_after_the_command_says_where_it_belongs() {
+        let (message, hint, _) = explain(&["plimsoll", "version", "--root", "/x"]);
+        assert_eq!(message, "unknown flag: `--root`");
+        assert!(hint.unwrap().contains("before the command"));
+    }
+}

@@ -1,0 +1,293 @@
+//! Every error ends here: whose fault it is, which exit code, what to try next.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+
+use anstyle::AnsiColor;
+use plimsoll_diagnostics::Diagnostic;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    pub(crate) kind: Kind,
+    source: Box<dyn Error + Send + Sync>,
+    diagnostics: Vec<Diagnostic>,
+    hints: Vec<String>,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "the commands use them as they come")]
+pub(crate) enum Kind {
+    /// The user's input: a Dockerfile, a path, a name that is taken.
+    User,
+    /// Settings files.
+    Config,
+    /// The command line.
+    Usage,
+    /// A name that was looked up is not there.
+    NotFound,
+    /// A registry, or the way to it.
+    Registry,
+    /// A container ended, or never started, with this exit code.
+    Container(u8),
+    /// Ours, or the machine's.
+    Internal,
+}
+
+/// A message without a cause.
+#[derive(Debug)]
+struct Message(String);
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Message {}
+
+/// A message with a cause.
+#[derive(Debug)]
+struct Caused(String, Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for Caused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Caused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.1)
+    }
+}
+
+#[allow(dead_code, reason = "the commands use them as they come")]
+impl CommandError {
+    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            source: source.into(),
+            diagnostics: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The user's mistake, in words.
+    pub(crate) fn user(message: impl Into<String>) -> Self {
+        Self::new(Kind::User, Message(message.into()))
+    }
+
+    /// A wrong command line, found after parsing it.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, Message(message.into()))
+    }
+
+    /// A name that is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, Message(message.into()))
+    }
+
+    /// A settings file that cannot be used.
+    pub(crate) fn config(message: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Config, Caused(message.into(), cause.into()))
+    }
+
+    /// Something that should have worked.
+    pub(crate) fn internal(
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::new(Kind::Internal, Caused(message.into(), cause.into()))
+    }
+
+    /// A container that ended, or could not start, with `code`.
+    pub(crate) fn container(code: u8, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Container(code), source)
+    }
+
+    /// A mistake at a place in a file.
+    pub(crate) fn diagnostic(diagnostic: Diagnostic) -> Self {
+        Self::diagnostics(vec![diagnostic])
+    }
+
+    /// Several mistakes at places in files.
+    pub(crate) fn diagnostics(diagnostics: Vec<Diagnostic>) -> Self {
+        let message = diagnostics
+            .first()
+            .map(|first| first.message.clone())
+            .unwrap_or_default();
+        Self {
+            diagnostics,
+            ..Self::user(message)
+        }
+    }
+
+    /// Adds a `hint:` line.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Docker's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Usage => 125,
+            Kind::Container(code) => code,
+            _ => 1,
+        }
+    }
+
+    /// Prints frames, or `error:` with the chain of causes, then the hints.
+    pub(crate) fn print(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
+        if self.diagnostics.is_empty() {
+            let style = AnsiColor::Red.on_default().bold();
+            writeln!(out, "{style}error{style:#}: {}", chain(&*self.source))?;
+        }
+        for diagnostic in &self.diagnostics {
+            write!(out, "{}", frame(diagnostic, color))?;
+        }
+        let style = AnsiColor::Cyan.on_default().bold();
+        for hint in &self.hints {
+            writeln!(out, "{style}hint{style:#}: {hint}")?;
+        }
+        Ok(())
+    }
+
+    /// The printed form without colour.
+    #[cfg(test)]
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = Vec::new();
+        self.print(&mut anstream::StripStream::new(&mut text), false)
+            .unwrap();
+        String::from_utf8(text).unwrap()
+    }
+}
+
+/// The error and its causes in one line; a cause that only repeats the end of the text before is left out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A diagnostic as a code frame.
+pub(crate) fn frame(diagnostic: &Diagnostic, color: bool) -> String {
+    let _ = color;
+    let start = diagnostic
+        .labels
+        .first()
+        .map_or(0, |label| label.span.start)
+        .min(diagnostic.source.text.len());
+    let before = &diagnostic.source.text.as_bytes()[..start];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let mut text = format!(
+        "error: {}\n --> {}:{line}:{column}\n",
+        diagnostic.message, diagnostic.source.name
+    );
+    if let Some(help) = &diagnostic.help {
+        text.push_str(&format!("hint: {help}\n"));
+    }
+    text
+}
+
+impl From<io::Error> for CommandError {
+    /// Only writing to standard output ends here unnamed; everything else names its operation.
+    fn from(error: io::Error) -> Self {
+        Self::internal("cannot write to standard output", error)
+    }
+}
+
+impl From<clap::Error> for CommandError {
+    fn from(error: clap::Error) -> Self {
+        Self::usage(
+            error
+                .render()
+                .to_string()
+                .trim_start_matches("error: ")
+                .trim_end(),
+        )
+    }
+}
+
+impl From<plimsoll_store::StoreError> for CommandError {
+    fn from(error: plimsoll_store::StoreError) -> Self {
+        Self::new(Kind::Internal, error)
+    }
+}
+
+impl From<plimsoll_image::ImageError> for CommandError {
+    fn from(error: plimsoll_image::ImageError) -> Self {
+        Self::new(Kind::User, error)
+    }
+}
+
+impl From<plimsoll_registry::RegistryError> for CommandError {
+    fn from(error: plimsoll_registry::RegistryError) -> Self {
+        Self::new(Kind::Registry, error)
+    }
+}
+
+impl From<plimsoll_oci::ReferenceError> for CommandError {
+    fn from(error: plimsoll_oci::ReferenceError) -> Self {
+        Self::new(Kind::User, error)
+    }
+}
+
+impl From<plimsoll_oci::PlatformError> for CommandError {
+    fn from(error: plimsoll_oci::PlatformError) -> Self {
+        Self::new(Kind::User, error)
+    }
+}
+
+impl From<plimsoll_network::NetworkError> for CommandError {
+    fn from(error: plimsoll_network::NetworkError) -> Self {
+        Self::new(Kind::Internal, error)
+    }
+}
+
+impl From<plimsoll_runtime::RuntimeError> for CommandError {
+    fn from(error: plimsoll_runtime::RuntimeError) -> Self {
+        let code = u8::try_from(error.exit_code()).unwrap_or(125);
+        Self::new(Kind::Container(code), error)
+    }
+}
+
+impl From<crate::output::template::TemplateError> for CommandError {
+    fn from(error: crate::output::template::TemplateError) -> Self {
+        Self::new(Kind::User, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_follow_on_one_line() {
+        let error =
+            CommandError::internal("cannot open `x`", io::Error::other("disk on fire")).hint("buy a new one");
+        assert_eq!(
+            error.to_text(),
+            "error: cannot open `x`: disk on fire\nhint: buy a new one\n"
+        );
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn codes_are_dockers() {
+        assert_eq!(CommandError::usage("x").exit_code(), 125);
+        assert_eq!(CommandError::container(127, "x").exit_code(), 127);
+        assert_eq!(CommandError::not_found("x").exit_code(), 1);
+    }
+}

@@ -1,0 +1,68 @@
+//! The commands: one file each, one line in [`COMMANDS`] each.
+//!
+//! A file holds `Args` (its doc comment and those of its fields are the help text) and below it
+//! `async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError>`.
+
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args as _, FromArgMatches as _};
+
+use crate::command_error::CommandError;
+use crate::context::Context;
+
+pub(crate) mod version;
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;
+
+/// One command under all its names.
+pub(crate) struct Command {
+    /// Where it hangs in the tree: `images`, `image ls|list` (`|` separates hidden aliases).
+    pub(crate) paths: &'static [&'static str],
+    /// Whether it does several things at once.
+    pub(crate) threads: Threads,
+    /// Adds its arguments.
+    pub(crate) augment: fn(clap::Command) -> clap::Command,
+    /// Runs it.
+    pub(crate) run: for<'a> fn(&'a ArgMatches, &'a Context) -> Running<'a>,
+}
+
+/// Which tokio runtime a command gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The calling thread only.
+    One,
+    /// A worker per processor, two at least.
+    #[allow(dead_code, reason = "build and pull use it")]
+    Many,
+}
+
+macro_rules! command {
+    ($module:ident, $threads:ident, [$($path:literal),+]) => {
+        Command {
+            paths: &[$($path),+],
+            threads: Threads::$threads,
+            augment: |command| $module::Args::augment_args(command),
+            run: |matches, context| {
+                Box::pin(async move { $module::run($module::Args::from_arg_matches(matches)?, context).await })
+            },
+        }
+    };
+}
+
+/// Every command.
+pub(crate) const COMMANDS: &[Command] = &[command!(version, One, ["version"])];
+
+/// Names of the groups that [`COMMANDS`] hang in, with their help line.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("builder", "Manage builds"),
+    (
+        "buildx",
+        "Build images, under the name of Docker's extended builder",
+    ),
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("network", "Manage networks"),
+    ("system", "Manage Plimsoll itself"),
+    ("volume", "Manage volumes"),
+];

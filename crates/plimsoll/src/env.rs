@@ -1,0 +1,44 @@
+//! Every environment variable this program reads, in one place.
+
+/// Folder for all state, the run-time folder included; as `--root`. Since 0.1.
+pub(crate) const PLIMSOLL_ROOT: &str = "PLIMSOLL_ROOT";
+/// One more settings file, read after the system's and the user's; as `--settings`. Since 0.1.
+pub(crate) const PLIMSOLL_CONFIG: &str = "PLIMSOLL_CONFIG";
+/// Progress form of long commands; `--progress` beats it. Since 0.1.
+pub(crate) const PLIMSOLL_PROGRESS: &str = "PLIMSOLL_PROGRESS";
+/// As [`PLIMSOLL_PROGRESS`], which beats it; buildx's name. Since 0.1.
+pub(crate) const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
+/// Folder of Docker's `config.json` with credentials; as `--config`. Since 0.1.
+pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// A remote engine, which Plimsoll does not use: noted on stderr. Since 0.1.
+pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
+/// Platform when `--platform` is not given. Since 0.1.
+pub(crate) const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+/// Not empty: no colour. Since 0.1.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+/// Not empty: colour even when the output is not a terminal. Since 0.1.
+pub(crate) const FORCE_COLOR: &str = "FORCE_COLOR";
+/// Not empty and not `0`: as [`FORCE_COLOR`]. Since 0.1.
+pub(crate) const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
+/// Not empty: progress is plain text. Since 0.1.
+pub(crate) const CI: &str = "CI";
+/// Width of the terminal when it cannot be asked. Since 0.1.
+pub(crate) const COLUMNS: &str = "COLUMNS";
+/// Home folder. Since 0.1.
+pub(crate) const HOME: &str = "HOME";
+/// Folder of the user's settings. Since 0.1.
+pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Folder of the user's state, when not root. Since 0.1.
+pub(crate) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// The user's run-time folder, when not root. Since 0.1.
+pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+
+/// Returns a variable that is set and not empty.
+pub(crate) fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// True when colour is asked for whatever the output is.
+pub(crate) fn forces_color() -> bool {
+    var(FORCE_COLOR).is_some() || var(CLICOLOR_FORCE).is_some_and(|value| value != "0")
+}

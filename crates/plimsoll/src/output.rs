@@ -1,0 +1,6 @@
+//! What is printed on stdout: tables, templates, human sizes and ages.
+
+pub(crate) mod rows;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod units;

@@ -1,0 +1,180 @@
+//! `plimsoll.toml`: what the system, the user and the environment say.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plimsoll_diagnostics::{Diagnostic, Label, Severity, Source, Span};
+use plimsoll_registry::RegistrySettings;
+use serde::Deserialize;
+
+use crate::command_error::CommandError;
+use crate::context::xdg;
+use crate::env;
+
+const SYSTEM: &str = "/etc/plimsoll/plimsoll.toml";
+const PROJECT: &str = "plimsoll.toml";
+
+/// Settings of all files; later files win per registry.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// `[registry."docker.io"]` and so on.
+    pub(crate) registry: BTreeMap<String, RegistrySettings>,
+}
+
+/// A file of a project: what a cloned folder may say. Nothing yet, and never where images come from.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectSettings {
+    registry: Option<toml::Spanned<toml::Table>>,
+}
+
+impl Settings {
+    /// Reads the system's file, the user's, and `explicit` (`--settings`), which must exist.
+    ///
+    /// The project's own file is checked, because a mistake in it should not wait for the command that needs it.
+    pub(crate) fn load(explicit: Option<&Utf8Path>) -> Result<Self, CommandError> {
+        let user = xdg(env::XDG_CONFIG_HOME, ".config").join("plimsoll/plimsoll.toml");
+        let mut settings = Self::default();
+        for path in [Utf8Path::new(SYSTEM), &user] {
+            if let Some(text) = read(path)? {
+                settings.merge(Self::parse(path, &text)?);
+            }
+        }
+        if let Some(path) = explicit {
+            let text = read(path)?.ok_or_else(|| missing(path))?;
+            settings.merge(Self::parse(path, &text)?);
+        }
+        let project = Utf8PathBuf::from(PROJECT);
+        if explicit.is_none_or(|explicit| !is_same(explicit, &project))
+            && let Some(text) = read(&project)?
+        {
+            check_project(&project, &text)?;
+        }
+        Ok(settings)
+    }
+
+    fn parse(path: &Utf8Path, text: &str) -> Result<Self, CommandError> {
+        toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.registry.extend(other.registry);
+    }
+}
+
+fn check_project(path: &Utf8Path, text: &str) -> Result<(), CommandError> {
+    let project: ProjectSettings =
+        toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))?;
+    match project.registry {
+        None => Ok(()),
+        Some(registry) => Err(wrong(
+            path,
+            text,
+            "`[registry]` is not allowed in a project's own file",
+            Some(registry.span()),
+            Some(
+                "a cloned folder must not redirect registries: put it in /etc/plimsoll/plimsoll.toml, in ~/.config/plimsoll/plimsoll.toml or in the file that `--settings` names",
+            ),
+        )),
+    }
+}
+
+fn read(path: &Utf8Path) -> Result<Option<String>, CommandError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(CommandError::config(
+            format!("cannot read settings in `{path}`"),
+            error,
+        )),
+    }
+}
+
+fn missing(path: &Utf8Path) -> CommandError {
+    CommandError::config(
+        format!("cannot read settings in `{path}`"),
+        io::Error::from(io::ErrorKind::NotFound),
+    )
+}
+
+fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn wrong(
+    path: &Utf8Path,
+    text: &str,
+    message: &str,
+    span: Option<Range<usize>>,
+    help: Option<&str>,
+) -> CommandError {
+    let span = span.unwrap_or(0..0);
+    CommandError::diagnostic(Diagnostic {
+        code: "settings",
+        severity: Severity::Error,
+        message: message.trim_end().to_owned(),
+        source: Source {
+            name: Arc::from(path.as_str()),
+            text: Arc::from(text),
+        },
+        labels: vec![Label {
+            span: Span {
+                start: span.start,
+                end: span.end,
+            },
+            message: String::new(),
+        }],
+        help: help.map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_files_win_per_registry() {
+        let path = Utf8Path::new("x.toml");
+        let mut settings = Settings::parse(
+            path,
+            "[registry.\"docker.io\"]\nmirrors = [\"a:1\"]\n[registry.\"b\"]\ninsecure = true",
+        )
+        .unwrap();
+        settings.merge(Settings::parse(path, "[registry.\"docker.io\"]\nmirrors = [\"c:2\"]").unwrap());
+        assert_eq!(settings.registry["docker.io"].mirrors, ["c:2"]);
+        assert!(settings.registry["b"].insecure);
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_in_its_place() {
+        let error =
+            Settings::parse(Utf8Path::new("x.toml"), "[registry.\"docker.io\"]\nmirors = []\n").unwrap_err();
+        let text = error.to_text();
+        assert!(text.contains("x.toml:2:1") && text.contains("mirors"), "{text}");
+    }
+
+    #[test]
+    fn a_project_may_not_redirect_registries() {
+        let error = check_project(
+            Utf8Path::new("plimsoll.toml"),
+            "\n[registry.\"docker.io\"]\nmirrors = []\n",
+        )
+        .unwrap_err();
+        let text = error.to_text();
+        assert!(
+            text.contains("plimsoll.toml:2") && text.contains("must not redirect"),
+            "{text}"
+        );
+    }
+}
