@@ -1,0 +1,3 @@
+//! The forms in which diagnostics leave: one file each.
+
+pub mod text;
