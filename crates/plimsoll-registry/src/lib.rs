@@ -1,20 +1,93 @@
-//! OCI distribution over HTTP.
-#![allow(missing_docs)]
-use plimsoll_oci::{Descriptor, Digest, ImageRef};
-use std::collections::BTreeMap;
+//! OCI distribution over HTTP: auth, mirrors, retries, resumable blobs.
+//!
+//! [`Registry`] is the door. For each request the mirrors of the reference's registry are asked in order, then the
+//! registry itself, until one gives what was asked for; each host is asked again after a pause when it is busy (429,
+//! 5xx) or the connection breaks. What comes back is never believed: manifests are checked here against their digest,
+//! blobs by whoever takes them, for only the taker has all bytes when a download is resumed.
+//!
+//! reqwest is used directly. `oci-client` hides the status and `Retry-After` of an answer that has an error body, drops
+//! the reason when a token is refused, and loads the system certificates also where only plain HTTP is spoken.
 
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError { #[error("io")] Io(#[from] std::io::Error) }
+mod auth;
+mod error;
+#[cfg(test)]
+mod fake;
+mod fetch;
+mod host;
+mod retry;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use camino::Utf8PathBuf;
+use plimsoll_oci::{Digest, ImageRef};
+
+use auth::docker_config::DockerConfig;
+pub use error::{Attempt, Failure, FailureKind, RegistryError, Wanted};
+use host::{Host, Hosts};
+
 /// `[registry."host"]` of the settings.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RegistrySettings { pub mirrors: Vec<String>, pub insecure: bool, pub ca: Option<camino::Utf8PathBuf> }
-pub struct Registry { pub settings: BTreeMap<String, RegistrySettings>, pub docker_config: Option<camino::Utf8PathBuf> }
-pub struct FetchedManifest { pub media_type: String, pub digest: Digest, pub bytes: Vec<u8> }
+pub struct RegistrySettings {
+    /// Asked in order before the registry itself: `host[:port][/prefix]`, optionally with `http://` or `https://`.
+    pub mirrors: Vec<String>,
+    /// Plain HTTP or an unknown certificate is accepted for the registry and its mirrors.
+    pub insecure: bool,
+    /// PEM file of certificates that are trusted for the registry and its mirrors, beside the system's.
+    pub ca: Option<Utf8PathBuf>,
+}
+
+/// All registries; connects when asked for something, not before.
+pub struct Registry {
+    settings: BTreeMap<String, RegistrySettings>,
+    docker_config: Option<Utf8PathBuf>,
+    hosts: Mutex<HashMap<String, Hosts>>,
+}
+
+/// A manifest or index, verified.
+#[derive(Clone, Debug)]
+pub struct FetchedManifest {
+    /// What the registry, or else the manifest itself, says it is.
+    pub media_type: String,
+    /// Digest of `bytes`.
+    pub digest: Digest,
+    /// As they came.
+    pub bytes: Vec<u8>,
+}
+
 impl Registry {
-    pub fn new(settings: BTreeMap<String, RegistrySettings>, docker_config: Option<camino::Utf8PathBuf>) -> Self { Self { settings, docker_config } }
-    /// Manifest or index by tag or digest; mirrors first, in order, then the registry itself.
-    pub async fn manifest(&self, reference: &ImageRef) -> Result<FetchedManifest, RegistryError> { let _ = reference; unimplemented!() }
-    /// Streams a blob from `offset` on into `write`; retried and resumed.
-    pub async fn blob(&self, reference: &ImageRef, descriptor: &Descriptor, offset: u64, write: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send)) -> Result<(), RegistryError> { let _ = (reference, descriptor, offset, write); unimplemented!() }
+    /// Returns the registries as the settings describe them; `docker_config` is Docker's `config.json` or its folder.
+    pub fn new(settings: BTreeMap<String, RegistrySettings>, docker_config: Option<Utf8PathBuf>) -> Self {
+        Self {
+            settings,
+            docker_config,
+            hosts: Mutex::default(),
+        }
+    }
+
+    /// Returns who to ask for `reference`, in order.
+    fn hosts(&self, reference: &ImageRef) -> Result<Hosts, RegistryError> {
+        let name = reference.registry();
+        let mut known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hosts) = known.get(name) {
+            return Ok(hosts.clone());
+        }
+        let credentials = self
+            .docker_config
+            .as_deref()
+            .map(DockerConfig::load)
+            .transpose()?
+            .unwrap_or_default();
+        let settings = self.settings.get(name).cloned().unwrap_or_default();
+        let mirrors = settings.mirrors.iter().map(|mirror| {
+            let host = mirror.split_once("://").map_or(mirror.as_str(), |(_, rest)| rest);
+            let host = host.split_once('/').map_or(host, |(host, _)| host);
+            Host::mirror(mirror, name, &settings, credentials.get(host).cloned())
+        });
+        let itself = Host::registry(name, &settings, credentials.get(name).cloned());
+        let hosts: Hosts = mirrors.chain([itself]).collect::<Vec<_>>().into();
+        known.insert(name.to_owned(), Arc::clone(&hosts));
+        Ok(hosts)
+    }
 }
