@@ -1,0 +1,90 @@
+//! The base kit: stand-in base images and a registry that serves them.
+
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The repository's top folder.
+pub(crate) fn top() -> Utf8PathBuf {
+    let here = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("this crate lies two levels below the top")
+        .to_owned()
+}
+
+/// Runs `tools/basekit/basekit` and returns what it prints.
+///
+/// # Panics
+/// When it fails.
+pub fn basekit(args: &[&str]) -> String {
+    let program = top().join("tools/basekit/basekit");
+    let output = Command::new(&program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "basekit {args:?} failed:\n{stderr}");
+    String::from_utf8(output.stdout).expect("basekit prints text")
+}
+
+/// Returns the OCI archive of a stand-in, which is made when it is not there.
+pub fn basekit_archive(image: &str) -> Utf8PathBuf {
+    let try_path = || {
+        let output = Command::new(top().join("tools/basekit/basekit"))
+            .args(["path", image])
+            .output()
+            .ok()?;
+        let path = Utf8PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+        (output.status.success() && path.is_file()).then_some(path)
+    };
+    try_path().unwrap_or_else(|| {
+        basekit(&["build", image]);
+        basekit(&["path", image]).trim().into()
+    })
+}
+
+/// A registry with stand-ins; stopped when dropped.
+pub struct BaseRegistry {
+    /// `127.0.0.1:PORT`
+    pub host: String,
+    port: u64,
+    /// Where its log of requests lies.
+    pub folder: Utf8PathBuf,
+}
+
+impl BaseRegistry {
+    /// Serves `images` on a free port; `options` are further ones of `basekit serve`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn serve(images: &[&str], options: &[&str]) -> Self {
+        let args: Vec<&str> = ["serve", "--port", "0", "--images"]
+            .into_iter()
+            .chain(images.iter().copied())
+            .chain(options.iter().copied())
+            .collect();
+        let answer: serde_json::Value =
+            serde_json::from_str(&basekit(&args)).expect("basekit serve prints JSON");
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            host: text("host"),
+            port: answer["port"].as_u64().expect("a port"),
+            folder: text("dir").into(),
+        }
+    }
+
+    /// The requests so far, as lines of JSON; needs the option `--log-requests`.
+    pub fn requests(&self) -> String {
+        std::fs::read_to_string(self.folder.join("requests.jsonl")).unwrap_or_default()
+    }
+}
+
+impl Drop for BaseRegistry {
+    fn drop(&mut self) {
+        let program = top().join("tools/basekit/basekit");
+        let _ = Command::new(program)
+            .args(["stop", "--port", &self.port.to_string()])
+            .output();
+    }
+}
