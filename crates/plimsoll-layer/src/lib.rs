@@ -14,3 +14,7 @@ pub fn apply(tar: impl Read, directory: &Path, lowers: &[PathBuf]) -> Result<App
 pub fn diff(upper: &Path, out: impl Write) -> Result<Applied, LayerError> { let _ = (upper, out); unimplemented!() }
 /// Returns a reader of the uncompressed bytes, told by the magic number: gzip, zstd or as it is.
 pub fn decompress<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, LayerError> { let _ = reader; unimplemented!() }
+/// Digest of an upper directory without mtimes.
+pub fn content_digest(upper: &Path) -> Result<Digest, LayerError> { let _ = upper; unimplemented!() }
+/// Extended attributes of `path` (not followed), sorted by name, without overlay's own.
+pub fn xattrs(path: &Path) -> std::io::Result<Vec<(std::ffi::OsString, Vec<u8>)>> { let _ = path; unimplemented!() }

@@ -1,1 +1,62 @@
-//! The few kernel calls rustix has no safe form for; the only crate with unsafe.
+//! The few kernel calls rustix has no safe form for.
+//!
+//! **The only crate of the workspace with `unsafe`.** What is here is small on purpose: each function makes one
+//! call safe by refusing the arguments that would not be, and says in a SAFETY comment why the rest is.
+//!
+//! - [`unshare`]: leave namespaces (`setns` is safe in rustix: `move_into_link_name_space`);
+//! - [`CommandExt`]: what a child does between fork and exec: take a file descriptor under a fixed number, die
+//!   with its parent, start a session;
+//! - [`inherited`]: the other end of that: own a descriptor that came through exec.
+
+mod command;
+mod inherit;
+
+use rustix::io::Errno;
+pub use rustix::thread::UnshareFlags;
+
+pub use command::CommandExt;
+pub use inherit::inherited;
+
+/// Moves the calling thread into new namespaces of the kinds in `flags`.
+///
+/// Only this thread moves; threads and processes it starts afterwards follow. A mount namespace needs the thread to
+/// share its working directory with no other (`UnshareFlags::FS` is implied by the kernel for `NEWNS`), a user
+/// namespace needs a process with a single thread. `UnshareFlags::FILES` is refused with `EINVAL`: it would leave
+/// threads with different tables of descriptors, and then an owned descriptor is owned no longer.
+pub fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    if flags.contains(UnshareFlags::FILES) {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: the only hazard rustix names is CLONE_FILES, refused above. CLONE_NEWPID and the others change what
+    // later calls see, never memory or descriptors of this process.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_gets_its_own_namespaces() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return;
+        }
+        let namespace = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let outside = namespace();
+        let inside = std::thread::spawn(move || {
+            unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET).unwrap();
+            namespace()
+        });
+        assert_ne!(inside.join().unwrap(), outside);
+        assert_eq!(namespace(), outside);
+    }
+
+    #[test]
+    fn a_table_of_descriptors_is_never_split() {
+        assert_eq!(
+            unshare(UnshareFlags::FILES | UnshareFlags::NEWNS),
+            Err(Errno::INVAL)
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! Where a store lives: making it, checking it, and the paths inside.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::db::Db;
+use crate::error::{At, Result, StoreError};
+use crate::lease::OwnLease;
+use crate::lock::{Lock, SharedLock};
+
+/// The layout this program makes, and the highest it reads.
+pub(crate) const LAYOUT: u32 = 1;
+
+const DIRECTORIES: &[&str] = &[
+    "builds",
+    "cache-mounts",
+    "containers",
+    "content/blobs/sha256",
+    "content/ingest",
+    "contexts",
+    "snapshots",
+    "trash",
+    "volumes",
+];
+
+/// What all parts of one open store share.
+pub(crate) struct Home {
+    pub(crate) root: Utf8PathBuf,
+    pub(crate) run: Utf8PathBuf,
+    pub(crate) instance: u32,
+    /// The kernel's id of this boot.
+    pub(crate) boot: String,
+    pub(crate) db: Db,
+    /// The lease of this process, taken with the first thing that needs one.
+    pub(crate) lease: Mutex<Option<OwnLease>>,
+}
+
+impl Home {
+    pub(crate) fn open(root: &Utf8Path, run: &Utf8Path) -> Result<Self> {
+        let instance = match fs::read_to_string(root.join("layout-version")) {
+            Ok(text) => parse_layout(root, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root)?,
+            Err(error) => return Err(error).at("read", root.join("layout-version")),
+        };
+        refuse_network(root, root)?;
+        let boot = boot_id()?;
+        let another_boot = prepare_run(run, &boot)?;
+        let db = Db::new(root.join("meta.db"), run.join("locks/migration"));
+        let home = Self {
+            root: root.to_owned(),
+            run: run.to_owned(),
+            instance,
+            boot,
+            db,
+            lease: Mutex::new(None),
+        };
+        if another_boot {
+            home.distrust_unsynced()?;
+        }
+        Ok(home)
+    }
+
+    /// Path of a named lock. Names may hold slashes (`build-key/<digest>`); the files lie flat.
+    pub(crate) fn lock_path(&self, name: &str) -> Utf8PathBuf {
+        self.run.join("locks").join(name.replace('/', "+"))
+    }
+
+    pub(crate) fn lock(&self, name: &str) -> Result<Lock> {
+        Lock::wait(&self.lock_path(name))
+    }
+
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>> {
+        Lock::try_now(&self.lock_path(name))
+    }
+
+    /// Held from linking a file in to the commit of its row, so that gc never sees the one without the other.
+    pub(crate) fn linking(&self) -> Result<SharedLock> {
+        SharedLock::shared(&self.lock_path("store"))
+    }
+
+    /// Held while collecting.
+    pub(crate) fn collecting(&self) -> Result<SharedLock> {
+        SharedLock::exclusive(&self.lock_path("store"))
+    }
+
+    /// Moves `path` into the trash, where it no longer is what it was, then removes it. Nothing there is fine.
+    pub(crate) fn discard(&self, path: &Utf8Path) -> Result<()> {
+        if !path.starts_with(&self.root) || path == self.root {
+            return Err(StoreError::OutsideStore {
+                path: path.to_owned(),
+                root: self.root.clone(),
+            });
+        }
+        let grave = self.root.join("trash").join(random_name()?);
+        match fs::rename(path, &grave) {
+            Ok(()) => remove_all(&grave),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).at("move to the trash", path),
+        }
+    }
+
+    /// Removes what processes that died left in the trash. Somebody else may be at it as well.
+    pub(crate) fn empty_trash(&self) {
+        let Ok(graves) = self.root.join("trash").read_dir_utf8() else {
+            return;
+        };
+        for grave in graves.flatten() {
+            if let Err(error) = remove_all(grave.path()) {
+                tracing::debug!(path = %grave.path(), %error, "left in the trash");
+            }
+        }
+    }
+
+    /// After another boot, forgets what was built before it and never synced: after a loss of power its files may be
+    /// torn. Layers of pulled images are unpacked again, steps of builds run again; a named image was synced first.
+    fn distrust_unsynced(&self) -> Result<()> {
+        self.db.write(|tx| {
+            let stale = "boot IS NOT NULL AND boot <> ?1 AND kind = 'committed'";
+            tx.execute(
+                &format!(
+                    "DELETE FROM cache_record WHERE snapshot IN (SELECT id FROM snapshot WHERE {stale})"
+                ),
+                [&self.boot],
+            )?;
+            tx.execute(
+                &format!("UPDATE snapshot SET chain_id = NULL WHERE {stale}"),
+                [&self.boot],
+            )?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn own_lease(&self) -> std::sync::MutexGuard<'_, Option<OwnLease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(lease) = self.own_lease().take() {
+            lease.end(&self.db);
+        }
+    }
+}
+
+/// Makes every directory, then the file that says the store is ready. Two processes may be at it together.
+fn create(root: &Utf8Path) -> Result<u32> {
+    refuse_network(root, existing_ancestor(root))?;
+    for directory in DIRECTORIES {
+        make_directory(&root.join(directory))?;
+    }
+    write_new(
+        &root.join("content/oci-layout"),
+        b"{\"imageLayoutVersion\":\"1.0.0\"}",
+    )?;
+    let path = root.join("layout-version");
+    let instance = u32::from_le_bytes(random_bytes()?);
+    write_new(&path, format!("{LAYOUT}\n{instance:08x}\n").as_bytes())?;
+    parse_layout(root, &fs::read_to_string(&path).at("read", path)?)
+}
+
+/// Writes a file that appears complete or not at all; the first writer wins.
+fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    let partial = Utf8PathBuf::from(format!("{path}.{}", random_name()?));
+    let mut file = fs::File::create(&partial).at("create", &partial)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .at("write", &partial)?;
+    let linked = fs::hard_link(&partial, path);
+    fs::remove_file(&partial).at("remove", &partial)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).at("create", path),
+        _ => Ok(()),
+    }
+}
+
+/// First line: the layout; second: the instance. Later layouts may say more.
+fn parse_layout(root: &Utf8Path, text: &str) -> Result<u32> {
+    let damaged = || StoreError::DamagedLayout {
+        path: root.join("layout-version"),
+    };
+    let mut lines = text.lines();
+    let found: u32 = lines
+        .next()
+        .and_then(|line| line.trim().parse().ok())
+        .ok_or_else(damaged)?;
+    if found > LAYOUT {
+        return Err(StoreError::FutureLayout {
+            root: root.to_owned(),
+            found,
+            known: LAYOUT,
+        });
+    }
+    lines
+        .next()
+        .and_then(|line| u32::from_str_radix(line.trim(), 16).ok())
+        .ok_or_else(damaged)
+}
+
+fn existing_ancestor(path: &Utf8Path) -> &Utf8Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Utf8Path::new("."))
+}
+
+fn refuse_network(root: &Utf8Path, at: &Utf8Path) -> Result<()> {
+    let at = if at.as_str().is_empty() {
+        Utf8Path::new(".")
+    } else {
+        at
+    };
+    let kind = rustix::fs::statfs(at.as_std_path()).at("examine", at)?.f_type;
+    match network_file_system(kind as u64) {
+        Some(kind) => Err(StoreError::NetworkFileSystem {
+            root: root.to_owned(),
+            kind,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Names of the file systems that carry neither SQLite's shared memory nor overlay uppers (statfs(2), linux/magic.h).
+/// FUSE counts: sshfs, virtiofs and shared folders of virtual machines are that, and overlay refuses it as an upper.
+fn network_file_system(magic: u64) -> Option<&'static str> {
+    Some(match magic & 0xffff_ffff {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "SMB",
+        0x0102_1997 => "9p",
+        0x00c3_6400 => "Ceph",
+        0x6573_5546 => "FUSE",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x7375_7245 => "Coda",
+        0x0bd0_0bd0 => "Lustre",
+        _ => return None,
+    })
+}
+
+fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    Ok(fs::read_to_string(path).at("read", path)?.trim().to_owned())
+}
+
+/// Makes the run-time folder, or clears it when it is from another boot. Returns true when it was not ready.
+fn prepare_run(run: &Utf8Path, boot: &str) -> Result<bool> {
+    let mark = run.join("boot-id");
+    let ready = || fs::read_to_string(&mark).is_ok_and(|text| text == boot);
+    if ready() {
+        return Ok(false);
+    }
+    make_directory(run)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(run.as_std_path(), flags, Mode::empty()).at("open", run)?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive).at("lock", run)?;
+    if ready() {
+        return Ok(false);
+    }
+    for entry in run.read_dir_utf8().at("read", run)? {
+        remove_all(entry.at("read", run)?.path())?;
+    }
+    for directory in ["containers", "locks", "netns"] {
+        make_directory(&run.join(directory))?;
+    }
+    write_new(&mark, boot.as_bytes())?;
+    Ok(true)
+}
+
+/// Only root may look inside: layers hold programs with the set-uid bit.
+fn make_directory(path: &Utf8Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .at("create", path)
+}
+
+/// Removes a file or a whole directory; fine when it is gone.
+pub(crate) fn remove_all(path: &Utf8Path) -> Result<()> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn random_name() -> Result<String> {
+    Ok(format!("{:016x}", u64::from_le_bytes(random_bytes()?)))
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let path = "/dev/urandom";
+    fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .at("read", path)?;
+    Ok(bytes)
+}
+
+/// The time as the database has it: unix nanoseconds.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
