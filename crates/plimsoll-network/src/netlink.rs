@@ -1,0 +1,369 @@
+//! Blocking rtnetlink: one request, its answers.
+//!
+//! A socket stays in the network namespace it was opened in, whichever thread uses it later.
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::subnet::Subnet;
+
+/// The kernel sends at most 32 KiB in one piece of a dump.
+const BUFFER: usize = 64 * 1024;
+const NLMSG_ALIGNTO: usize = 4;
+/// A dump interrupted by a change is asked for again this many times.
+const DUMP_ATTEMPTS: usize = 8;
+
+/// A rtnetlink socket.
+pub(crate) struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+/// What is asked about a network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) is_up: bool,
+    pub(crate) mtu: u32,
+    pub(crate) alias: Option<String>,
+    /// Index of the bridge this device is a port of.
+    pub(crate) master: Option<u32>,
+}
+
+/// A route of the host, as far as the choice of a subnet cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: Subnet,
+    pub(crate) device: Option<u32>,
+    pub(crate) metric: u32,
+}
+
+/// An address of the host with its subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) subnet: Subnet,
+    pub(crate) device: u32,
+}
+
+/// How one attempt at a dump ended.
+enum Dump {
+    Whole(Vec<RouteNetlinkMessage>),
+    Interrupted,
+}
+
+impl Netlink {
+    /// Opens a socket in the calling thread's network namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        let socket = socket_with(
+            rustix::net::AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            // NETLINK_ROUTE is protocol 0, which rustix writes as none.
+            None,
+        )?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The device called `name`, if there is one.
+    pub(crate) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let answers = match self.request(RouteNetlinkMessage::GetLink(message), 0) {
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(None),
+            answers => answers?,
+        };
+        Ok(answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => Some(read_link(&message)),
+            _ => None,
+        }))
+    }
+
+    /// Every device.
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
+        let answers = self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => Some(read_link(message)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Every IPv4 route to hosts and networks, of all tables.
+    pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let answers = self.dump(RouteNetlinkMessage::GetRoute(message))?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(message) if message.header.kind == RouteType::Unicast => {
+                    Some(read_route(message))
+                }
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Every IPv4 address.
+    pub(crate) fn addresses(&mut self) -> io::Result<Vec<Address>> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let answers = self.dump(RouteNetlinkMessage::GetAddress(message))?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(message) => read_address(message),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Makes a bridge, still down. Its hardware address is fixed: otherwise it would follow its ports and spoil the neighbour
+    /// caches of containers.
+    pub(crate) fn add_bridge(&mut self, name: &str, hardware: [u8; 6], mtu: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(hardware.to_vec()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ];
+        self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map(drop)
+    }
+
+    /// Makes a veth pair in one message: `host` as a port of the bridge `master`, and `peer` inside `namespace`.
+    ///
+    /// Far quicker than making both here and moving one. Both ends are down: IFF_UP in this message fails with ENOTCONN.
+    pub(crate) fn add_veth(
+        &mut self,
+        host: &str,
+        master: u32,
+        mtu: u32,
+        namespace: BorrowedFd<'_>,
+        peer: &str,
+        peer_hardware: [u8; 6],
+    ) -> io::Result<()> {
+        let mut inside = LinkMessage::default();
+        inside.attributes = vec![
+            LinkAttribute::IfName(peer.to_owned()),
+            LinkAttribute::Address(peer_hardware.to_vec()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+        ];
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(host.to_owned()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::Controller(master),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside))),
+            ]),
+        ];
+        self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map(drop)
+    }
+
+    /// Brings a device up.
+    pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+    }
+
+    /// Writes a device's description (`ip link show` prints it as alias).
+    pub(crate) fn set_alias(&mut self, index: u32, alias: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+        self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+    }
+
+    /// Removes a device; fine when it is gone.
+    pub(crate) fn remove_link(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        match self.request(RouteNetlinkMessage::DelLink(message), 0) {
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Gives a device an address; fine when it has it.
+    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr, subnet: Subnet) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = subnet.prefix();
+        message.header.index = index;
+        message.attributes = vec![
+            AddressAttribute::Local(IpAddr::V4(address)),
+            AddressAttribute::Address(IpAddr::V4(address)),
+            AddressAttribute::Broadcast(subnet.broadcast()),
+        ];
+        self.request(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+        .map(drop)
+    }
+
+    /// Sends whatever no other route knows to `gateway`.
+    pub(crate) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Boot;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = vec![
+            RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
+            RouteAttribute::Oif(index),
+        ];
+        self.request(
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+        .map(drop)
+    }
+
+    fn dump(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Dump::Whole(answers) = self.exchange(message.clone(), NLM_F_DUMP)? {
+                return Ok(answers);
+            }
+        }
+        Err(Errno::INTR.into())
+    }
+
+    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        match self.exchange(message, flags | NLM_F_ACK)? {
+            Dump::Whole(answers) => Ok(answers),
+            Dump::Interrupted => Ok(Vec::new()),
+        }
+    }
+
+    /// Sends one message and reads until the kernel says that this was all.
+    fn exchange(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Dump> {
+        self.send(message, flags)?;
+        let mut buffer = vec![0_u8; BUFFER];
+        let mut answers = Vec::new();
+        let mut is_whole = true;
+        loop {
+            let (_, length) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
+            let mut rest = &buffer[..length.min(BUFFER)];
+            while let Some((piece, after)) = split(rest) {
+                rest = after;
+                let answer = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(piece) {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        // A newer kernel may describe a device in words this crate does not know.
+                        tracing::debug!(%error, "netlink answer not understood");
+                        continue;
+                    }
+                };
+                if answer.header.sequence_number != self.sequence {
+                    continue;
+                }
+                is_whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+                match answer.payload {
+                    NetlinkPayload::Done(_) if is_whole => return Ok(Dump::Whole(answers)),
+                    NetlinkPayload::Done(_) => return Ok(Dump::Interrupted),
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::Error(_) => return Ok(Dump::Whole(answers)),
+                    NetlinkPayload::InnerMessage(message) => answers.push(message),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        send(&self.socket, &bytes, SendFlags::empty())?;
+        Ok(())
+    }
+}
+
+/// Splits the first message off; None at the end, or where the length makes no sense.
+pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let message = bytes.get(..length).filter(|message| message.len() >= 16)?;
+    let next = length.next_multiple_of(NLMSG_ALIGNTO).min(bytes.len());
+    Some((message, &bytes[next..]))
+}
+
+fn read_link(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        mtu: 0,
+        alias: None,
+        master: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Controller(master) => link.master = Some(*master),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn read_route(message: &RouteMessage) -> Route {
+    let prefix = message.header.destination_prefix_length;
+    let mut route = Route {
+        destination: Subnet::new(Ipv4Addr::UNSPECIFIED, prefix),
+        device: None,
+        metric: 0,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                route.destination = Subnet::new(*address, prefix);
+            }
+            RouteAttribute::Oif(device) => route.device = Some(*device),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            _ => {}
+        }
+    }
+    route
+}
+
+fn read_address(message: &AddressMessage) -> Option<Address> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(IpAddr::V4(address)) => Some(Address {
+            subnet: Subnet::new(*address, message.header.prefix_len),
+            device: message.header.index,
+        }),
+        _ => None,
+    })
+}

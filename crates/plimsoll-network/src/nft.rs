@@ -1,0 +1,120 @@
+//! The `nft` program, the one interface to the kernel's packet filter used here.
+//!
+//! Scripts go in as text on its standard input, each one a single transaction. That text is what `nft list ruleset` prints and
+//! manuals show, so it is easier to read and to try by hand than the same rules as JSON; JSON is only read.
+
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::process::{Command, Output, Stdio};
+
+use crate::NetworkError;
+
+/// Runs `script` as one transaction: all of it or nothing.
+pub(crate) fn run(script: &str) -> Result<(), NetworkError> {
+    let output = execute(["-f", "-"], script)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(NetworkError::Nft {
+        script: script.to_owned(),
+        output: text.trim().to_owned(),
+    })
+}
+
+/// What `nft -j -a list ...` says: the objects below `nftables`.
+pub(crate) fn list(what: &[&str]) -> Result<Vec<Value>, NetworkError> {
+    let arguments = ["-j", "-a", "list"].iter().chain(what);
+    let output = execute(arguments, "")?;
+    let failed = |output: &Output| NetworkError::Nft {
+        script: format!("list {}", what.join(" ")),
+        output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    };
+    if !output.status.success() {
+        return Err(failed(&output));
+    }
+    let mut answer: Value = serde_json::from_slice(&output.stdout).map_err(|_| failed(&output))?;
+    match answer.get_mut("nftables").map(Value::take) {
+        Some(Value::Array(objects)) => Ok(objects),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn execute<A: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+    input: &str,
+) -> Result<Output, NetworkError> {
+    let mut child = Command::new(program())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => NetworkError::NoNft,
+            _ => NetworkError::StartNft { source },
+        })?;
+    let pipe = child.stdin.take();
+    let written = pipe.map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
+    let output = child
+        .wait_with_output()
+        .map_err(|source| NetworkError::StartNft { source })?;
+    match written {
+        // It stops reading at the first error, and says which.
+        Err(source) if output.status.success() => Err(NetworkError::StartNft { source }),
+        _ => Ok(output),
+    }
+}
+
+/// Fails where there is no `nft`, before anything else is done.
+pub(crate) fn check() -> Result<(), NetworkError> {
+    execute(["--version"], "").map(drop)
+}
+
+/// Where Debian keeps it comes first: an ordinary user's PATH, and an empty environment, lack sbin.
+fn program() -> &'static str {
+    const PLACES: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft"];
+    PLACES
+        .into_iter()
+        .find(|place| std::path::Path::new(place).exists())
+        .unwrap_or("nft")
+}
+
+/// Whether the table `name` of family `ip` exists, asked of the kernel without starting a program.
+pub(crate) fn has_table(name: &str) -> io::Result<bool> {
+    const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
+    const NFTA_TABLE_NAME: u16 = 1;
+    const AF_INET: u8 = 2;
+    const NLM_F_REQUEST: u16 = 1;
+    const NLMSG_ERROR: u16 = 2;
+
+    let mut attribute = (name.len() as u16 + 5).to_ne_bytes().to_vec();
+    attribute.extend(NFTA_TABLE_NAME.to_ne_bytes());
+    attribute.extend(name.as_bytes());
+    attribute.push(0);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+
+    let mut message = (20 + attribute.len() as u32).to_ne_bytes().to_vec();
+    message.extend(NFT_MSG_GETTABLE.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.extend([0; 8]); // sequence and port
+    message.extend([AF_INET, 0, 0, 0]); // nfgenmsg
+    message.extend(attribute);
+
+    let family = rustix::net::AddressFamily::NETLINK;
+    let socket = socket_with(
+        family,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::NETFILTER),
+    )?;
+    send(&socket, &message, SendFlags::empty())?;
+    let mut answer = [0_u8; 4096];
+    let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    let kind = answer[..length.min(answer.len())]
+        .get(4..6)
+        .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+    Ok(kind.is_some_and(|kind| kind != NLMSG_ERROR))
+}
