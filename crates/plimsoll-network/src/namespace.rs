@@ -102,7 +102,7 @@ fn bring_up(outside: &mut Netlink, link: u32, ns: BorrowedFd<'_>, endpoint: &End
         &format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", endpoint.host_interface),
         "1",
     );
-    outside.set_up(link)?;
+    outside.set_port_up(link)?;
     let mut inner = inside(ns, Netlink::open)?;
     let eth0 = inner.link(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
     inner.add_address(

@@ -8,7 +8,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -137,12 +138,11 @@ impl Netlink {
 
     /// Makes a bridge, still down. Its hardware address is fixed: otherwise it would follow its ports and spoil the neighbour
     /// caches of containers.
-    pub(crate) fn add_bridge(&mut self, name: &str, hardware: [u8; 6], mtu: u32) -> io::Result<()> {
+    pub(crate) fn add_bridge(&mut self, name: &str, hardware: [u8; 6]) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Address(hardware.to_vec()),
-            LinkAttribute::Mtu(mtu),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
         ];
         self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
@@ -182,6 +182,15 @@ impl Netlink {
             .map(drop)
     }
 
+    /// Sets the largest packet. A bridge whose MTU was never changed, even if it was made with one, follows its ports; a changed
+    /// one stays.
+    pub(crate) fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Mtu(mtu));
+        self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+    }
+
     /// Brings a device up.
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut message = LinkMessage::default();
@@ -189,6 +198,21 @@ impl Netlink {
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+    }
+
+    /// Brings a port of a bridge up, and lets the bridge send packets back where they came from: a container that asks for
+    /// a port it publishes itself gets its own packet back.
+    pub(crate) fn set_port_up(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ]));
+        // Without NLM_F_CREATE this changes the device that is there; RTM_SETLINK does not read what belongs to its bridge.
+        self.request(RouteNetlinkMessage::NewLink(message), 0).map(drop)
     }
 
     /// Writes a device's description (`ip link show` prints it as alias).

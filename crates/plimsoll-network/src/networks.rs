@@ -328,11 +328,10 @@ fn take_address(
 }
 
 fn add_bridge(netlink: &mut Netlink, network: &Network) -> io::Result<u32> {
-    netlink.add_bridge(&network.bridge, hardware_address(network.gateway), network.mtu)?;
-    Ok(netlink
-        .link(&network.bridge)?
-        .ok_or(io::ErrorKind::NotFound)?
-        .index)
+    netlink.add_bridge(&network.bridge, hardware_address(network.gateway))?;
+    let link = netlink.link(&network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
+    netlink.set_mtu(link.index, network.mtu)?;
+    Ok(link.index)
 }
 
 /// Removes a bridge and the host ends of what hangs on it; fine when it is gone.
