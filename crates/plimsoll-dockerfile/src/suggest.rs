@@ -1,0 +1,63 @@
+//! "Did you mean".
+
+/// Names farther away than this are not worth suggesting (BuildKit's limit).
+const TOO_FAR: usize = 3;
+
+/// Returns the candidate that `name` was most likely meant to be: the same but for upper and lower
+/// case, or fewer than three letters away. The first of several equally near ones wins.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = lower(name);
+    let near = candidates.into_iter().filter_map(|candidate| {
+        let distance = distance(&name, &lower(candidate))?;
+        (distance < TOO_FAR && (distance == 0 || distance < name.len())).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn lower(text: &str) -> Vec<char> {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Counts the insertions, deletions and replacements between two words, unless their lengths
+/// already say that it is too many.
+fn distance(a: &[char], b: &[char]) -> Option<usize> {
+    if a.len().abs_diff(b.len()) >= TOO_FAR {
+        return None;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_was_meant() {
+        let names = ["build", "final", "test"];
+        assert_eq!(nearest("bulid", names), Some("build"));
+        assert_eq!(nearest("BUILD", names), Some("build"));
+        assert_eq!(nearest("tst", names), Some("test"));
+        assert_eq!(nearest("finale", names), Some("final"));
+        assert_eq!(nearest("runtime", names), None);
+        assert_eq!(nearest("", names), None);
+        assert_eq!(nearest("ab", ["xy"]), None, "nothing in common");
+        assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn prefers_the_nearest() {
+        assert_eq!(nearest("frmo", ["form", "from"]), Some("form"));
+        assert_eq!(nearest("Arg", ["args", "ARG"]), Some("ARG"));
+    }
+}
