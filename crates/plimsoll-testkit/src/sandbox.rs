@@ -184,7 +184,7 @@ impl Sandbox {
         self.ok(["load", "-i", archive.as_str()]);
     }
 
-    /// Mount points, processes, cgroups, bridges and tables that this root still has on the host.
+    /// Mount points, cgroups and processes that this root still has on the host.
     pub fn leftovers(&self) -> Vec<String> {
         let mounts = self
             .mounts()
@@ -194,7 +194,39 @@ impl Sandbox {
             .cgroups()
             .into_iter()
             .map(|cgroup| format!("cgroup {}", cgroup.display()));
-        mounts.chain(cgroups).collect()
+        let processes = self
+            .processes()
+            .into_iter()
+            .map(|(pid, command)| format!("process {pid}: {command}"));
+        mounts.chain(cgroups).chain(processes).collect()
+    }
+
+    /// Processes that were started for this root: their environment still says so.
+    fn processes(&self) -> Vec<(String, String)> {
+        let own = format!("PLIMSOLL_ROOT={}\0", self.root());
+        let belongs = |folder: &Path| {
+            std::fs::read(folder.join("environ"))
+                .is_ok_and(|text| String::from_utf8_lossy(&text).contains(&own))
+        };
+        let describe = |folder: PathBuf| {
+            let command = std::fs::read_to_string(folder.join("cmdline"))
+                .unwrap_or_default()
+                .replace('\0', " ");
+            (
+                folder
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                command,
+            )
+        };
+        let folders = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        folders.filter(|folder| belongs(folder)).map(describe).collect()
     }
 
     fn mounts(&self) -> Vec<PathBuf> {
@@ -245,6 +277,9 @@ impl Sandbox {
         if !ids.is_empty() {
             let _ = Outcome::of(&mut self.command(["rm", "-f", "-v"].iter().chain(&ids)));
         }
+        self.processes()
+            .iter()
+            .for_each(|(pid, _)| quiet("kill", &["-9", pid]));
         for cgroup in self.cgroups() {
             let processes = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
             processes.lines().for_each(|pid| quiet("kill", &["-9", pid]));

@@ -147,11 +147,10 @@ impl CommandError {
             writeln!(out, "{style}error{style:#}: {}", chain(&*self.source))?;
         }
         for diagnostic in &self.diagnostics {
-            write!(out, "{}", frame(diagnostic, color))?;
+            write!(out, "{}", plimsoll_diagnostics::render(diagnostic, color))?;
         }
-        let style = AnsiColor::Cyan.on_default().bold();
         for hint in &self.hints {
-            writeln!(out, "{style}hint{style:#}: {hint}")?;
+            write!(out, "{}", plimsoll_diagnostics::emit::text::hint(hint, color))?;
         }
         Ok(())
     }
@@ -176,27 +175,6 @@ fn chain(error: &(dyn Error + 'static)) -> String {
             text = format!("{text}: {words}");
         }
         cause = error.source();
-    }
-    text
-}
-
-/// A diagnostic as a code frame.
-pub(crate) fn frame(diagnostic: &Diagnostic, color: bool) -> String {
-    let _ = color;
-    let start = diagnostic
-        .labels
-        .first()
-        .map_or(0, |label| label.span.start)
-        .min(diagnostic.source.text.len());
-    let before = &diagnostic.source.text.as_bytes()[..start];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    let mut text = format!(
-        "error: {}\n --> {}:{line}:{column}\n",
-        diagnostic.message, diagnostic.source.name
-    );
-    if let Some(help) = &diagnostic.help {
-        text.push_str(&format!("hint: {help}\n"));
     }
     text
 }

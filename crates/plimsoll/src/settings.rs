@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_diagnostics::{Diagnostic, Label, Severity, Source, Span};
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_registry::RegistrySettings;
 use serde::Deserialize;
 
@@ -120,22 +119,16 @@ fn wrong(
     help: Option<&str>,
 ) -> CommandError {
     let span = span.unwrap_or(0..0);
-    CommandError::diagnostic(Diagnostic {
-        code: "settings",
-        severity: Severity::Error,
-        message: message.trim_end().to_owned(),
-        source: Source {
-            name: Arc::from(path.as_str()),
-            text: Arc::from(text),
-        },
-        labels: vec![Label {
-            span: Span {
-                start: span.start,
-                end: span.end,
-            },
-            message: String::new(),
-        }],
-        help: help.map(str::to_owned),
+    let source = Source::new(path.as_str(), text);
+    let diagnostic = Diagnostic::error(
+        "settings",
+        &source,
+        Span::new(span.start, span.end),
+        message.trim_end(),
+    );
+    CommandError::diagnostic(match help {
+        Some(help) => diagnostic.with_help(help),
+        None => diagnostic,
     })
 }
 

@@ -1,0 +1,213 @@
+//! What is known so far about every task.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use plimsoll_progress::diagnostics::Diagnostic;
+use plimsoll_progress::{Event, Log, Status, Vertex};
+
+/// Lines of a failed task that are shown again at the end.
+const TAIL: usize = 30;
+
+/// All tasks in the order in which they were announced.
+#[derive(Default)]
+pub(super) struct Trace {
+    pub(super) tasks: Vec<Task>,
+    places: HashMap<String, usize>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// One task.
+pub(super) struct Task {
+    pub(super) vertex: Vertex,
+    pub(super) statuses: Vec<Status>,
+    /// The last whole lines of its output, each with its time.
+    pub(super) tail: Vec<(Timestamp, String)>,
+    partial: String,
+}
+
+/// What an event changed: the task's place and, for output, its new whole lines.
+pub(super) struct Change {
+    pub(super) task: usize,
+    pub(super) lines: Vec<(Timestamp, String)>,
+    /// The status that moved.
+    pub(super) status: Option<Status>,
+}
+
+impl Trace {
+    /// Takes an event; None when it concerns no task.
+    pub(super) fn update(&mut self, event: Event) -> Option<Change> {
+        let change = |task| Change {
+            task,
+            lines: Vec::new(),
+            status: None,
+        };
+        match event {
+            Event::Vertex(vertex) => {
+                let place = self.place(&vertex.digest);
+                let lines = if vertex.completed.is_some() {
+                    self.tasks[place].rest()
+                } else {
+                    Vec::new()
+                };
+                self.tasks[place].vertex = vertex;
+                Some(Change {
+                    lines,
+                    ..change(place)
+                })
+            }
+            Event::Status(status) => {
+                let place = self.place(&status.vertex);
+                self.tasks[place].count(status.clone());
+                Some(Change {
+                    status: Some(status),
+                    ..change(place)
+                })
+            }
+            Event::Log(log) => {
+                let place = self.place(&log.vertex);
+                Some(Change {
+                    lines: self.tasks[place].output(&log),
+                    ..change(place)
+                })
+            }
+            Event::Warning(diagnostic) => {
+                self.warnings.push(*diagnostic);
+                None
+            }
+        }
+    }
+
+    fn place(&mut self, digest: &str) -> usize {
+        if let Some(place) = self.places.get(digest) {
+            return *place;
+        }
+        let vertex = Vertex {
+            digest: digest.to_owned(),
+            inputs: Vec::new(),
+            name: String::new(),
+            started: None,
+            completed: None,
+            cached: false,
+            error: None,
+        };
+        self.tasks.push(Task {
+            vertex,
+            statuses: Vec::new(),
+            tail: Vec::new(),
+            partial: String::new(),
+        });
+        self.places.insert(digest.to_owned(), self.tasks.len() - 1);
+        self.tasks.len() - 1
+    }
+
+    /// What a failed task said last, and the warnings, as both text displays end.
+    pub(super) fn epilogue(&self, color: bool) -> String {
+        let mut text = String::new();
+        for task in self
+            .tasks
+            .iter()
+            .filter(|task| task.has_failed() && !task.tail.is_empty())
+        {
+            text.push_str(&format!("------\n > {}:\n", task.vertex.name));
+            for (time, line) in &task.tail {
+                text.push_str(&format!("{:.3} {line}\n", task.seconds_until(*time)));
+            }
+            text.push_str("------\n");
+        }
+        for warning in &self.warnings {
+            text.push_str(&plimsoll_diagnostics::render(warning, color));
+        }
+        text
+    }
+}
+
+impl Task {
+    /// Seconds from its start to `time`.
+    pub(super) fn seconds_until(&self, time: Timestamp) -> f64 {
+        self.vertex
+            .started
+            .map_or(0.0, |started| time.duration_since(started).as_secs_f64().max(0.0))
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.vertex.error.is_some()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.vertex.started.is_some() && self.vertex.completed.is_none()
+    }
+
+    fn count(&mut self, status: Status) {
+        match self.statuses.iter_mut().find(|known| known.id == status.id) {
+            Some(known) => *known = status,
+            None => self.statuses.push(status),
+        }
+    }
+
+    /// Takes output; returns the lines it completed.
+    fn output(&mut self, log: &Log) -> Vec<(Timestamp, String)> {
+        self.partial.push_str(&String::from_utf8_lossy(&log.data));
+        let mut lines = Vec::new();
+        while let Some(newline) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=newline).collect();
+            lines.push((log.timestamp, visible(&line)));
+        }
+        self.keep(&lines);
+        lines
+    }
+
+    /// A last line without a newline.
+    fn rest(&mut self) -> Vec<(Timestamp, String)> {
+        if self.partial.is_empty() {
+            return Vec::new();
+        }
+        let line = vec![(Timestamp::now(), visible(&std::mem::take(&mut self.partial)))];
+        self.keep(&line);
+        line
+    }
+
+    fn keep(&mut self, lines: &[(Timestamp, String)]) {
+        self.tail.extend_from_slice(lines);
+        let excess = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..excess);
+    }
+}
+
+/// What a terminal would show of a line: after the last carriage return, without control characters other
+/// than the escape sequences of colours, which programs in a pipe do not send anyway.
+fn visible(line: &str) -> String {
+    let line = line.trim_end_matches(['\n', '\r']);
+    let shown = line.rsplit('\r').next().unwrap_or_default();
+    anstream::adapter::strip_str(shown)
+        .to_string()
+        .replace('\t', "    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn lines_are_joined_across_events() {
+        let mut trace = Trace::default();
+        trace.update(fixture::log("a", "one\ntw", 1));
+        let change = trace.update(fixture::log("a", "o\n", 2)).unwrap();
+        assert_eq!(change.lines, [(fixture::at(2), "two".to_owned())]);
+    }
+
+    #[test]
+    fn progress_bars_and_colours_of_programs_leave_one_clean_line() {
+        assert_eq!(visible("10%\r50%\r\u{1b}[32m100%\u{1b}[0m\n"), "100%");
+    }
+
+    #[test]
+    fn only_the_tail_is_kept() {
+        let mut trace = Trace::default();
+        let text: String = (0..100).map(|number| format!("{number}\n")).collect();
+        trace.update(fixture::log("a", &text, 1));
+        assert_eq!(trace.tasks[0].tail.len(), TAIL);
+        assert_eq!(trace.tasks[0].tail[TAIL - 1].1, "99");
+    }
+}

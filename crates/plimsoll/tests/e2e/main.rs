@@ -1,0 +1,82 @@
+//! The real program, from outside: own root, own home, cleared environment for every test.
+//!
+//! Behaviour that a crate can show alone is tested there; these tests show that it is wired.
+
+mod build;
+mod cli;
+mod crash;
+mod health;
+mod images;
+mod instructions;
+mod network;
+mod refusals;
+mod run;
+mod seed;
+mod vm;
+
+use std::time::{Duration, Instant};
+
+use plimsoll_testkit::{Outcome, Sandbox};
+
+/// A new sandbox with the program under test.
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_plimsoll"))
+}
+
+/// A sandbox in which `busybox` is loaded.
+fn with_busybox() -> Sandbox {
+    let sandbox = sandbox();
+    sandbox.load("busybox");
+    sandbox
+}
+
+/// Builds `dockerfile` in the folder `context` as `app`.
+fn build(sandbox: &Sandbox, dockerfile: &str, options: &[&str]) -> Outcome {
+    sandbox.write("context/Dockerfile", dockerfile);
+    let args = ["build", "--progress=plain", "-t", "app"]
+        .iter()
+        .chain(options)
+        .chain(&["context"]);
+    sandbox.run(args)
+}
+
+/// As [`build`], and it must work; returns stderr.
+#[track_caller]
+fn build_ok(sandbox: &Sandbox, dockerfile: &str, options: &[&str]) -> String {
+    let outcome = build(sandbox, dockerfile, options);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    outcome.stderr
+}
+
+/// Builds into a folder of files and returns its path.
+#[track_caller]
+fn build_files(sandbox: &Sandbox, dockerfile: &str, options: &[&str]) -> camino::Utf8PathBuf {
+    let folder = sandbox.path("work/files");
+    let output = format!("type=local,dest={folder}");
+    let options: Vec<&str> = options.iter().copied().chain(["--output", &output]).collect();
+    build_ok(sandbox, dockerfile, &options);
+    folder
+}
+
+/// Waits until `check` gives something, at most `seconds`.
+#[track_caller]
+fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {seconds} s in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Snapshots with the filters for what varies.
+fn assert_shows(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    for (pattern, replacement) in plimsoll_testkit::filters() {
+        settings.add_filter(pattern, replacement);
+    }
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
