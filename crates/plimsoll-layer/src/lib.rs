@@ -1,20 +1,62 @@
-//! Tar stream <-> directory.
-#![allow(missing_docs)]
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+//! Tar stream <-> directory: OCI layers as overlayfs has them.
+//!
+//! - [`apply`]: one layer archive into a fresh overlay layer directory;
+//! - [`diff`]: such a directory into an archive, the same bytes every time;
+//! - [`content_digest`]: what such a directory changes, as one digest that ignores times;
+//! - [`decompress`]: the bytes below gzip or zstd.
+//!
+//! The two forms of a deletion ([OCI layer specification], overlayfs):
+//!
+//! | in the archive | in the directory |
+//! | --- | --- |
+//! | empty file `.wh.NAME` | character device 0:0 called `NAME` |
+//! | empty file `DIR/.wh..wh..opq` | xattr `trusted.overlay.opaque=y` on `DIR` |
+//!
+//! **Digest-relevant bytes**, pinned by a test: entries sorted by path bytes, directories ending in a slash; ustar
+//! headers without names of users; modification times in whole seconds, as containerd and Docker write them; pax
+//! records, sorted, only for what a ustar header cannot hold and for extended attributes; two zero blocks at the end.
+//!
+//! **Extended attributes.** Kept are `security.capability` and `user.*`. The rest are facts of the host
+//! (`security.selinux`, `trusted.*`) or overlay's own, which in a hostile layer could point out of it.
+//!
+//! [OCI layer specification]: https://github.com/opencontainers/image-spec/blob/main/layer.md
+
+mod apply;
+mod attributes;
+mod compression;
+mod content;
+mod diff;
+mod error;
+mod header;
+mod lower;
+mod read;
+mod resolve;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod walk;
+
 use plimsoll_oci::Digest;
 
-#[derive(Debug, thiserror::Error)]
-pub enum LayerError { #[error("io")] Io(#[from] std::io::Error) }
-pub struct Applied { pub diff_id: Digest, pub tar_size: u64 }
-/// Unpacks one uncompressed layer tar into `directory`, a fresh overlay layer directory: `.wh.x` becomes a 0:0 device, `.wh..wh..opq` the
-/// xattr trusted.overlay.opaque. `lowers` (top first) give implicit parents their metadata and hard links to lower files their target.
-pub fn apply(tar: impl Read, directory: &Path, lowers: &[PathBuf]) -> Result<Applied, LayerError> { let _ = (tar, directory, lowers); unimplemented!() }
-/// Writes the tar of an overlay upper directory, reproducibly; returns diff_id and size of what was written.
-pub fn diff(upper: &Path, out: impl Write) -> Result<Applied, LayerError> { let _ = (upper, out); unimplemented!() }
-/// Returns a reader of the uncompressed bytes, told by the magic number: gzip, zstd or as it is.
-pub fn decompress<'a>(reader: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, LayerError> { let _ = reader; unimplemented!() }
-/// Digest of an upper directory without mtimes.
-pub fn content_digest(upper: &Path) -> Result<Digest, LayerError> { let _ = upper; unimplemented!() }
-/// Extended attributes of `path` (not followed), sorted by name, without overlay's own.
-pub fn xattrs(path: &Path) -> std::io::Result<Vec<(std::ffi::OsString, Vec<u8>)>> { let _ = path; unimplemented!() }
+pub use apply::apply;
+pub use attributes::{is_opaque, xattrs};
+pub use compression::decompress;
+pub use content::content_digest;
+pub use diff::diff;
+pub use error::LayerError;
+
+/// A layer archive that was read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Digest of all its bytes.
+    pub diff_id: Digest,
+    /// How many there were.
+    pub tar_size: u64,
+}
+
+/// Prefix of a deleted name in an archive.
+const WHITEOUT: &[u8] = b".wh.";
+/// Marks the directory it is in as hiding everything below.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Other names with this prefix are bookkeeping of AUFS.
+const AUFS: &[u8] = b".wh..wh.";

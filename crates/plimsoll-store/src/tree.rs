@@ -96,7 +96,9 @@ impl MergedTree {
                 break;
             }
             let is_directory = metadata.is_dir();
-            let last = !is_directory || (depth + 1 < directory.layers.len() && is_opaque(&host_path)?);
+            let last = !is_directory
+                || (depth + 1 < directory.layers.len()
+                    && plimsoll_layer::is_opaque(&host_path).at("read the attributes of", &host_path)?);
             let entry = found.get_or_insert_with(|| Entry {
                 path: directory.path.join(name),
                 host_path: host_path.clone(),
@@ -238,17 +240,4 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn is_whiteout(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == 0
-}
-
-/// `trusted.` as root, `user.` in a user namespace (overlay's userxattr).
-fn is_opaque(directory: &Path) -> Result<bool> {
-    for name in ["trusted.overlay.opaque", "user.overlay.opaque"] {
-        let mut value = [0; 8];
-        match rustix::fs::lgetxattr(directory, name, &mut value[..]) {
-            Ok(length) if value[..length] == *b"y" => return Ok(true),
-            Ok(_) | Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE | Errno::PERM) => {}
-            Err(error) => return Err(error).at("read the attributes of", directory),
-        }
-    }
-    Ok(false)
 }

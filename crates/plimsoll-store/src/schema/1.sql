@@ -49,6 +49,15 @@ CREATE TABLE image_name (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX image_name_manifest ON image_name (manifest_digest);
 
+-- By which digest a registry gave it: RepoDigests, and what `name@digest` means. An index gives one image per platform.
+CREATE TABLE image_digest (
+  repository       TEXT NOT NULL,   -- docker.io/library/alpine
+  digest           TEXT NOT NULL,   -- of the index, or of the manifest where there is none
+  manifest_digest  TEXT NOT NULL,
+  PRIMARY KEY (repository, digest, manifest_digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_digest_manifest ON image_digest (manifest_digest);
+
 -- ---- snapshots ----------------------------------------------------------------------------------------------
 
 -- A directory snapshots/<id in base 36>/{fs,work}. Written by Snapshots only.
