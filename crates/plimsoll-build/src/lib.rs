@@ -1,1 +1,29 @@
 //! Dockerfile to graph to image.
+//!
+//! ```text
+//! Dockerfile --plan--> stages --lower--> graph of operations + image configuration --solve--> snapshot --assemble--> image
+//! ```
+//!
+//! - [`plan`](plan): which stages the target reaches, on what they stand. Pure text.
+//! - [`lower`](lower): each instruction edits the image configuration or becomes an [operation](op).
+//! - [`op`](op): what the operations do and what decides their cache keys.
+//! - [`cache`](cache): the solver's cache storage over the store.
+//! - [`export`](export): folders and archives.
+//!
+//! Nothing is named here: the caller tags the image of a build that went well.
+
+mod build;
+mod cache;
+mod context;
+mod error;
+mod export;
+mod lower;
+mod network;
+mod op;
+mod plan;
+
+pub use build::{Build, BuildRequest, BuildResult};
+pub use context::{BuildContext, ContextError};
+pub use error::{BuildError, OpError};
+pub use export::export_local;
+pub use network::BuildNetwork;

@@ -1,0 +1,278 @@
+//! One build, from request to unnamed image.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use plimsoll_diagnostics::{Diagnostic, Severity, Source};
+use plimsoll_dockerfile::Dockerfile;
+use plimsoll_image::{Image, Images};
+use plimsoll_oci::{ImageConfig, ImageRef, Platform};
+use plimsoll_progress::Progress;
+use plimsoll_runtime::Runtime;
+use plimsoll_solver::{SolveError, Solver};
+use plimsoll_store::{SnapshotId, Store};
+use rusqlite::OptionalExtension as _;
+
+use crate::cache::BuildCache;
+use crate::context::BuildContext;
+use crate::error::{BuildError, OpError};
+use crate::lower::{LowerSettings, StageImages, StageState, lower};
+use crate::network::{BuildNetwork, NetworkPool};
+use crate::op::{BuildOp, Services};
+use crate::plan::{Origin, Plan, PlanSettings, plan};
+
+/// What is to be built: plain data.
+pub struct BuildRequest {
+    /// Text and name of the Dockerfile.
+    pub dockerfile: Source,
+    /// Files for COPY and ADD.
+    pub context: BuildContext,
+    /// Stage to build, by name or number; the last one if none.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`, set last.
+    pub labels: BTreeMap<String, String>,
+    /// Platform of the result.
+    pub platform: Platform,
+    /// Runs every step again.
+    pub no_cache: bool,
+    /// Asks registries even for images that are stored.
+    pub pull: bool,
+    /// Network of RUN.
+    pub network: BuildNetwork,
+    /// `--add-host`: name and address.
+    pub add_hosts: Vec<(String, String)>,
+    /// Operations at a time.
+    pub max_parallelism: usize,
+}
+
+/// What came of it.
+pub struct BuildResult {
+    /// Not named yet.
+    pub image: Image,
+}
+
+/// Builds images into one store.
+pub struct Build {
+    store: Store,
+    images: Images,
+    runtime: Runtime,
+}
+
+impl Build {
+    /// Returns a builder. `runtime` starts the runner of each RUN.
+    pub fn new(store: &Store, images: &Images, runtime: Runtime) -> Self {
+        Self { store: store.clone(), images: images.clone(), runtime }
+    }
+
+    /// Builds. Dropping the future stops everything that runs.
+    pub async fn build(&self, request: BuildRequest, progress: &Progress) -> Result<BuildResult, BuildError> {
+        let dockerfile = parse(&request.dockerfile, progress)?;
+        let settings = PlanSettings {
+            target: request.target.as_deref(),
+            build_args: &request.build_args,
+            platform: &request.platform,
+        };
+        let plan = plan(&dockerfile, &settings).map_err(BuildError::Diagnostics)?;
+        let images = self.obtain(&dockerfile, &plan, request.pull, progress).await?;
+        let scratch = Scratch::new(&self.store)?;
+        let services = Arc::new(Services {
+            store: self.store.clone(),
+            images: self.images.clone(),
+            runtime: self.runtime.clone(),
+            network: NetworkPool::new(&self.store, scratch.id.clone(), scratch.folder.clone()),
+        });
+        let settings = LowerSettings {
+            build_args: &request.build_args,
+            no_cache: request.no_cache,
+            network: request.network,
+            add_hosts: &request.add_hosts,
+        };
+        let context = Arc::new(request.context);
+        let lowered =
+            lower(&dockerfile, &plan, &images, &context, &services, &settings).map_err(BuildError::Diagnostics)?;
+        drop(services);
+        let mut state = lowered.state;
+        set_labels(&mut state, &request.labels);
+        let top = match state.vertex {
+            None => None,
+            Some(target) => {
+                let cache = BuildCache { store: self.store.clone() };
+                let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &[target], progress);
+                let solved = solver.solve(target).await;
+                Some(solved.map_err(|error| failure(&dockerfile.source, &solver, &error))?.snapshot)
+            }
+        };
+        let task = progress.start("exporting to image");
+        let image = self.assemble(state, top).await?;
+        task.done();
+        Ok(BuildResult { image })
+    }
+
+    /// Every image that the reachable stages name, at once.
+    async fn obtain(
+        &self,
+        dockerfile: &Dockerfile,
+        plan: &Plan<'_>,
+        pull: bool,
+        progress: &Progress,
+    ) -> Result<StageImages, BuildError> {
+        let mut wanted = HashSet::new();
+        let mut open = Vec::new();
+        for stage in plan.stages.iter().flatten() {
+            for origin in stage.sources.iter().chain([&stage.base]) {
+                if let Origin::Image(reference, platform) = origin
+                    && wanted.insert((reference.clone(), platform.clone()))
+                {
+                    open.push((reference.clone(), platform.clone(), stage.span));
+                }
+            }
+        }
+        let obtain = async |(reference, platform, span): (ImageRef, Platform, _)| {
+            match self.images.obtain(&reference, &platform, pull, progress).await {
+                Ok(image) => Ok(((reference, platform), image)),
+                Err(error) => {
+                    let message = format!("cannot get image `{}`: {}", reference.familiar(), chain(&error));
+                    Err(BuildError::Diagnostics(vec![Diagnostic::error("base-image", &dockerfile.source, span, message)]))
+                }
+            }
+        };
+        Ok(try_join_all(open.into_iter().map(obtain)).await?.into_iter().collect())
+    }
+
+    /// Configuration and history on the finished files.
+    async fn assemble(&self, state: StageState, top: Option<SnapshotId>) -> Result<Image, BuildError> {
+        let (images, store) = (self.images.clone(), self.store.clone());
+        let work = move || {
+            let mut config = ImageConfig {
+                architecture: state.platform.architecture.clone(),
+                variant: state.platform.variant.clone(),
+                os: state.platform.os.clone(),
+                author: state.author.clone(),
+                config: state.config.clone(),
+                ..ImageConfig::default()
+            };
+            config.history = history(&store, state, top)?;
+            config.created = config.history.iter().rev().find_map(|row| row.created.clone());
+            Ok(images.assemble(config, top)?)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(image) => image,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Parses, reports warnings, fails on errors.
+fn parse(source: &Source, progress: &Progress) -> Result<Dockerfile, BuildError> {
+    let parsed = Dockerfile::parse(source);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        parsed.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    warnings.into_iter().for_each(|warning| progress.warn(warning));
+    match errors.is_empty() {
+        true => Ok(parsed.dockerfile),
+        false => Err(BuildError::Diagnostics(errors)),
+    }
+}
+
+fn set_labels(state: &mut StageState, labels: &BTreeMap<String, String>) {
+    if !labels.is_empty() {
+        state.config.labels.get_or_insert_default().extend(labels.clone());
+    }
+}
+
+/// Fills in the times: a layer's is its snapshot's, an empty row's that of the layer before it. A cached build
+/// therefore comes to the same image.
+fn history(store: &Store, state: StageState, top: Option<SnapshotId>) -> Result<Vec<plimsoll_oci::History>, BuildError> {
+    let ours = state.history.iter().filter(|row| row.ours && !row.history.empty_layer).count();
+    let mut times = Vec::with_capacity(ours);
+    let mut snapshot = top;
+    for _ in 0..ours {
+        let Some(id) = snapshot else { break };
+        times.push(created(store, id)?);
+        snapshot = store.snapshots().parent(id)?;
+    }
+    let mut last = state.history.iter().rev().find_map(|row| row.history.created.clone());
+    let mut rows = Vec::with_capacity(state.history.len());
+    for mut row in state.history {
+        if row.ours {
+            if !row.history.empty_layer {
+                last = times.pop().or(last);
+            }
+            row.history.created = last.clone();
+        } else {
+            last = row.history.created.clone().or(last);
+        }
+        rows.push(row.history);
+    }
+    Ok(rows)
+}
+
+fn created(store: &Store, id: SnapshotId) -> Result<String, BuildError> {
+    let nanoseconds: Option<i64> = store.db().read(|connection| -> plimsoll_store::Result<_> {
+        let query = connection.query_row("SELECT created FROM snapshot WHERE id = ?1", [id.0], |row| row.get(0));
+        Ok(query.optional()?)
+    })?;
+    let time = Timestamp::from_nanosecond(i128::from(nanoseconds.unwrap_or(0))).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(time.to_string())
+}
+
+/// Points at the instruction that failed.
+fn failure(source: &Source, solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) -> BuildError {
+    let op = solver.op(error.vertex);
+    let mut diagnostic = Diagnostic::error("step-failed", source, op.span, chain(&*error.error));
+    let tail = match &*error.error {
+        OpError::Exit { tail, .. } if !tail.is_empty() => Some(format!("last output:\n{}", indent(tail))),
+        _ => None,
+    };
+    if let (Some(tail), Some(label)) = (tail, diagnostic.labels.first_mut()) {
+        label.message = tail;
+    }
+    diagnostic.help = error.error.hint();
+    BuildError::Diagnostics(vec![diagnostic])
+}
+
+fn indent(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// A folder for the files of one build, gone with it.
+struct Scratch {
+    id: String,
+    folder: Utf8PathBuf,
+    store: Store,
+    _lease: plimsoll_store::Lease,
+}
+
+impl Scratch {
+    fn new(store: &Store) -> Result<Self, BuildError> {
+        let lease = store.lease()?;
+        let id = format!("build-{}-{}", std::process::id(), Timestamp::now().as_nanosecond());
+        let folder = store.root().join("builds").join(&id);
+        std::fs::create_dir_all(&folder).map_err(BuildError::io("make folder", folder.as_std_path()))?;
+        Ok(Self { id, folder, store: store.clone(), _lease: lease })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = self.store.discard(&self.folder) {
+            tracing::warn!(%error, folder = %self.folder, "cannot remove the folder of a build");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The build context: a folder read in place, less what its ignore file leaves out.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use plimsoll_diagnostics::{Diagnostic, Source};
+use plimsoll_dockerfile::IgnoreFile;
+use plimsoll_store::MergedTree;
+
+/// A folder of files that COPY and ADD may take from.
+///
+/// It is read in place, never copied or sent: only what instructions name is looked at. Symlinks are
+/// resolved inside the folder.
+pub struct BuildContext {
+    root: PathBuf,
+    pub(crate) tree: MergedTree,
+    pub(crate) ignore: IgnoreFile,
+    /// Path of the ignore file as the user knows it.
+    pub(crate) ignore_name: Option<String>,
+}
+
+/// Why a folder cannot be a build context.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// It cannot be read.
+    #[error("cannot read build context `{}`", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a file.
+    #[error("build context `{}` is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// Its ignore file has a pattern that means nothing.
+    #[error("{}", .0.message)]
+    Ignore(Box<Diagnostic>),
+}
+
+impl BuildContext {
+    /// Opens a folder. The ignore file is `<dockerfile>.dockerignore` beside the Dockerfile if there is one,
+    /// else `.dockerignore` in the folder's root.
+    pub fn open(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        let read = |source| ContextError::Read { path: root.to_owned(), source };
+        let absolute = root.canonicalize().map_err(read)?;
+        if !absolute.is_dir() {
+            return Err(ContextError::NotAFolder(root.to_owned()));
+        }
+        let beside = dockerfile.map(|path| {
+            let mut name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
+            name.push(".dockerignore");
+            path.with_file_name(name)
+        });
+        let candidates = beside.into_iter().chain([root.join(".dockerignore")]);
+        let mut found = None;
+        for path in candidates {
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    found = Some(Source::new(path.to_string_lossy(), String::from_utf8_lossy(&bytes)));
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(ContextError::Read { path, source }),
+            }
+        }
+        let ignore = match &found {
+            Some(source) => IgnoreFile::parse(source).map_err(ContextError::Ignore)?,
+            None => IgnoreFile::empty(),
+        };
+        Ok(Self {
+            tree: MergedTree::new(vec![absolute.clone()]),
+            root: absolute,
+            ignore,
+            ignore_name: found.map(|source| source.name.to_string()),
+        })
+    }
+
+    /// Returns a context without files, for a Dockerfile from standard input alone.
+    pub fn empty() -> Self {
+        Self {
+            root: PathBuf::new(),
+            tree: MergedTree::new(Vec::new()),
+            ignore: IgnoreFile::empty(),
+            ignore_name: None,
+        }
+    }
+
+    /// Returns the folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}

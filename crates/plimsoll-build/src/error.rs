@@ -1,0 +1,122 @@
+//! Why a build failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use plimsoll_diagnostics::Diagnostic;
+use plimsoll_image::ImageError;
+use plimsoll_network::NetworkError;
+use plimsoll_runtime::RuntimeError;
+use plimsoll_store::StoreError;
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Dockerfile is wrong, or one of its instructions failed: each with its place.
+    #[error("{}", .0.first().map_or("the build failed", |first| first.message.as_str()))]
+    Diagnostics(Vec<Diagnostic>),
+    /// An image could not be had or made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be used.
+    #[error("cannot {operation} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BuildError {
+    /// For `map_err`: what was being done to which path.
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
+/// Why one operation failed; the build adds the instruction's place.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// The program of a RUN ended badly.
+    #[error("process `{command}` did not complete successfully: exit code: {code}")]
+    Exit {
+        /// The command as the user wrote it.
+        command: String,
+        /// Its exit code, 128+n for a signal.
+        code: i32,
+        /// Its last lines of output.
+        tail: Vec<String>,
+    },
+    /// The program of a RUN could not be started.
+    #[error("cannot run `{command}`")]
+    Start {
+        /// The command as the user wrote it.
+        command: String,
+        /// Why.
+        #[source]
+        source: Box<RuntimeError>,
+    },
+    /// A source of COPY or ADD is not there.
+    #[error("`{path}` not found in {place}")]
+    NotFound {
+        /// As the user wrote it.
+        path: String,
+        /// Where it was looked for.
+        place: String,
+        /// What may help: the ignore rule that hid it, a name that is near.
+        hint: Option<String>,
+    },
+    /// A COPY that cannot be carried out.
+    #[error("{0}")]
+    Copy(String),
+    /// A file could not be used.
+    #[error("cannot {operation} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// An image could not be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No network for a RUN.
+    #[error("cannot give RUN a network")]
+    Network(#[from] NetworkError),
+}
+
+impl OpError {
+    /// For `map_err`: what was being done to which path.
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    /// The way out, where one is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { hint, .. } => hint.clone(),
+            Self::Exit { code: 127, .. } => {
+                Some("exit code 127 means that a command was not found in this stage's image".to_owned())
+            }
+            Self::Exit { code: 137, .. } => {
+                Some("exit code 137 means that the process was killed, most often for want of memory".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

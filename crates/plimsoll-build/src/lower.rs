@@ -1,0 +1,264 @@
+//! Instructions to operations and image configuration.
+//!
+//! `FROM`, `RUN`, `COPY`, `ADD` and `WORKDIR` become vertices and layers; everything else only edits the
+//! [`ContainerConfig`] and leaves an empty history row, so a changed `LABEL` or `CMD` invalidates no files.
+
+mod files;
+mod metadata;
+mod run;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
+use plimsoll_dockerfile::{Directives, Dockerfile, Instruction, InstructionKind, Word};
+use plimsoll_image::Image;
+use plimsoll_oci::{ImageRef, Platform};
+use plimsoll_solver::{Graph, VertexId};
+
+use crate::context::BuildContext;
+use crate::op::{BuildOp, ImageOp, Operation, Services};
+use crate::plan::{Origin, Plan, Stage, expand_word};
+pub(crate) use state::{HistoryRow, StageState};
+
+/// Images by the words of the Dockerfile.
+pub(crate) type StageImages = HashMap<(ImageRef, Platform), Image>;
+
+/// What the command line says that lowering needs.
+pub(crate) struct LowerSettings<'a> {
+    pub(crate) build_args: &'a BTreeMap<String, String>,
+    /// Nothing is taken from the cache.
+    pub(crate) no_cache: bool,
+    /// Network of RUN where the instruction does not say.
+    pub(crate) network: crate::BuildNetwork,
+    pub(crate) add_hosts: &'a [(String, String)],
+}
+
+/// The graph, and what the target's stage came to.
+pub(crate) struct Lowered {
+    pub(crate) graph: Graph<BuildOp>,
+    pub(crate) state: StageState,
+}
+
+/// Lowers the stages of a plan.
+pub(crate) fn lower(
+    dockerfile: &Dockerfile,
+    plan: &Plan<'_>,
+    images: &StageImages,
+    context: &Arc<BuildContext>,
+    services: &Arc<Services>,
+    settings: &LowerSettings<'_>,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut lowering = Lowering {
+        source: &dockerfile.source,
+        directives: &dockerfile.directives,
+        plan,
+        images,
+        context,
+        services,
+        settings,
+        graph: Graph::default(),
+        image_vertices: HashMap::new(),
+    };
+    let mut states: HashMap<usize, StageState> = HashMap::new();
+    // A stage stands on and copies from earlier ones only.
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let Some(stage) = stage else { continue };
+        let state = lowering.stage(index, stage, &states).map_err(|diagnostic| vec![*diagnostic])?;
+        states.insert(index, state);
+    }
+    let state = states.remove(&plan.target).expect("the target is one of its own plan's stages");
+    Ok(Lowered { graph: lowering.graph, state })
+}
+
+type Lower<T> = Result<T, Box<Diagnostic>>;
+
+struct Lowering<'a> {
+    source: &'a Source,
+    directives: &'a Directives,
+    plan: &'a Plan<'a>,
+    images: &'a StageImages,
+    context: &'a Arc<BuildContext>,
+    services: &'a Arc<Services>,
+    settings: &'a LowerSettings<'a>,
+    graph: Graph<BuildOp>,
+    image_vertices: HashMap<(ImageRef, Platform), VertexId>,
+}
+
+/// Counts the steps of a stage for the names: `[builder 2/5]`.
+struct Steps {
+    stage: String,
+    current: usize,
+    total: usize,
+}
+
+impl Steps {
+    fn new(plan: &Plan<'_>, index: usize, stage: &Stage<'_>) -> Self {
+        let alone = plan.stages.iter().flatten().count() == 1;
+        let stage_name = match &stage.name {
+            Some(name) => format!("{name} "),
+            None if alone => String::new(),
+            None => format!("stage-{index} "),
+        };
+        let total = 1 + stage.instructions.iter().filter(|instruction| makes_layer(instruction)).count();
+        Self { stage: stage_name, current: 0, total }
+    }
+
+    fn next(&mut self, text: &str) -> String {
+        self.current += 1;
+        format!("[{}{}/{}] {}", self.stage, self.current, self.total, squeeze(text))
+    }
+}
+
+/// Joins what continuation lines left apart.
+fn squeeze(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn makes_layer(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.kind,
+        InstructionKind::Run(_) | InstructionKind::Copy(_) | InstructionKind::Add(_) | InstructionKind::Workdir(_)
+    )
+}
+
+impl Lowering<'_> {
+    fn stage(&mut self, index: usize, stage: &Stage<'_>, states: &HashMap<usize, StageState>) -> Lower<StageState> {
+        let mut steps = Steps::new(self.plan, index, stage);
+        let mut state = match &stage.base {
+            Origin::Scratch => StageState::scratch(&stage.platform),
+            Origin::Stage(base) => states[base].child(),
+            Origin::Image(reference, platform) => {
+                let image = &self.images[&(reference.clone(), platform.clone())];
+                let vertex = self.image_vertex(reference, platform, Some(steps.next(&format!("FROM {reference}"))), stage.span);
+                let state = StageState::from_image(image, vertex);
+                self.refuse_triggers(stage, &state)?;
+                state
+            }
+        };
+        if !matches!(stage.base, Origin::Image(..)) {
+            steps.current += 1;
+        }
+        let mut sources = stage.sources.iter();
+        for instruction in stage.instructions {
+            let from = crate::plan::copy_from(instruction).and_then(|_| sources.next());
+            self.instruction(&mut state, instruction, from, states, &mut steps)?;
+        }
+        Ok(state)
+    }
+
+    /// The vertex of an image; `name` is shown for a `FROM`, not for a `COPY --from`.
+    fn image_vertex(&mut self, reference: &ImageRef, platform: &Platform, name: Option<String>, span: Span) -> VertexId {
+        let key = (reference.clone(), platform.clone());
+        if let Some(vertex) = self.image_vertices.get(&key) {
+            return *vertex;
+        }
+        let op = ImageOp { image: self.images[&key].clone() };
+        let vertex = self.graph.add(self.op(name, span, Operation::Image(op), true), Vec::new());
+        self.image_vertices.insert(key, vertex);
+        vertex
+    }
+
+    fn op(&self, name: Option<String>, span: Span, operation: Operation, cacheable: bool) -> BuildOp {
+        BuildOp {
+            name,
+            span,
+            cacheable: cacheable && !self.settings.no_cache,
+            operation,
+            services: self.services.clone(),
+            key: tokio::sync::OnceCell::new(),
+        }
+    }
+
+    /// Adds a vertex on the stage's files and makes it the stage's top.
+    fn push(&mut self, state: &mut StageState, name: String, span: Span, operation: Operation, from: Option<VertexId>) {
+        let inputs = state.vertex.into_iter().chain(from).collect();
+        let op = self.op(Some(name), span, operation, true);
+        state.vertex = Some(self.graph.add(op, inputs));
+    }
+
+    fn error(&self, code: &'static str, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(code, self.source, span, message))
+    }
+
+    fn refuse_triggers(&self, stage: &Stage<'_>, state: &StageState) -> Lower<()> {
+        match state.config.on_build.as_deref() {
+            None | Some([]) => Ok(()),
+            Some(triggers) => {
+                let error = self.error("onbuild", stage.span, "the base image has ONBUILD triggers, which are not carried out yet");
+                Err(Box::new(error.with_help(format!("write them into this Dockerfile: {}", triggers.join("; ")))))
+            }
+        }
+    }
+
+    fn expand(&self, state: &StageState, word: &Word) -> Lower<String> {
+        expand_word(self.source, word, self.directives.escape, &|name| state.variable(name))
+    }
+
+    fn instruction(
+        &mut self,
+        state: &mut StageState,
+        instruction: &Instruction,
+        from: Option<&Origin>,
+        states: &HashMap<usize, StageState>,
+        steps: &mut Steps,
+    ) -> Lower<()> {
+        match &instruction.kind {
+            InstructionKind::Run(run) => self.run(state, instruction, run, steps),
+            InstructionKind::Copy(copy) => self.copy(state, instruction, copy, false, from, states, steps),
+            InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, from, states, steps),
+            InstructionKind::Workdir(word) => self.workdir(state, instruction, word, steps),
+            InstructionKind::Env(pairs) => self.env(state, pairs),
+            InstructionKind::Label(pairs) => self.label(state, pairs),
+            InstructionKind::Arg(declarations) => self.arg(state, declarations),
+            InstructionKind::Expose(words) => self.expose(state, words),
+            InstructionKind::Volume(words) => self.volume(state, words),
+            InstructionKind::User(word) => self.user(state, word),
+            InstructionKind::Cmd(command) => Ok(state.set_cmd(command)),
+            InstructionKind::Entrypoint(command) => Ok(state.set_entrypoint(command)),
+            InstructionKind::Healthcheck(check) => Ok(state.set_healthcheck(check)),
+            InstructionKind::Shell(words) => Ok(state.set_shell(words)),
+            InstructionKind::Stopsignal(word) => self.stop_signal(state, word),
+            InstructionKind::Onbuild(trigger) => Ok(state.add_trigger(trigger)),
+            InstructionKind::Maintainer(word) => Ok(state.set_author(&word.value)),
+            InstructionKind::From(_) => unreachable!("a FROM begins a stage"),
+        }
+    }
+}
+
+/// Joins a path of an instruction onto the working directory, cleaned as Go's path.Clean does; a trailing slash is lost.
+pub(crate) fn join(directory: &str, path: &str) -> String {
+    let base = if Path::new(path).is_absolute() { "" } else { directory };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+
+    #[test]
+    fn paths_are_joined_and_cleaned() {
+        for (directory, path, joined) in [
+            ("/app", "src", "/app/src"),
+            ("/app", "./src/", "/app/src"),
+            ("/app", "/x/../y", "/y"),
+            ("/app", "../../..", "/"),
+            ("", "x", "/x"),
+            ("/app", ".", "/app"),
+        ] {
+            assert_eq!(join(directory, path), joined);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The operations of a build, and what decides their cache keys.
+
+mod copy;
+mod exec;
+mod image;
+mod mkdir;
+mod unpack;
+mod user;
+mod writer;
+
+use std::sync::Arc;
+
+use plimsoll_diagnostics::Span;
+use plimsoll_image::Images;
+use plimsoll_oci::{Digest, Hasher};
+use plimsoll_progress::Task;
+use plimsoll_runtime::Runtime;
+use plimsoll_solver::Op;
+use plimsoll_store::{MergedTree, SnapshotId, Store};
+
+use crate::error::OpError;
+use crate::network::NetworkPool;
+pub(crate) use copy::{CopyOp, InlineFile, SourceTree};
+pub(crate) use exec::ExecOp;
+pub(crate) use image::ImageOp;
+pub(crate) use mkdir::MkdirOp;
+pub(crate) use writer::{Change, Owner, Writer};
+
+/// Files of a stage after an operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    /// The files; none before the first layer of a stage from scratch.
+    pub(crate) snapshot: SnapshotId,
+    /// Decides the content keys of what follows.
+    pub(crate) content: Digest,
+}
+
+/// What operations work with.
+pub(crate) struct Services {
+    pub(crate) store: Store,
+    pub(crate) images: Images,
+    pub(crate) runtime: Runtime,
+    pub(crate) network: NetworkPool,
+}
+
+/// One vertex of a build.
+pub(crate) struct BuildOp {
+    pub(crate) name: Option<String>,
+    /// The instruction, for errors.
+    pub(crate) span: Span,
+    pub(crate) cacheable: bool,
+    pub(crate) operation: Operation,
+    pub(crate) services: Arc<Services>,
+    /// Worked out once: it may mean reading files of the context.
+    pub(crate) key: tokio::sync::OnceCell<Digest>,
+}
+
+/// What a vertex does.
+pub(crate) enum Operation {
+    /// FROM an image.
+    Image(ImageOp),
+    /// RUN.
+    Exec(ExecOp),
+    /// COPY and ADD.
+    Copy(CopyOp),
+    /// WORKDIR.
+    Mkdir(MkdirOp),
+}
+
+impl Op for BuildOp {
+    type Output = Output;
+    type Error = OpError;
+
+    fn name(&self) -> Option<String> {
+        self.name.clone()
+    }
+
+    async fn key(&self) -> Result<Digest, OpError> {
+        let key = self.key.get_or_try_init(async || match &self.operation {
+            Operation::Image(op) => Ok(op.key()),
+            Operation::Exec(op) => Ok(op.key()),
+            Operation::Copy(op) => op.key().await,
+            Operation::Mkdir(op) => Ok(op.key()),
+        });
+        key.await.copied()
+    }
+
+    async fn content_key(&self, inputs: &[Output]) -> Result<Digest, OpError> {
+        match &self.operation {
+            Operation::Copy(op) => op.content_key(&self.services, inputs).await,
+            _ => Ok(contents(inputs)),
+        }
+    }
+
+    async fn run(&self, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
+        match &self.operation {
+            Operation::Image(op) => op.run(&self.services).await,
+            Operation::Exec(op) => op.run(&self.services, inputs, task).await,
+            Operation::Copy(op) => {
+                // What a COPY leaves is decided by what it reads: no need to read it once more.
+                let content = hash("copied", &[self.key().await?, self.content_key(inputs).await?]);
+                op.run(&self.services, inputs, content).await
+            }
+            Operation::Mkdir(op) => {
+                let content = hash("made", &[op.key(), contents(inputs)]);
+                op.run(&self.services, inputs, content).await
+            }
+        }
+    }
+
+    fn cacheable(&self) -> bool {
+        self.cacheable
+    }
+
+    fn trivial(&self) -> bool {
+        matches!(self.operation, Operation::Image(_))
+    }
+}
+
+/// The digest of inputs that are used whole.
+fn contents(inputs: &[Output]) -> Digest {
+    hash("inputs", &inputs.iter().map(|input| input.content).collect::<Vec<_>>())
+}
+
+/// Hashes digests under a word that says what they are.
+fn hash(kind: &str, digests: &[Digest]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(kind);
+    digests.iter().for_each(|digest| hasher.field(digest.as_bytes()));
+    hasher.finish()
+}
+
+/// The files of an output.
+fn tree(store: &Store, output: &Output) -> Result<MergedTree, OpError> {
+    Ok(MergedTree::new(store.snapshots().layers(output.snapshot)?))
+}
+
+/// Runs blocking work where it does not hold up the others.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, OpError> + Send + 'static) -> Result<T, OpError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

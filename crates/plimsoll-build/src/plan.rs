@@ -1,0 +1,275 @@
+//! From instructions to stages: what the target needs, and what each stage stands on. Pure text.
+
+use std::collections::BTreeMap;
+
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
+use plimsoll_dockerfile::{ArgDeclaration, Dockerfile, From, Instruction, InstructionKind, Word, expand, nearest};
+use plimsoll_oci::{ImageRef, Platform};
+
+/// What a stage or a `COPY --from` takes its files from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nothing.
+    Scratch,
+    /// An image, for a platform.
+    Image(ImageRef, Platform),
+    /// An earlier stage.
+    Stage(usize),
+}
+
+/// One `FROM` and what follows it.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) name: Option<String>,
+    pub(crate) span: Span,
+    pub(crate) base: Origin,
+    pub(crate) platform: Platform,
+    pub(crate) instructions: &'a [Instruction],
+    /// `COPY --from` of these instructions, in order of appearance.
+    pub(crate) sources: Vec<Origin>,
+}
+
+/// The stages a build needs.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    /// All stages, those that are not needed too.
+    pub(crate) stages: Vec<Option<Stage<'a>>>,
+    /// The stage to build.
+    pub(crate) target: usize,
+    /// `ARG`s before the first `FROM`, by name; `None` without a value.
+    pub(crate) globals: BTreeMap<String, Option<String>>,
+}
+
+/// What the command line says that decides the plan.
+pub(crate) struct PlanSettings<'a> {
+    pub(crate) target: Option<&'a str>,
+    pub(crate) build_args: &'a BTreeMap<String, String>,
+    pub(crate) platform: &'a Platform,
+}
+
+/// Values that every stage can import by a bare `ARG NAME`.
+pub(crate) fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, String> {
+    let build = Platform::host();
+    let mut values = BTreeMap::new();
+    for (prefix, platform) in [("BUILD", &build), ("TARGET", target)] {
+        values.insert(format!("{prefix}PLATFORM"), platform.to_string());
+        values.insert(format!("{prefix}OS"), platform.os.clone());
+        values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
+        values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
+    }
+    values.insert("TARGETSTAGE".to_owned(), stage.to_owned());
+    values
+}
+
+/// A `FROM` with the instructions below it, before anything is looked up.
+struct Block<'a> {
+    from: &'a From,
+    span: Span,
+    instructions: &'a [Instruction],
+}
+
+/// Works out what the target needs.
+pub(crate) fn plan<'a>(dockerfile: &'a Dockerfile, settings: &PlanSettings<'_>) -> Result<Plan<'a>, Vec<Diagnostic>> {
+    let planner = Planner { dockerfile, settings, blocks: blocks(&dockerfile.instructions) };
+    planner.plan().map_err(|diagnostic| vec![*diagnostic])
+}
+
+fn blocks(instructions: &[Instruction]) -> Vec<Block<'_>> {
+    let starts: Vec<usize> =
+        (0..instructions.len()).filter(|&at| matches!(instructions[at].kind, InstructionKind::From(_))).collect();
+    let ends = starts.iter().skip(1).copied().chain([instructions.len()]);
+    let block = |(&start, end): (&usize, usize)| match &instructions[start].kind {
+        InstructionKind::From(from) => {
+            Block { from, span: instructions[start].span, instructions: &instructions[start + 1..end] }
+        }
+        _ => unreachable!("a block starts at a FROM"),
+    };
+    starts.iter().zip(ends).map(block).collect()
+}
+
+struct Planner<'a, 's> {
+    dockerfile: &'a Dockerfile,
+    settings: &'s PlanSettings<'s>,
+    blocks: Vec<Block<'a>>,
+}
+
+type Planned<T> = Result<T, Box<Diagnostic>>;
+
+impl<'a> Planner<'a, '_> {
+    fn plan(&self) -> Planned<Plan<'a>> {
+        if self.blocks.is_empty() {
+            return Err(self.error("no-stage", Span::default(), "this Dockerfile has no FROM: there is nothing to build"));
+        }
+        let globals = self.globals()?;
+        let target = self.target()?;
+        let mut stages: Vec<Option<Stage<'a>>> = (0..self.blocks.len()).map(|_| None).collect();
+        let mut open = vec![target];
+        while let Some(index) = open.pop() {
+            if stages[index].is_some() {
+                continue;
+            }
+            let stage = self.stage(index, &globals)?;
+            let needs = stage.sources.iter().chain([&stage.base]);
+            open.extend(needs.filter_map(|origin| match origin {
+                Origin::Stage(needed) => Some(*needed),
+                _ => None,
+            }));
+            stages[index] = Some(stage);
+        }
+        Ok(Plan { stages, target, globals })
+    }
+
+    fn error(&self, code: &'static str, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(code, &self.dockerfile.source, span, message))
+    }
+
+    /// `ARG`s before the first `FROM`; later ones may use earlier ones.
+    fn globals(&self) -> Planned<BTreeMap<String, Option<String>>> {
+        let mut globals = BTreeMap::new();
+        let stage = self.settings.target.unwrap_or("default");
+        let platform = platform_args(self.settings.platform, stage);
+        for instruction in &self.dockerfile.instructions {
+            let declarations = match &instruction.kind {
+                InstructionKind::Arg(declarations) => declarations,
+                InstructionKind::From(_) => break,
+                _ => continue,
+            };
+            for ArgDeclaration { name, default } in declarations {
+                let given = self.settings.build_args.get(&name.value).cloned();
+                let value = match (given, default) {
+                    (Some(given), _) => Some(given),
+                    (None, Some(default)) => Some(self.expand(default, &globals, &platform)?),
+                    (None, None) => None,
+                };
+                globals.insert(name.value.clone(), value);
+            }
+        }
+        for (name, value) in platform {
+            globals.entry(name).or_insert(Some(value));
+        }
+        Ok(globals)
+    }
+
+    fn expand(
+        &self,
+        word: &Word,
+        globals: &BTreeMap<String, Option<String>>,
+        platform: &BTreeMap<String, String>,
+    ) -> Planned<String> {
+        let lookup = |name: &str| globals.get(name).cloned().flatten().or_else(|| platform.get(name).cloned());
+        expand_word(&self.dockerfile.source, word, self.dockerfile.directives.escape, &lookup)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().filter_map(|block| block.from.name.as_ref()).map(|name| name.value.as_str())
+    }
+
+    /// `--target` by name, any case, or by number.
+    fn target(&self) -> Planned<usize> {
+        let Some(target) = self.settings.target else { return Ok(self.blocks.len() - 1) };
+        if let Some(index) = self.stage_named(target, self.blocks.len()) {
+            return Ok(index);
+        }
+        let names: Vec<&str> = self.names().collect();
+        let error = self.error("unknown-target", self.blocks[0].span, format!("target stage `{target}` could not be found"));
+        Err(Box::new(error.with_help(match nearest(target, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => format!("no stage has a name; they are numbered 0 to {}", self.blocks.len() - 1),
+            None => format!("the stages are {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        })))
+    }
+
+    /// The last stage before `below` of that name, or the stage of that number.
+    fn stage_named(&self, name: &str, below: usize) -> Option<usize> {
+        let named = |block: &Block<'_>| block.from.name.as_ref().is_some_and(|word| word.value.eq_ignore_ascii_case(name));
+        self.blocks[..below].iter().rposition(named).or_else(|| name.parse().ok().filter(|&index| index < below))
+    }
+
+    fn stage(&self, index: usize, globals: &BTreeMap<String, Option<String>>) -> Planned<Stage<'a>> {
+        let block = &self.blocks[index];
+        let none = BTreeMap::new();
+        let platform = match &block.from.platform {
+            Some(word) => {
+                let text = self.expand(word, globals, &none)?;
+                text.parse().map_err(|error| self.error("invalid-platform", word.span, format!("{error}")))?
+            }
+            None => self.settings.platform.clone(),
+        };
+        let image = self.expand(&block.from.image, globals, &none)?;
+        if image.is_empty() {
+            let error = self.error("blank-base", block.from.image.span, format!("base name `{}` is blank", block.from.image.value));
+            return Err(Box::new(error.with_help("give its ARG a default before the first FROM, or pass --build-arg")));
+        }
+        // FROM takes stages by name only; a number there would be an image called so.
+        let named = image.parse::<usize>().is_err().then(|| self.stage_named(&image, index)).flatten();
+        let base = match (image.as_str(), named) {
+            (_, Some(stage)) => Origin::Stage(stage),
+            ("scratch", None) => Origin::Scratch,
+            _ => self.image(&image, block.from.image.span, &platform)?,
+        };
+        let copies = block.instructions.iter().filter_map(copy_from);
+        let sources = copies.map(|word| self.copy_origin(word, index)).collect::<Planned<_>>()?;
+        Ok(Stage {
+            name: block.from.name.as_ref().map(|name| name.value.clone()),
+            span: block.span,
+            base,
+            platform: self.settings.platform.clone(),
+            instructions: block.instructions,
+            sources,
+        })
+    }
+
+    fn copy_origin(&self, word: &Word, index: usize) -> Planned<Origin> {
+        let name = word.value.as_str();
+        if name.contains('$') {
+            let error = self.error("variable-in-from", word.span, "COPY --from takes no variables");
+            return Err(Box::new(error.with_help("name a stage for it: `FROM $IMAGE AS source`, then `COPY --from=source`")));
+        }
+        if let Some(stage) = self.stage_named(name, index) {
+            return Ok(Origin::Stage(stage));
+        }
+        if let Some(later) = self.stage_named(name, self.blocks.len()) {
+            let what = if later == index { "is this stage itself" } else { "comes later" };
+            return Err(self.error("later-stage", word.span, format!("stage `{name}` {what}: only earlier stages can be copied from")));
+        }
+        if name.parse::<usize>().is_ok() {
+            return Err(self.error("unknown-stage", word.span, format!("there is no stage {name}")));
+        }
+        if name == "scratch" {
+            return Err(self.error("copy-from-scratch", word.span, "`scratch` has no files to copy"));
+        }
+        if let Some(near) = nearest(name, self.names()).filter(|near| !near.eq_ignore_ascii_case(name))
+            && !name.contains(['/', ':', '.'])
+        {
+            let error = self.error("unknown-stage", word.span, format!("stage `{name}` is not in this Dockerfile"));
+            return Err(Box::new(error.with_help(format!("did you mean `{near}`?"))));
+        }
+        self.image(name, word.span, self.settings.platform)
+    }
+
+    fn image(&self, name: &str, span: Span, platform: &Platform) -> Planned<Origin> {
+        let reference = name.parse::<ImageRef>().map_err(|error| self.error("invalid-image", span, error.to_string()))?;
+        Ok(Origin::Image(reference, platform.clone()))
+    }
+}
+
+/// The `--from` of a COPY or ADD.
+pub(crate) fn copy_from(instruction: &Instruction) -> Option<&Word> {
+    match &instruction.kind {
+        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => copy.from.as_ref(),
+        _ => None,
+    }
+}
+
+/// Expands one word; a failure points at it.
+pub(crate) fn expand_word(
+    source: &Source,
+    word: &Word,
+    escape: char,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Planned<String> {
+    match expand(&word.value, escape, lookup) {
+        Ok(expanded) => Ok(expanded.text),
+        Err(error) => Err(Box::new(Diagnostic::error("expansion", source, word.span, error.to_string()))),
+    }
+}
