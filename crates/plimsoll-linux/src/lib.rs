@@ -6,15 +6,21 @@
 //! - [`unshare`]: leave namespaces (`setns` is safe in rustix: `move_into_link_name_space`);
 //! - [`CommandExt`]: what a child does between fork and exec: take a file descriptor under a fixed number, die
 //!   with its parent, start a session;
-//! - [`inherited`]: the other end of that: own a descriptor that came through exec.
+//! - [`inherited`]: the other end of that: own a descriptor that came through exec;
+//! - [`exec`], [`reset_signals`]: become another program, with everything as it expects it;
+//! - [`attach_device_program`]: the device limit of a cgroup v2 group.
 
 mod command;
+mod device_program;
+mod exec;
 mod inherit;
 
 use rustix::io::Errno;
 pub use rustix::thread::UnshareFlags;
 
 pub use command::CommandExt;
+pub use device_program::attach_device_program;
+pub use exec::{exec, reset_signals};
 pub use inherit::inherited;
 
 /// Moves the calling thread into new namespaces of the kinds in `flags`.

@@ -1,128 +1,127 @@
 //! One process in a rootfs under limits.
-#![allow(missing_docs)]
-use camino::Utf8PathBuf;
+//!
+//! The door has two leaves. [`Runtime::run_once`] runs a build step to its end in a process of its own
+//! ([`runner_main`], the hidden role). [`OciRuntime`], implemented by [`Libcontainer`], is for whoever lives with a
+//! container longer: the shim. Both take a [`ContainerSpec`], what the user asked for in Docker's words.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `container_spec` | the request |
+//! | `defaults` | Docker's hardening defaults, as data |
+//! | `spec` | request -> OCI runtime spec; pure |
+//! | `user`, `root` | names and paths inside an image, which is nobody's friend |
+//! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
+//! | `cgroup`, `host` | the machine |
+//! | `libcontainer` | the runtime library and what has to be put right around it |
+//! | `runner` | a build step's own process |
+//!
+//! Whatever the container does, it ends with the process that made it (PR_SET_PDEATHSIG), and that process has a
+//! single thread (see `libcontainer`).
+
+mod cgroup;
+mod container_spec;
+mod defaults;
+mod error;
+mod host;
+mod libcontainer;
+mod root;
+mod rootfs;
+mod runner;
+mod spec;
+mod stubs;
+mod user;
+
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What the user asked for, in Docker's words; resolved against the image's defaults by the caller.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ContainerSpec {
-    /// 64 hex digits.
-    pub id: String,
-    pub hostname: String,
-    /// Entrypoint and command joined. Never empty.
-    pub args: Vec<String>,
-    pub env: Vec<String>,
-    /// Absolute; made when it does not exist.
-    pub cwd: String,
-    /// `user[:group]` as in USER; looked up in the root's passwd and group.
-    pub user: String,
-    pub group_add: Vec<String>,
-    pub tty: bool,
-    pub read_only: bool,
-    pub mounts: Vec<Mount>,
-    pub cap_add: Vec<String>,
-    pub cap_drop: Vec<String>,
-    pub privileged: bool,
-    pub no_new_privileges: bool,
-    pub seccomp: Seccomp,
-    pub resources: Resources,
-    pub ulimits: Vec<Ulimit>,
-    pub sysctls: BTreeMap<String, String>,
-    /// Bytes of /dev/shm; 0 is Docker's 64 MiB.
-    pub shm_size: u64,
-    pub network: NetworkNamespace,
-    /// Absolute cgroup path: `/plimsoll-<instance>/<id>`.
-    pub cgroup: String,
-    /// Anything else (init, devices, group ids) is added by the issue that needs it.
-    pub annotations: BTreeMap<String, String>,
-}
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Mount { pub kind: MountKind, /// Host path of a bind; ignored for tmpfs.
-    pub source: PathBuf, /// Absolute path in the container.
-    pub target: PathBuf, pub read_only: bool, /// Extra mount options as Docker's --tmpfs takes them: `size=64m`, `mode=1777`, `noexec`.
-    pub options: Vec<String> }
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MountKind { Bind, Tmpfs }
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Seccomp { #[default] Default, Unconfined, /// Text of a profile in Docker's JSON form.
-    Profile(String) }
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkNamespace { /// A new, empty one with loopback up.
-    #[default] None, Host, /// The namespace whose descriptor comes with the request.
-    Given }
-/// Zero or None is unlimited.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Resources { /// Bytes.
-    pub memory: Option<i64>, /// Memory plus swap, bytes; -1 unlimited.
-    pub memory_swap: Option<i64>, pub memory_reservation: Option<i64>, /// Billionths of a CPU.
-    pub nano_cpus: Option<i64>, pub cpu_shares: Option<u64>, pub cpuset_cpus: String, pub pids_limit: Option<i64> }
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Ulimit { pub name: String, pub soft: u64, pub hard: u64 }
-
-/// The overlay to mount as root.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Rootfs { /// Layer directories, top first; may be empty (FROM scratch).
-    pub lowers: Vec<PathBuf>, pub upper: PathBuf, pub work: PathBuf }
-impl Rootfs {
-    /// Mounts it at `target` in the calling process's mount namespace.
-    pub fn mount(&self, target: &Path) -> Result<(), RuntimeError> { let _ = target; unimplemented!() }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError { #[error("io")] Io(#[from] std::io::Error) }
+pub use container_spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
+pub use error::RuntimeError;
+pub use libcontainer::Libcontainer;
+pub use rootfs::{Rootfs, enter_private_mounts};
+pub use runner::{Finished, RunOnce, Runtime, Stream, runner_main};
+pub use user::UserError;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit { Code(i32), Signal(i32) }
-impl Exit { /// 128+n for a signal.
-    pub fn code(self) -> i32 { match self { Self::Code(code) => code, Self::Signal(signal) => 128 + signal } } }
+pub enum Exit {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// 128+n for a signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
 
 /// What a process reads and writes.
-pub enum Stdio { /// Pipes or /dev/null.
-    Pipes { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd }, /// A new terminal; its master is sent over this socket as OCI runtimes do (SCM_RIGHTS).
-    Console(OwnedFd) }
+pub enum Stdio {
+    /// Pipes or /dev/null.
+    Pipes {
+        /// What it reads.
+        stdin: OwnedFd,
+        /// What it writes.
+        stdout: OwnedFd,
+        /// Where it complains.
+        stderr: OwnedFd,
+    },
+    /// A new terminal; its master is sent over this socket as OCI runtimes do (SCM_RIGHTS).
+    Console(OwnedFd),
+}
 
 /// A container ready to be created.
-pub struct Bundle<'a> { pub spec: &'a ContainerSpec, /// Mounted root file system.
-    pub rootfs: &'a Path, /// Folder of the runtime's own state, below run/containers/<12 hex>.
-    pub state: &'a Path, /// For `NetworkNamespace::Given`.
-    pub netns: Option<&'a OwnedFd>, pub stdio: Stdio }
+pub struct Bundle<'a> {
+    /// What the user asked for.
+    pub spec: &'a ContainerSpec,
+    /// Mounted root file system.
+    pub rootfs: &'a Path,
+    /// Folder of the runtime's own state, below run/containers/<12 hex>; it must exist.
+    pub state: &'a Path,
+    /// For [`NetworkNamespace::Given`].
+    pub netns: Option<&'a OwnedFd>,
+    /// Of the first process.
+    pub stdio: Stdio,
+}
+
 /// A further process in a running container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ProcessSpec { pub args: Vec<String>, pub env: Vec<String>, pub cwd: String, pub user: String, pub tty: bool, pub privileged: bool }
+pub struct ProcessSpec {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// As [`ContainerSpec::env`]; the container's own is not added.
+    pub env: Vec<String>,
+    /// Absolute; must exist. Empty is `/`.
+    pub cwd: String,
+    /// As [`ContainerSpec::user`].
+    pub user: String,
+    /// Whether it gets a terminal; then the stdio must be a console.
+    pub tty: bool,
+    /// All capabilities.
+    pub privileged: bool,
+}
 
-/// Only called in a process with one thread. After `create` the init is a direct child of the caller (as_sibling), so the caller waits for it.
+/// Only called in a process with one thread. After `create` the init is a direct child of the caller, so the caller
+/// waits for it.
 pub trait OciRuntime {
     /// Makes the container up to the point before its program runs; returns init's pid.
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError>;
-    /// Lets the program run. A program that cannot be executed or found is an error here: see [`RuntimeError::exit_code`].
+    /// Lets the program run. A program that cannot be executed or found is an error here: see
+    /// [`RuntimeError::exit_code`]; then init has been waited for.
     fn start(&mut self) -> Result<(), RuntimeError>;
-    /// Returns the pid; the caller waits for it.
+    /// Returns the pid, a direct child; the caller waits for it. A program that does not start is an error, and has
+    /// been waited for.
     fn exec(&mut self, process: &ProcessSpec, stdio: Stdio) -> Result<i32, RuntimeError>;
     /// Signals init, or with `all` every process of the cgroup.
     fn kill(&mut self, signal: i32, all: bool) -> Result<(), RuntimeError>;
-    /// True if the kernel killed a process of this container for memory.
+    /// True if the kernel killed a process of this container for memory. Ask before `delete`.
     fn oom_killed(&self) -> bool;
-    /// Kills what is left, removes cgroup and state.
+    /// Kills what is left, waits for init where the caller has not, removes cgroup and state.
     fn delete(&mut self) -> Result<(), RuntimeError>;
 }
-impl RuntimeError { /// Docker's code for a container that never started: 126 cannot execute, 127 not found, 125 otherwise.
-    pub fn exit_code(&self) -> i32 { 125 } }
-
-/// One build step, run to its end by a runner process.
-pub struct RunOnce { pub spec: ContainerSpec, pub rootfs: Rootfs, pub netns: Option<OwnedFd> }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream { Stdout, Stderr }
-/// Starts runner processes: `program runner`, the hidden role.
-#[derive(Clone, Debug)]
-pub struct Runtime { pub program: PathBuf, /// Scratch folder for state, below run/.
-    pub run: Utf8PathBuf }
-impl Runtime {
-    /// Runs to the end; dropping the future kills everything. Mount points the runtime had to make in `upper` are gone afterwards.
-    pub async fn run_once(&self, request: RunOnce, output: &mut (dyn FnMut(Stream, &[u8]) + Send)) -> Result<Exit, RuntimeError> { let _ = (request, output); unimplemented!() }
-}
-/// The hidden role `plimsoll runner`, chosen at the top of main, before any thread.
-pub fn runner_main() -> i32 { unimplemented!() }

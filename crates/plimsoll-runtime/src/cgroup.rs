@@ -1,0 +1,277 @@
+//! The control group of a container: where it lies, who is in it, its end.
+//!
+//! On cgroup v1 (and the hybrid form) a container has one folder per controller, on v2 a single one. libcontainer
+//! makes and fills them; killing, counting and removing is done here, without its waiting times.
+
+use crate::RuntimeError;
+use rustix::process::{Pid, Signal};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Controllers of cgroup v1 that libcontainer puts containers under.
+const CONTROLLERS: &[&str] = &[
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+/// How long the kernel may take to end killed processes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How this machine mounts its control groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hierarchies {
+    /// One tree with every controller (v2).
+    Unified,
+    /// Mount points, each with the controllers it carries (v1, also in hybrid form).
+    Legacy(Vec<(PathBuf, Vec<String>)>),
+}
+
+impl Hierarchies {
+    pub(crate) fn detect() -> Result<Self, RuntimeError> {
+        let path = Path::new("/proc/self/mountinfo");
+        Ok(Self::parse(
+            &fs::read_to_string(path).map_err(RuntimeError::path("read", path))?,
+        ))
+    }
+
+    /// Reads mountinfo (proc_pid_mountinfo(5)).
+    fn parse(mountinfo: &str) -> Self {
+        let mut legacy = Vec::new();
+        for line in mountinfo.lines() {
+            let Some((left, right)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(point) = left.split(' ').nth(4).filter(|point| point.starts_with(MOUNT)) else {
+                continue;
+            };
+            let (kind, options) = (right.split(' ').next(), right.rsplit(' ').next().unwrap_or(""));
+            let carried = options.split(',').filter(|option| CONTROLLERS.contains(option));
+            let controllers: Vec<String> = carried.map(str::to_owned).collect();
+            match kind {
+                Some("cgroup2") if point == MOUNT => return Self::Unified,
+                Some("cgroup") if !controllers.is_empty() => legacy.push((PathBuf::from(point), controllers)),
+                _ => {}
+            }
+        }
+        Self::Legacy(legacy)
+    }
+
+    /// Whether a limit on swap can be set.
+    pub(crate) fn limits_swap(&self) -> bool {
+        match self {
+            Self::Unified => Path::new("/proc/swaps").exists(),
+            Self::Legacy(_) => self
+                .mount_of("memory")
+                .is_some_and(|at| at.join("memory.memsw.limit_in_bytes").exists()),
+        }
+    }
+
+    fn mount_of(&self, controller: &str) -> Option<PathBuf> {
+        match self {
+            Self::Unified => Some(MOUNT.into()),
+            Self::Legacy(mounts) => {
+                let mut mounts = mounts.iter();
+                let found = mounts.find(|(_, controllers)| controllers.iter().any(|name| name == controller));
+                found.map(|(point, _)| point.clone())
+            }
+        }
+    }
+}
+
+/// The group of one container.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroup {
+    folders: Vec<PathBuf>,
+    memory: Option<PathBuf>,
+    unified: bool,
+}
+
+impl Cgroup {
+    /// `path` is absolute below each hierarchy.
+    pub(crate) fn new(hierarchies: &Hierarchies, path: &str) -> Self {
+        let below = |mount: &Path| mount.join(path.trim_start_matches('/'));
+        let folders = match hierarchies {
+            Hierarchies::Unified => vec![below(Path::new(MOUNT))],
+            Hierarchies::Legacy(mounts) => mounts.iter().map(|(mount, _)| below(mount)).collect(),
+        };
+        let memory = hierarchies.mount_of("memory").map(|mount| below(&mount));
+        Self {
+            folders,
+            memory,
+            unified: *hierarchies == Hierarchies::Unified,
+        }
+    }
+
+    /// The folder on cgroup v2.
+    pub(crate) fn unified(&self) -> Option<&Path> {
+        self.unified.then(|| self.folders[0].as_path())
+    }
+
+    /// True if the kernel killed a process of the group for want of memory.
+    pub(crate) fn oom_killed(&self) -> bool {
+        let name = if self.unified {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        let text = self
+            .memory
+            .as_ref()
+            .and_then(|folder| fs::read_to_string(folder.join(name)).ok());
+        let count = text.and_then(|text| {
+            text.lines()
+                .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
+        });
+        count.is_some_and(|count| count > 0)
+    }
+
+    /// Sends a signal to every process of the group.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        let pids = self.processes();
+        for pid in &pids {
+            let _ = rustix::process::kill_process(*pid, signal);
+        }
+        !pids.is_empty()
+    }
+
+    /// Ends every process and takes the folders away; fine when they are gone.
+    pub(crate) fn remove(&self) -> Result<(), RuntimeError> {
+        let until = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(folder) = self.unified() {
+                let _ = fs::write(folder.join("cgroup.kill"), "1");
+            }
+            self.signal(Signal::KILL);
+            let Some((folder, error)) = self.remove_folders() else {
+                return Ok(());
+            };
+            if Instant::now() > until {
+                return Err(RuntimeError::Path {
+                    operation: "remove control group",
+                    path: folder,
+                    source: error,
+                });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// What is left after one attempt, and why.
+    fn remove_folders(&self) -> Option<(PathBuf, io::Error)> {
+        let mut left = None;
+        for folder in &self.folders {
+            if let Err(error) = remove_tree(folder)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                left = Some((folder.clone(), error));
+            }
+        }
+        left
+    }
+
+    fn processes(&self) -> Vec<Pid> {
+        let mut pids = Vec::new();
+        // On v1 every folder holds the same processes, unless a privileged container moved some.
+        for folder in &self.folders {
+            collect_processes(folder, &mut pids);
+        }
+        pids.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+        pids.dedup();
+        pids
+    }
+}
+
+fn collect_processes(folder: &Path, pids: &mut Vec<Pid>) {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    // A zero is a process of another pid namespace that cannot be seen from here.
+    pids.extend(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
+    for inner in folders_in(folder) {
+        collect_processes(&inner, pids);
+    }
+}
+
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            for inner in folders_in(folder) {
+                remove_tree(&inner)?;
+            }
+            fs::remove_dir(folder)
+        }
+        result => result,
+    }
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+34 30 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn both_layouts_are_told_apart() {
+        let Hierarchies::Legacy(mounts) = Hierarchies::parse(HYBRID) else {
+            panic!("hybrid is v1")
+        };
+        assert_eq!(mounts.len(), 2);
+        assert_eq!(
+            mounts[0],
+            (
+                "/sys/fs/cgroup/cpu,cpuacct".into(),
+                vec!["cpu".into(), "cpuacct".into()]
+            )
+        );
+        let unified = "25 24 0:23 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+        assert_eq!(Hierarchies::parse(unified), Hierarchies::Unified);
+    }
+
+    #[test]
+    fn a_group_has_a_folder_in_each_hierarchy() {
+        let group = Cgroup::new(&Hierarchies::parse(HYBRID), "/plimsoll-1/abc");
+        assert_eq!(
+            group.folders[0],
+            Path::new("/sys/fs/cgroup/cpu,cpuacct/plimsoll-1/abc")
+        );
+        assert_eq!(
+            group.memory.as_deref(),
+            Some(Path::new("/sys/fs/cgroup/memory/plimsoll-1/abc"))
+        );
+        assert_eq!(group.unified(), None);
+        let unified = Cgroup::new(&Hierarchies::Unified, "/plimsoll-1/abc");
+        assert_eq!(
+            unified.unified(),
+            Some(Path::new("/sys/fs/cgroup/plimsoll-1/abc"))
+        );
+        assert!(!unified.oom_killed());
+        unified.remove().unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! What is mounted in a container: the defaults, and over them what was asked for.
+
+use crate::RuntimeError;
+use crate::cgroup::Hierarchies;
+use crate::container_spec::{ContainerSpec, Mount, MountKind};
+use crate::defaults;
+use crate::host::Host;
+use oci_spec::runtime::{Mount as OciMount, MountBuilder};
+use std::path::{Path, PathBuf};
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Every mount, parents before what lies below them.
+pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, RuntimeError> {
+    let mut mounts = Vec::new();
+    for (kind, source, target, options) in defaults::MOUNTS {
+        if spec.mounts.iter().any(|mount| mount.target == Path::new(target)) {
+            continue;
+        }
+        let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        match *target {
+            "/dev/shm" => options.push(format!("size={}", shm_size(spec))),
+            "/sys" | CGROUPS if spec.privileged => options.retain(|option| option != "ro"),
+            _ => {}
+        }
+        match &host.hierarchies {
+            Hierarchies::Legacy(hierarchies) if *target == CGROUPS => {
+                mounts.extend(legacy_cgroups(spec, hierarchies)?);
+            }
+            _ => mounts.push(mount(kind, Path::new(source), Path::new(target), options)?),
+        }
+    }
+    for wanted in &spec.mounts {
+        mounts.push(requested(wanted)?);
+    }
+    mounts.sort_by_key(|mount| mount.destination().components().count());
+    Ok(mounts)
+}
+
+/// Targets of every mount of a container.
+pub(crate) fn targets(spec: &ContainerSpec) -> Vec<PathBuf> {
+    let defaults = defaults::MOUNTS
+        .iter()
+        .map(|(_, _, target, _)| PathBuf::from(target));
+    defaults
+        .chain(spec.mounts.iter().map(|mount| mount.target.clone()))
+        .collect()
+}
+
+/// Mount points that must be read-only but cannot be from the start, because others are made in them.
+pub(super) fn read_only_afterwards(host: &Host) -> Option<String> {
+    matches!(host.hierarchies, Hierarchies::Legacy(_)).then(|| CGROUPS.to_owned())
+}
+
+/// On cgroup v1 the library would mount each hierarchy writable, whatever the options say, and a container could lift
+/// its own limits. So its own folder of each is bound instead.
+fn legacy_cgroups(
+    spec: &ContainerSpec,
+    hierarchies: &[(PathBuf, Vec<String>)],
+) -> Result<Vec<OciMount>, RuntimeError> {
+    let flags = ["nosuid", "noexec", "nodev"].map(str::to_owned);
+    let mut options = flags.to_vec();
+    options.push("mode=755".to_owned());
+    let mut mounts = vec![mount("tmpfs", Path::new("tmpfs"), Path::new(CGROUPS), options)?];
+    for (point, _) in hierarchies {
+        let Some(name) = point.file_name() else { continue };
+        let mut options = flags.to_vec();
+        options.push("bind".to_owned());
+        if !spec.privileged {
+            options.push("ro".to_owned());
+        }
+        let source = point.join(spec.cgroup.trim_start_matches('/'));
+        mounts.push(mount("bind", &source, &Path::new(CGROUPS).join(name), options)?);
+    }
+    Ok(mounts)
+}
+
+fn requested(wanted: &Mount) -> Result<OciMount, RuntimeError> {
+    if !wanted.target.is_absolute() {
+        return Err(RuntimeError::Invalid(format!(
+            "invalid mount path: `{}` must be absolute",
+            wanted.target.display()
+        )));
+    }
+    match wanted.kind {
+        MountKind::Bind => {
+            let mut options = vec!["rbind".to_owned()];
+            if wanted.read_only {
+                // Recursively, or a file system mounted below could be written all the same.
+                options.extend(["ro".to_owned(), "rro".to_owned()]);
+            }
+            options.extend(wanted.options.clone());
+            mount("bind", &wanted.source, &wanted.target, options)
+        }
+        MountKind::Tmpfs => {
+            let mut options = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
+            options.extend(wanted.options.clone());
+            if wanted.read_only {
+                options.push("ro".to_owned());
+            }
+            mount("tmpfs", Path::new("tmpfs"), &wanted.target, options)
+        }
+    }
+}
+
+fn shm_size(spec: &ContainerSpec) -> u64 {
+    if spec.shm_size == 0 {
+        defaults::SHM_SIZE
+    } else {
+        spec.shm_size
+    }
+}
+
+fn mount(kind: &str, source: &Path, target: &Path, options: Vec<String>) -> Result<OciMount, RuntimeError> {
+    Ok(MountBuilder::default()
+        .typ(kind)
+        .source(source)
+        .destination(target)
+        .options(options)
+        .build()?)
+}
