@@ -1,6 +1,7 @@
 //! Network namespaces, and a container's way into its bridge.
 
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use plimsoll_linux::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

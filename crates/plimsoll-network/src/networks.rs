@@ -240,12 +240,13 @@ fn settle(
     let subnet = subnet::choose(taken).ok_or(NetworkError::NoFreeSubnet)?;
     transaction.execute(
         "INSERT INTO network (id, name, driver, bridge, subnet, gateway, created, detail)
-         VALUES (lower(hex(randomblob(32))), ?1, 'bridge', ?2, ?3, ?4, unixepoch(), ?5)",
+         VALUES (lower(hex(randomblob(32))), ?1, 'bridge', ?2, ?3, ?4, ?5, ?6)",
         params![
             DEFAULT,
             bridge,
             subnet.to_string(),
             subnet.gateway().to_string(),
+            plimsoll_store::now(),
             serde_json::json!({ "mtu": mtu }).to_string(),
         ],
     )?;
