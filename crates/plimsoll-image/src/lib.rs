@@ -1,44 +1,110 @@
-//! Images as things with names.
-#![allow(missing_docs)]
-use plimsoll_oci::{Digest, ImageConfig, ImageManifest, ImageRef, Platform};
-use plimsoll_progress::Progress;
-use plimsoll_registry::Registry;
-use plimsoll_store::{SnapshotId, Store};
-use std::io::{Read, Write};
+//! Images as things with names: pull, load, save, tag, list, remove.
+//!
+//! An [`Image`] is a manifest and a configuration, both blobs of the content store, for one platform. Its *id* is the
+//! digest of the configuration, as Docker has it. Names point to manifests; a name belongs to one image, and an image
+//! may have any number of names, or none.
+//!
+//! Nothing becomes visible before all of it is in the store and checked: [`Images::load`] and [`Images::obtain`] bring
+//! blobs and snapshots first, under a lease, and then write the image with its names in one transaction. Killed before
+//! that, they leave blobs nobody refers to, for the garbage collection.
+//!
+//! A layer is a blob as it came, and a snapshot. Layers that were built here are snapshots only: their tar is written
+//! again whenever somebody wants it ([`Images::save`]).
+
+mod assemble;
+mod document;
+mod error;
+mod find;
+mod load;
+mod pull;
+mod remove;
+mod rows;
+mod save;
+#[cfg(test)]
+mod testing;
+mod unpack;
+
 use std::sync::Arc;
 
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError { #[error("io")] Io(#[from] std::io::Error), #[error("store")] Store(#[from] plimsoll_store::StoreError), #[error("db")] Db(#[from] rusqlite::Error) }
-/// Cheap to clone.
+use plimsoll_oci::{Digest, ImageConfig, ImageManifest, ImageRef};
+use plimsoll_registry::Registry;
+use plimsoll_store::Store;
+
+pub use error::ImageError;
+pub use pull::Pulled;
+pub use remove::Removed;
+
+type Result<T, E = ImageError> = std::result::Result<T, E>;
+
+/// All images of a store. Cheap to clone.
 #[derive(Clone)]
-pub struct Images { pub store: Store, pub registry: Arc<Registry> }
+pub struct Images {
+    store: Store,
+    registry: Arc<Registry>,
+}
+
 /// One image for one platform, in the store.
 #[derive(Clone, Debug)]
-pub struct Image { /// Digest of the config: Docker's image ID.
-    pub id: Digest, pub manifest_digest: Digest, pub manifest: ImageManifest, pub config: ImageConfig }
-/// A line of `images`.
+pub struct Image {
+    /// Digest of the configuration: Docker's image ID.
+    pub id: Digest,
+    /// Digest of the manifest.
+    pub manifest_digest: Digest,
+    /// The manifest.
+    pub manifest: ImageManifest,
+    /// The configuration.
+    pub config: ImageConfig,
+}
+
+/// A line of `images`: an image under one of its names.
 #[derive(Clone, Debug)]
-pub struct ImageSummary { pub name: Option<ImageRef>, pub image: Image, pub size: u64, pub digest: Option<Digest> }
+pub struct ImageSummary {
+    /// `name:tag`; `name@digest` if it was pulled and has lost its tag; nothing if it is nameless.
+    pub name: Option<ImageRef>,
+    /// The image.
+    pub image: Image,
+    /// Bytes of all layers, uncompressed.
+    pub size: u64,
+    /// By which digest the registry of `name` gave it.
+    pub digest: Option<Digest>,
+}
+
+/// The two kinds of image archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveFormat { Docker, Oci }
+pub enum ArchiveFormat {
+    /// `docker save`'s: `manifest.json`, configurations and uncompressed layers.
+    Docker,
+    /// An OCI image layout as a tar archive.
+    Oci,
+}
+
 impl Images {
-    pub fn new(store: &Store, registry: Arc<Registry>) -> Self { Self { store: store.clone(), registry } }
-    /// By name, `name@digest`, full id, or unambiguous id prefix.
-    pub fn find(&self, name: &str) -> Result<Option<Image>, ImageError> { let _ = name; unimplemented!() }
-    /// As `find` with an error that has a "did you mean".
-    pub fn get(&self, name: &str) -> Result<Image, ImageError> { let _ = name; unimplemented!() }
-    /// The stored image for `platform`, pulled when it is not there (or when `always`).
-    pub async fn obtain(&self, reference: &ImageRef, platform: &Platform, always: bool, progress: &Progress) -> Result<Image, ImageError> { let _ = (reference, platform, always, progress); unimplemented!() }
-    pub fn list(&self) -> Result<Vec<ImageSummary>, ImageError> { unimplemented!() }
-    pub fn names(&self, image: &Image) -> Result<Vec<ImageRef>, ImageError> { let _ = image; unimplemented!() }
-    pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<(), ImageError> { let _ = (image, name); unimplemented!() }
-    /// Bytes of all layers, uncompressed: Docker's Size.
-    pub fn size(&self, image: &Image) -> Result<u64, ImageError> { let _ = image; unimplemented!() }
-    /// Snapshot of the top layer; layers not yet unpacked are unpacked. None for an image without layers.
-    pub fn snapshot(&self, image: &Image) -> Result<Option<SnapshotId>, ImageError> { let _ = image; unimplemented!() }
-    /// Makes an unnamed image of `config` (its diff_ids are filled in here) on the snapshot chain ending in `top`.
-    pub fn assemble(&self, config: ImageConfig, top: Option<SnapshotId>) -> Result<Image, ImageError> { let _ = (config, top); unimplemented!() }
-    /// Docker or OCI archive; everything is checked before anything is named. Returns what was loaded with its names.
-    pub fn load(&self, archive: &mut dyn Read, progress: &Progress) -> Result<Vec<(Image, Vec<ImageRef>)>, ImageError> { let _ = (archive, progress); unimplemented!() }
-    pub fn save(&self, images: &[(Image, Vec<ImageRef>)], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), ImageError> { let _ = (images, format, out); unimplemented!() }
+    /// Returns the images of `store`, to be pulled through `registry`.
+    pub fn new(store: &Store, registry: Arc<Registry>) -> Self {
+        Self {
+            store: store.clone(),
+            registry,
+        }
+    }
+
+    /// Gives an image a name. Another image that had it loses it.
+    pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<()> {
+        if name.digest().is_some() {
+            return Err(ImageError::TagWithDigest(name.familiar()));
+        }
+        let now = plimsoll_store::now();
+        Ok(self
+            .store
+            .db()
+            .write(|db| rows::set_name(db, name, &image.manifest_digest, now))?)
+    }
+
+    fn register(&self, registrations: &[rows::Registration<'_>]) -> Result<()> {
+        let now = plimsoll_store::now();
+        Ok(self.store.db().write(|db| {
+            registrations
+                .iter()
+                .try_for_each(|registration| registration.write(db, now))
+        })?)
+    }
 }

@@ -14,6 +14,6 @@ mod reference;
 
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{Digest, DigestError, Hasher};
-pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageRef, ReferenceError};

@@ -1,0 +1,43 @@
+//! From a build's snapshots to an image.
+
+use plimsoll_oci::{Descriptor, ImageConfig, MediaType};
+use plimsoll_store::{LayerInfo, SnapshotId};
+
+use crate::{Image, Images, Result, document, rows};
+
+impl Images {
+    /// Makes an unnamed image of `config`, whose diff ids are filled in here, on the snapshots that end in `top`.
+    ///
+    /// A layer that came compressed keeps that form, so that its digest stays the base image's; a layer built here is
+    /// described uncompressed.
+    pub fn assemble(&self, mut config: ImageConfig, top: Option<SnapshotId>) -> Result<Image> {
+        let layers = self.chain(top)?;
+        config.rootfs.diff_ids = layers.iter().map(|(_, info)| info.diff_id).collect();
+        let descriptors = layers
+            .iter()
+            .map(|(_, info)| self.describe(info))
+            .collect::<Result<_>>()?;
+        let bytes = serde_json::to_vec(&config).expect("a configuration is JSON");
+        let manifest = document::put_manifest(self.store.content(), &bytes, descriptors)?;
+        let image = self.read(manifest)?;
+        self.register(&[rows::Registration {
+            image: &image,
+            media_type: MediaType::ImageManifest.to_string(),
+            size: layers.iter().map(|(_, info)| info.tar_size).sum(),
+            names: &[],
+            pulled: None,
+        }])?;
+        Ok(image)
+    }
+
+    fn describe(&self, info: &LayerInfo) -> Result<Descriptor> {
+        Ok(
+            match self.store.db().read(|db| rows::layer_blob(db, &info.diff_id))? {
+                Some((digest, media_type, size)) => {
+                    Descriptor::new(MediaType::from(media_type.as_str()), size, digest)
+                }
+                None => Descriptor::new(MediaType::from(document::TAR_LAYER), info.tar_size, info.diff_id),
+            },
+        )
+    }
+}

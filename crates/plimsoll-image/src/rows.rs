@@ -1,0 +1,244 @@
+//! The tables of images and their names.
+
+use plimsoll_oci::{Descriptor, Digest, ImageRef};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::Image;
+
+type Result<T> = rusqlite::Result<T>;
+
+/// An image that becomes known to the store with all its names, in one transaction.
+pub(crate) struct Registration<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) media_type: String,
+    pub(crate) size: u64,
+    pub(crate) names: &'a [ImageRef],
+    /// The reference a registry was asked for, and the digest it answered with.
+    pub(crate) pulled: Option<(&'a ImageRef, Digest)>,
+}
+
+impl Registration<'_> {
+    pub(crate) fn write(&self, db: &Connection, now: i64) -> Result<()> {
+        let image = self.image;
+        let manifest = image.manifest_digest.to_string();
+        let index = self
+            .pulled
+            .as_ref()
+            .map(|(_, digest)| *digest)
+            .filter(|digest| *digest != image.manifest_digest);
+        db.prepare_cached(
+            "INSERT INTO image (manifest_digest, media_type, config_digest, index_digest, platform, size, created)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (manifest_digest) DO UPDATE SET index_digest = coalesce(excluded.index_digest, index_digest)",
+        )?
+        .execute(params![
+            manifest,
+            self.media_type,
+            image.id.to_string(),
+            index.map(|digest| digest.to_string()),
+            image.config.platform().to_string(),
+            self.size,
+            now
+        ])?;
+        for (layer, diff_id) in image.manifest.layers().iter().zip(&image.config.rootfs.diff_ids) {
+            note_layer_blob(db, diff_id, layer)?;
+        }
+        if let Some((reference, digest)) = &self.pulled {
+            db.prepare_cached("INSERT OR IGNORE INTO image_digest (repository, digest, manifest_digest) VALUES (?1, ?2, ?3)")?
+                .execute(params![repository(reference), digest.to_string(), manifest])?;
+        }
+        self.names
+            .iter()
+            .try_for_each(|name| set_name(db, name, &image.manifest_digest, now))
+    }
+}
+
+/// Remembers a compressed form of a layer; the uncompressed one needs no row.
+fn note_layer_blob(db: &Connection, diff_id: &Digest, layer: &Descriptor) -> Result<()> {
+    let digest = layer.digest().to_string();
+    if digest == diff_id.to_string() {
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO layer_blob (diff_id, digest, media_type, size) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        diff_id.to_string(),
+        digest,
+        layer.media_type().to_string(),
+        layer.size()
+    ])?;
+    Ok(())
+}
+
+/// Returns digest, media type and size of a compressed form of a layer whose blob is stored.
+pub(crate) fn layer_blob(db: &Connection, diff_id: &Digest) -> Result<Option<(Digest, String, u64)>> {
+    db.prepare_cached(
+        "SELECT layer_blob.digest, media_type, layer_blob.size FROM layer_blob JOIN blob USING (digest)
+         WHERE diff_id = ?1 ORDER BY layer_blob.digest LIMIT 1",
+    )?
+    .query_row([diff_id.to_string()], |row| {
+        Ok((parsed(row, 0)?, row.get(1)?, row.get(2)?))
+    })
+    .optional()
+}
+
+/// Gives a name, taking it from whoever has it.
+pub(crate) fn set_name(db: &Connection, name: &ImageRef, manifest: &Digest, now: i64) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO image_name (name, manifest_digest, created) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET manifest_digest = excluded.manifest_digest, created = excluded.created
+         WHERE manifest_digest <> excluded.manifest_digest",
+    )?
+    .execute(params![name.to_string(), manifest.to_string(), now])?;
+    Ok(())
+}
+
+/// Returns the manifest of `name:tag`.
+pub(crate) fn by_name(db: &Connection, name: &ImageRef) -> Result<Option<Digest>> {
+    db.prepare_cached("SELECT manifest_digest FROM image_name WHERE name = ?1")?
+        .query_row([name.to_string()], |row| parsed(row, 0))
+        .optional()
+}
+
+/// Returns the manifests that `repository@digest` means: as pulled, or an image that goes by a name of that repository.
+pub(crate) fn by_digest(db: &Connection, name: &ImageRef, digest: Digest) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT manifest_digest FROM image_digest WHERE repository = ?1 AND digest = ?2
+         UNION SELECT manifest_digest FROM image JOIN image_name USING (manifest_digest)
+         WHERE substr(name, 1, length(?1) + 1) = ?1 || ':' AND ?2 IN (manifest_digest, index_digest)",
+    )?
+    .query_map(params![repository(name), digest.to_string()], |row| {
+        parsed(row, 0)
+    })?
+    .collect()
+}
+
+/// Returns the ids that begin with `prefix`, hexadecimal digits.
+pub(crate) fn ids_with_prefix(db: &Connection, prefix: &str) -> Result<Vec<Digest>> {
+    let from = format!("sha256:{prefix}");
+    let to = format!("sha256:{prefix}g");
+    db.prepare_cached(
+        "SELECT DISTINCT config_digest FROM image WHERE config_digest >= ?1 AND config_digest < ?2",
+    )?
+    .query_map([from, to], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the manifests of an image, those with names first, then the latest.
+pub(crate) fn manifests_of(db: &Connection, id: &Digest) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT manifest_digest FROM image WHERE config_digest = ?1
+         ORDER BY manifest_digest IN (SELECT manifest_digest FROM image_name) DESC, created DESC, manifest_digest",
+    )?
+    .query_map([id.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns every name of an image, sorted.
+pub(crate) fn names_of(db: &Connection, id: &Digest) -> Result<Vec<ImageRef>> {
+    db.prepare_cached(
+        "SELECT name FROM image_name JOIN image USING (manifest_digest) WHERE config_digest = ?1 ORDER BY name",
+    )?
+    .query_map([id.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns `repository@digest` for every way a registry gave this image, sorted.
+pub(crate) fn digests_of(db: &Connection, id: &Digest) -> Result<Vec<ImageRef>> {
+    db.prepare_cached(
+        "SELECT DISTINCT repository || '@' || digest FROM image_digest JOIN image USING (manifest_digest)
+         WHERE config_digest = ?1 ORDER BY 1",
+    )?
+    .query_map([id.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns all names.
+pub(crate) fn all_names(db: &Connection) -> Result<Vec<ImageRef>> {
+    db.prepare_cached("SELECT name FROM image_name ORDER BY name")?
+        .query_map([], |row| parsed(row, 0))?
+        .collect()
+}
+
+/// One stored image of the list.
+pub(crate) struct Stored {
+    pub(crate) manifest: Digest,
+    pub(crate) id: Digest,
+    pub(crate) size: u64,
+}
+
+/// Returns all images, one row per id, the named manifest before others.
+pub(crate) fn all_images(db: &Connection) -> Result<Vec<Stored>> {
+    let mut all: Vec<Stored> = db
+        .prepare_cached(
+            "SELECT manifest_digest, config_digest, size FROM image ORDER BY config_digest,
+             manifest_digest IN (SELECT manifest_digest FROM image_name) DESC, created DESC, manifest_digest",
+        )?
+        .query_map([], |row| {
+            Ok(Stored {
+                manifest: parsed(row, 0)?,
+                id: parsed(row, 1)?,
+                size: row.get(2)?,
+            })
+        })?
+        .collect::<Result<_>>()?;
+    all.dedup_by(|later, earlier| later.id == earlier.id);
+    Ok(all)
+}
+
+/// Returns the size noted for an image.
+pub(crate) fn size_of(db: &Connection, manifest: &Digest) -> Result<Option<u64>> {
+    db.prepare_cached("SELECT size FROM image WHERE manifest_digest = ?1")?
+        .query_row([manifest.to_string()], |row| row.get(0))
+        .optional()
+}
+
+/// Returns name and id of every container made from the image.
+pub(crate) fn containers_of(db: &Connection, id: &Digest) -> Result<Vec<(String, String)>> {
+    db.prepare_cached(
+        "SELECT container.name, container.id FROM container JOIN image USING (manifest_digest)
+         WHERE config_digest = ?1 ORDER BY container.name",
+    )?
+    .query_map([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// Takes a name away.
+pub(crate) fn delete_name(db: &Connection, name: &ImageRef) -> Result<()> {
+    db.prepare_cached("DELETE FROM image_name WHERE name = ?1")?
+        .execute([name.to_string()])?;
+    Ok(())
+}
+
+/// Forgets under which digests of `name`'s repository the image was pulled.
+pub(crate) fn delete_digests(db: &Connection, name: &ImageRef, id: &Digest) -> Result<()> {
+    db.prepare_cached(
+        "DELETE FROM image_digest WHERE repository = ?1
+         AND manifest_digest IN (SELECT manifest_digest FROM image WHERE config_digest = ?2)",
+    )?
+    .execute([repository(name), id.to_string()])?;
+    Ok(())
+}
+
+/// Removes the image; its names must have gone.
+pub(crate) fn delete_image(db: &Connection, id: &Digest) -> Result<()> {
+    db.prepare_cached("DELETE FROM image WHERE config_digest = ?1")?
+        .execute([id.to_string()])?;
+    Ok(())
+}
+
+fn repository(name: &ImageRef) -> String {
+    format!("{}/{}", name.registry(), name.repository())
+}
+
+/// Reads a column that holds a digest or name as text.
+fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text: String = row.get(column)?;
+    text.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
