@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|arg| arg.to_str()) {
         // Hidden roles: chosen before any thread exists, because they clone (ARCHITECTURE.md, section 5).
         Some("runner") => role(plimsoll_runtime::runner_main()),
-        // SHIM-ROLE: Some("shim") => role(plimsoll_container::shim_main()),
+        Some("shim") => role(plimsoll_container::shim_main()),
         // Without building the command tree: scripts ask for the version often.
         Some("--version" | "-v") => cli::print_version(),
         _ => cli::main(args),
