@@ -13,7 +13,7 @@ use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
 use plimsoll_solver::{SolveError, Solver};
-use plimsoll_store::{SnapshotId, Store};
+use plimsoll_store::{Lock, SnapshotId, Store};
 use rusqlite::OptionalExtension as _;
 
 use crate::cache::BuildCache;
@@ -251,22 +251,42 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A folder for the files of one build, gone with it.
+/// A folder for the files of one build, gone with it. Its lock says that the build lives.
 struct Scratch {
     id: String,
     folder: Utf8PathBuf,
     store: Store,
-    _lease: plimsoll_store::Lease,
+    _lock: Lock,
 }
 
 impl Scratch {
     fn new(store: &Store) -> Result<Self, BuildError> {
-        let lease = store.lease()?;
+        sweep(store)?;
         let id = format!("build-{}-{}", std::process::id(), Timestamp::now().as_nanosecond());
+        let lock = store.lock(&id)?;
         let folder = store.root().join("builds").join(&id);
         std::fs::create_dir_all(&folder).map_err(BuildError::io("make folder", folder.as_std_path()))?;
-        Ok(Self { id, folder, store: store.clone(), _lease: lease })
+        Ok(Self { id, folder, store: store.clone(), _lock: lock })
     }
+}
+
+/// Removes what builds left that were killed: their folders and their addresses.
+fn sweep(store: &Store) -> Result<(), BuildError> {
+    let builds = store.root().join("builds");
+    let entries = builds.read_dir_utf8().map_err(BuildError::io("read", builds.as_std_path()))?;
+    for entry in entries.flatten() {
+        let id = entry.file_name();
+        if id.starts_with("build-")
+            && let Some(_dead) = store.try_lock(id)?
+        {
+            store.db().write(|transaction| -> plimsoll_store::Result<_> {
+                transaction.execute("DELETE FROM address WHERE container LIKE ?1 || '-%'", [id])?;
+                Ok(())
+            })?;
+            store.discard(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Scratch {

@@ -21,7 +21,7 @@ use plimsoll_solver::{Graph, VertexId};
 use crate::context::BuildContext;
 use crate::op::{BuildOp, ImageOp, Operation, Services};
 use crate::plan::{Origin, Plan, Stage, expand_word};
-pub(crate) use state::{HistoryRow, StageState};
+pub(crate) use state::StageState;
 
 /// Images by the words of the Dockerfile.
 pub(crate) type StageImages = HashMap<(ImageRef, Platform), Image>;

@@ -121,7 +121,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Gives the addresses back. A build that was killed leaves its rows; they are swept with its lease.
+    /// Gives the addresses back. What a killed build leaves is swept by the next.
     fn drop(&mut self) {
         let networks = Networks::new(&self.store);
         for owner in self.taken.get_mut().expect(NOT_POISONED).iter() {

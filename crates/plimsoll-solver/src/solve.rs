@@ -21,7 +21,7 @@ pub trait Op: Send + Sync + 'static {
     /// What it makes; cheap to clone.
     type Output: Clone + Send + Sync + 'static;
     /// Why it failed.
-    type Error: Send + Sync + 'static;
+    type Error: std::fmt::Display + Send + Sync + 'static;
 
     /// Returns what the user reads; `None` for an operation that is not worth a line.
     fn name(&self) -> Option<String>;
@@ -225,7 +225,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 Ok(output)
             }
             Err(error) => {
-                task.failed("failed");
+                task.failed(&error);
                 Err(Self::failed(id)(error))
             }
         }

@@ -11,6 +11,7 @@ use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use crate::command_error::CommandError;
 use crate::context::Context;
 
+pub(crate) mod build;
 pub(crate) mod version;
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;
@@ -51,7 +52,10 @@ macro_rules! command {
 }
 
 /// Every command.
-pub(crate) const COMMANDS: &[Command] = &[command!(version, One, ["version"])];
+pub(crate) const COMMANDS: &[Command] = &[
+    command!(build, Many, ["build", "buildx build", "image build", "builder build"]),
+    command!(version, One, ["version"]),
+];
 
 /// Names of the groups that [`COMMANDS`] hang in, with their help line.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
