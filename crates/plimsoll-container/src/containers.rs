@@ -1,0 +1,437 @@
+//! The door: all containers of a store.
+
+use std::fs;
+use std::path::PathBuf;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use plimsoll_image::Image;
+use plimsoll_network::Networks;
+use plimsoll_runtime::{ContainerSpec, Mount, MountKind, Rootfs};
+use plimsoll_store::{Lock, MergedTree, SnapshotId, Store};
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::create::{self, CreateOptions};
+use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
+use crate::mounts::{MountRequest, MountSource};
+use crate::volumes::Volumes;
+use crate::{ContainerError, Result, leftovers, names};
+
+/// The containers of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Containers {
+    pub(crate) store: Store,
+    pub(crate) program: PathBuf,
+}
+
+/// One container, as it was when it was looked at.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its name, without Docker's slash.
+    pub name: String,
+    /// What it is.
+    pub definition: Definition,
+    /// What it does.
+    pub state: State,
+}
+
+impl Container {
+    /// Returns its id, 64 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.definition.id
+    }
+
+    /// Returns the first twelve digits of its id.
+    pub fn short_id(&self) -> &str {
+        &self.definition.id[..12]
+    }
+
+    /// Returns whether its program runs.
+    pub fn is_running(&self) -> bool {
+        self.state.status == Status::Running
+    }
+}
+
+impl Containers {
+    /// Opens the door. `program` is run as `program shim`, the supervisor's role: `/proc/self/exe` but in tests.
+    pub fn new(store: &Store, program: impl Into<PathBuf>) -> Self {
+        Self { store: store.clone(), program: program.into() }
+    }
+
+    /// Returns the container of this name, id or unambiguous beginning of an id.
+    pub fn get(&self, name: &str) -> Result<Container> {
+        let wanted = name.strip_prefix('/').unwrap_or(name);
+        let rows = self.rows()?;
+        let exact = rows.iter().find(|row| row.id == wanted || row.name == wanted);
+        let row = match exact {
+            Some(row) => row,
+            None => {
+                let mut matching = rows.iter().filter(|row| !wanted.is_empty() && row.id.starts_with(wanted));
+                match (matching.next(), matching.next()) {
+                    (Some(row), None) => row,
+                    (Some(_), Some(_)) => return Err(ContainerError::Ambiguous(wanted.to_owned())),
+                    (None, _) => return Err(not_found(wanted, &rows)),
+                }
+            }
+        };
+        self.load(row)?.ok_or_else(|| not_found(wanted, &[]))
+    }
+
+    /// Returns all containers, the newest first.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let mut containers = Vec::new();
+        for row in self.rows()? {
+            containers.extend(self.load(&row)?);
+        }
+        Ok(containers)
+    }
+
+    /// Makes a container of an image whose top layer is `parent`.
+    pub fn create(&self, image: &Image, parent: Option<SnapshotId>, options: &CreateOptions) -> Result<Container> {
+        let id = names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))?;
+        let _lock = self.lock(&id)?;
+        let name = self.claim_name(&id, image, options)?;
+        let made = self.make(&id, image, parent, options);
+        let definition = match made {
+            Ok(definition) => definition,
+            Err(error) => {
+                self.erase(&id, None, true)?;
+                return Err(error);
+            }
+        };
+        Ok(Container { name, definition, state: State::default() })
+    }
+
+    /// Removes a container that does not run, and with `volumes` the anonymous volumes only it had.
+    ///
+    /// Fine when another process was faster.
+    pub fn remove(&self, container: &Container, volumes: bool) -> Result<()> {
+        let id = container.id();
+        let paths = self.paths(id);
+        // The state is written before the supervisor lets go of the root.
+        if !paths.read_state().is_ok_and(|state| state.status == Status::Running) {
+            paths.wait_unsupervised().map_err(ContainerError::file("lock", paths.lock()))?;
+        }
+        let _lock = self.lock(id)?;
+        if paths.is_supervised() {
+            return Err(ContainerError::Running(container.name.clone()));
+        }
+        self.erase(id, Some(&container.definition), volumes)
+    }
+
+    pub(crate) fn paths(&self, id: &str) -> Paths {
+        Paths::new(self.store.root(), self.store.run(), id)
+    }
+
+    pub(crate) fn lock(&self, id: &str) -> Result<Lock> {
+        Ok(self.store.lock(&format!("container-{id}"))?)
+    }
+
+    /// Makes the row, which is what gives a container its name.
+    fn claim_name(&self, id: &str, image: &Image, options: &CreateOptions) -> Result<String> {
+        if let Some(name) = &options.name {
+            let name = name.strip_prefix('/').unwrap_or(name);
+            if !names::is_valid(name) {
+                return Err(ContainerError::InvalidName(name.to_owned()));
+            }
+            return match self.insert(id, name, image, options)? {
+                None => Ok(name.to_owned()),
+                Some(other) => Err(ContainerError::NameInUse { name: name.to_owned(), id: other }),
+            };
+        }
+        let mut attempt = 0;
+        loop {
+            let name = names::random_name(attempt).map_err(ContainerError::file("read", "/dev/urandom"))?;
+            if self.insert(id, &name, image, options)?.is_none() {
+                return Ok(name);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Returns the id of who has the name already.
+    fn insert(&self, id: &str, name: &str, image: &Image, options: &CreateOptions) -> Result<Option<String>> {
+        let labels = serde_json::to_string(&options.labels).expect("a map of strings becomes JSON");
+        self.store.db().write(|transaction| -> Result<Option<String>> {
+            let taken = transaction
+                .query_row("SELECT id FROM container WHERE name = ?1", [name], |row| row.get(0))
+                .optional()?;
+            if taken.is_none() {
+                transaction.execute(
+                    "INSERT INTO container (id, name, created, image, manifest_digest, auto_remove, labels)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![
+                        id,
+                        name,
+                        plimsoll_store::now(),
+                        options.image,
+                        image.manifest_digest.to_string(),
+                        options.auto_remove,
+                        labels
+                    ],
+                )?;
+            }
+            Ok(taken)
+        })
+    }
+
+    fn make(&self, id: &str, image: &Image, parent: Option<SnapshotId>, options: &CreateOptions) -> Result<Definition> {
+        let paths = self.paths(id);
+        let home = paths.home.clone();
+        fs::create_dir_all(&home).map_err(ContainerError::file("make", &home))?;
+        let config = &image.config.config;
+        let (entrypoint, command, args) = options.program(config)?;
+        let snapshots = self.store.snapshots();
+        let lowers = parent.map(|parent| snapshots.layers(parent)).transpose()?.unwrap_or_default();
+        let (points, tmpfs) = self.mounts(id, &options.all_mounts(config), &lowers)?;
+        let snapshot = snapshots.prepare_container(parent, id)?;
+        self.store.db().write(|transaction| -> Result<()> {
+            transaction.execute("UPDATE container SET snapshot = ?2 WHERE id = ?1", params![id, snapshot.0])?;
+            Ok(())
+        })?;
+        let (upper, work) = snapshots.directories(snapshot)?;
+        let exposed = options.exposed(config);
+        let instance = self.store.instance();
+        let hostname = match (&options.hostname, options.network) {
+            (Some(name), _) => name.clone(),
+            (None, NetworkMode::Host) => host_name(),
+            (None, _) => id[..12].to_owned(),
+        };
+        let spec = ContainerSpec {
+            id: id.to_owned(),
+            hostname,
+            args,
+            env: options.environment(config),
+            cwd: working_directory(options.working_dir.as_deref(), &config.working_dir),
+            user: options.user.clone().unwrap_or_else(|| config.user.clone()),
+            group_add: options.group_add.clone(),
+            tty: options.tty,
+            read_only: options.read_only,
+            mounts: create::runtime_mounts(&points, tmpfs, &paths, options.read_only),
+            cap_add: options.cap_add.clone(),
+            cap_drop: options.cap_drop.clone(),
+            privileged: options.privileged,
+            no_new_privileges: options.no_new_privileges,
+            seccomp: options.seccomp.clone(),
+            resources: options.resources.clone(),
+            ulimits: options.ulimits.clone(),
+            sysctls: options.sysctls.clone(),
+            shm_size: options.shm_size,
+            network: create::namespace(options.network),
+            cgroup: format!("/plimsoll-{instance:08x}/{id}"),
+            annotations: options.annotations.clone(),
+        };
+        let definition = Definition {
+            id: id.to_owned(),
+            created: Timestamp::now(),
+            image: options.image.clone(),
+            image_id: image.id.to_string(),
+            platform: image.config.platform().to_string(),
+            rootfs: Rootfs { lowers, upper, work },
+            snapshot,
+            instance,
+            entrypoint,
+            command,
+            labels: options.labels(config),
+            network: options.network,
+            ports: options.published(&exposed)?,
+            exposed_ports: exposed,
+            extra_hosts: options.extra_hosts.clone(),
+            mounts: points,
+            stop_signal: options.stop_signal(config)?,
+            stop_timeout: options.stop_timeout.unwrap_or(10),
+            health: options.health(config),
+            auto_remove: options.auto_remove,
+            open_stdin: options.open_stdin,
+            restart: options.restart.clone().unwrap_or_else(|| "no".to_owned()),
+            spec,
+        };
+        // Last: a container without it is half made.
+        write_json(paths.definition().as_std_path(), &definition)?;
+        Ok(definition)
+    }
+
+    /// Makes folders and volumes for the mounts.
+    fn mounts(
+        &self,
+        id: &str,
+        requests: &[MountRequest],
+        lowers: &[PathBuf],
+    ) -> Result<(Vec<MountPoint>, Vec<Mount>)> {
+        let tree = MergedTree::new(lowers.to_vec());
+        let (mut points, mut tmpfs) = (Vec::new(), Vec::new());
+        for request in requests {
+            let point = |volume: Option<String>, anonymous, source| MountPoint {
+                volume,
+                anonymous,
+                source,
+                target: request.target.clone(),
+                writable: !request.read_only,
+            };
+            match &request.source {
+                MountSource::Bind { path, create } => {
+                    bind_source(path, *create)?;
+                    points.push(point(None, false, path.clone()));
+                }
+                MountSource::Volume { name, copy } => {
+                    let anonymous = name.is_none();
+                    let name = name.clone().map_or_else(Volumes::anonymous_name, Ok)?;
+                    let image = copy.then_some((&tree, request.target.as_std_path()));
+                    let image = image.filter(|_| !lowers.is_empty());
+                    let data = Volumes(&self.store).obtain(&name, anonymous, id, image)?;
+                    points.push(point(Some(name), anonymous, data));
+                }
+                MountSource::Tmpfs(options) => tmpfs.push(Mount {
+                    kind: MountKind::Tmpfs,
+                    source: PathBuf::from("tmpfs"),
+                    target: request.target.clone().into(),
+                    read_only: request.read_only,
+                    options: options.clone(),
+                }),
+            }
+        }
+        Ok((points, tmpfs))
+    }
+
+    /// Takes everything of a container away, its row last. The caller holds the lock.
+    fn erase(&self, id: &str, definition: Option<&Definition>, volumes: bool) -> Result<()> {
+        let paths = self.paths(id);
+        if let Some(definition) = definition {
+            leftovers::kill(&definition.spec.cgroup);
+        }
+        Networks::new(&self.store).release(id)?;
+        let (snapshot, anonymous) = self.store.db().read(|connection| -> Result<(Option<i64>, Vec<String>)> {
+            let snapshot = connection
+                .query_row("SELECT snapshot FROM container WHERE id = ?1", [id], |row| row.get(0))
+                .optional()?;
+            let mut statement = connection.prepare(
+                "SELECT volume FROM volume_use JOIN volume ON name = volume WHERE container = ?1 AND anonymous",
+            )?;
+            let anonymous = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            Ok((snapshot.flatten(), anonymous))
+        })?;
+        if let Some(snapshot) = snapshot {
+            self.store.snapshots().remove(SnapshotId(snapshot))?;
+        }
+        if paths.home.exists() {
+            self.store.discard(&paths.home)?;
+        }
+        let _ = fs::remove_dir_all(&paths.run);
+        self.store.db().write(|transaction| -> Result<()> {
+            transaction.execute("DELETE FROM container WHERE id = ?1", [id])?;
+            Ok(())
+        })?;
+        if volumes {
+            for name in anonymous {
+                Volumes(&self.store).remove_unused(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Result<Vec<Row>> {
+        self.store.db().read(|connection| -> Result<Vec<Row>> {
+            let mut statement = connection.prepare("SELECT id, name FROM container ORDER BY created DESC")?;
+            let rows = statement.query_map([], |row| Ok(Row { id: row.get(0)?, name: row.get(1)? }))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Reads a container's files. None for one that is being made or removed at this moment.
+    fn load(&self, row: &Row) -> Result<Option<Container>> {
+        let paths = self.paths(&row.id);
+        let Some(definition) = read_json::<Definition>(paths.definition().as_std_path())? else {
+            if let Some(_lock) = self.store.try_lock(&format!("container-{}", row.id))?
+                && !paths.definition().exists()
+            {
+                // Nobody is at it: whoever was has died half-way.
+                self.erase(&row.id, None, true)?;
+            }
+            return Ok(None);
+        };
+        let state = paths.read_state()?;
+        let container = Container { name: row.name.clone(), definition, state };
+        if container.is_running() && !paths.is_supervised() {
+            return self.reconcile(container).map(Some);
+        }
+        Ok(Some(container))
+    }
+
+    /// Cleans up after a supervisor that died: the program has died with it, but nobody wrote that down.
+    fn reconcile(&self, container: Container) -> Result<Container> {
+        let paths = self.paths(container.id());
+        let _lock = self.lock(container.id())?;
+        let state = paths.read_state()?;
+        if state.status != Status::Running || paths.is_supervised() {
+            return Ok(Container { state, ..container });
+        }
+        leftovers::kill(&container.definition.spec.cgroup);
+        if let (Some(endpoint), false) = (&state.endpoint, state.ports.is_empty()) {
+            plimsoll_network::unpublish(container.definition.instance, endpoint, &state.ports)?;
+        }
+        Networks::new(&self.store).release(container.id())?;
+        let state = State {
+            status: Status::Exited,
+            pid: 0,
+            exit_code: 137,
+            error: "the container's supervisor was killed, and the container with it".to_owned(),
+            finished_at: Some(Timestamp::now()),
+            endpoint: None,
+            ports: Vec::new(),
+            ..state
+        };
+        paths.write_state(&state)?;
+        Ok(Container { state, ..container })
+    }
+
+    /// Gives back what only a running container needs; `--rm` takes the rest. Done by the reaper.
+    pub(crate) fn reap(&self, id: &str) -> Result<()> {
+        let paths = self.paths(id);
+        let container = match self.get(id) {
+            Err(ContainerError::NotFound { .. }) => return Ok(()),
+            found => found?,
+        };
+        if container.definition.auto_remove && container.state.status != Status::Created {
+            return match self.remove(&container, true) {
+                // Started again meanwhile.
+                Err(ContainerError::Running(_)) => Ok(()),
+                removed => removed,
+            };
+        }
+        let _lock = self.lock(id)?;
+        if !paths.is_supervised() {
+            Networks::new(&self.store).release(id)?;
+        }
+        Ok(())
+    }
+}
+
+struct Row {
+    id: String,
+    name: String,
+}
+
+fn not_found(wanted: &str, rows: &[Row]) -> ContainerError {
+    let suggestion = names::nearest(wanted, rows.iter().map(|row| row.name.as_str()));
+    ContainerError::NotFound { name: wanted.to_owned(), suggestion }
+}
+
+fn bind_source(path: &Utf8PathBuf, create: bool) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    if !create {
+        return Err(ContainerError::BindSource(path.clone()));
+    }
+    fs::create_dir_all(path).map_err(ContainerError::file("make", path))
+}
+
+/// The user's directory, from the image's when it is relative.
+fn working_directory(asked: Option<&str>, image: &str) -> String {
+    let base = Utf8PathBuf::from("/").join(image);
+    crate::mounts::lexical(&asked.map_or(base.clone(), |asked| base.join(asked))).into_string()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,301 @@
+//! A container as Docker's `inspect` prints it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use plimsoll_network::PublishedPort;
+use plimsoll_runtime::{MountKind, Seccomp};
+use serde_json::{Map, Value, json};
+
+use crate::containers::{Container, Containers};
+use crate::create::protocol;
+use crate::model::{Definition, Health, HealthCheck, MountPoint, Status};
+
+/// Docker's words for "not yet".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Containers {
+    /// Returns what `inspect` prints for a container, with Docker's field names.
+    pub fn inspect(&self, container: &Container) -> Value {
+        let paths = self.paths(container.id());
+        let definition = &container.definition;
+        let (path, args) = definition.spec.args.split_first().map_or(("", &[][..]), |(path, args)| (path, args));
+        json!({
+            "Id": definition.id,
+            "Created": definition.created.to_string(),
+            "Path": path,
+            "Args": args,
+            "State": state(container),
+            "Image": definition.image_id,
+            "ResolvConfPath": paths.resolv_conf(),
+            "HostnamePath": paths.hostname(),
+            "HostsPath": paths.hosts(),
+            "LogPath": paths.log(),
+            "Name": format!("/{}", container.name),
+            "RestartCount": 0,
+            "Driver": "overlay2",
+            "Platform": definition.platform.split('/').next(),
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": Value::Null,
+            "HostConfig": host_config(definition),
+            "GraphDriver": {
+                "Name": "overlay2",
+                "Data": {
+                    "LowerDir": join(&definition.rootfs.lowers),
+                    "UpperDir": definition.rootfs.upper,
+                    "WorkDir": definition.rootfs.work,
+                }
+            },
+            "Mounts": definition.mounts.iter().map(mount).collect::<Vec<_>>(),
+            "Config": config(definition),
+            "NetworkSettings": network_settings(container),
+        })
+    }
+}
+
+fn join(paths: &[std::path::PathBuf]) -> String {
+    paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":")
+}
+
+fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| NEVER.to_owned(), |time| time.to_string())
+}
+
+fn state(container: &Container) -> Value {
+    let state = &container.state;
+    let mut value = json!({
+        "Status": state.status.as_str(),
+        "Running": state.status == Status::Running,
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == Status::Dead,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    });
+    if let (Some(health), Some(fields)) = (&state.health, value.as_object_mut()) {
+        fields.insert("Health".to_owned(), probes(health));
+    }
+    value
+}
+
+fn probes(health: &Health) -> Value {
+    let log: Vec<_> = health
+        .log
+        .iter()
+        .map(|probe| {
+            json!({
+                "Start": probe.start.to_string(),
+                "End": probe.end.to_string(),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            })
+        })
+        .collect();
+    json!({ "Status": health.status.as_str(), "FailingStreak": health.failing_streak, "Log": log })
+}
+
+fn host_config(definition: &Definition) -> Value {
+    let spec = &definition.spec;
+    let resources = &spec.resources;
+    let binds: Vec<_> = definition.mounts.iter().filter(|mount| !mount.anonymous).map(bind).collect();
+    let tmpfs: BTreeMap<_, _> = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Tmpfs)
+        .map(|mount| (mount.target.to_string_lossy(), mount.options.join(",")))
+        .collect();
+    let mut security = Vec::new();
+    if spec.no_new_privileges {
+        security.push("no-new-privileges");
+    }
+    match spec.seccomp {
+        Seccomp::Unconfined => security.push("seccomp=unconfined"),
+        Seccomp::Profile(_) => security.push("seccomp=profile"),
+        Seccomp::Default => {}
+    }
+    let memory = resources.memory.unwrap_or(0);
+    let ulimits: Vec<_> = spec
+        .ulimits
+        .iter()
+        .map(|limit| json!({ "Name": limit.name, "Hard": limit.hard, "Soft": limit.soft }))
+        .collect();
+    json!({
+        "Binds": list(binds),
+        "NetworkMode": definition.network.as_str(),
+        "PortBindings": port_bindings(definition),
+        "RestartPolicy": { "Name": definition.restart, "MaximumRetryCount": 0 },
+        "AutoRemove": definition.auto_remove,
+        "CapAdd": list(spec.cap_add.clone()),
+        "CapDrop": list(spec.cap_drop.clone()),
+        "ExtraHosts": list(definition.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+        "GroupAdd": list(spec.group_add.clone()),
+        "Privileged": spec.privileged,
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": spec.read_only,
+        "SecurityOpt": list(security),
+        "Tmpfs": if tmpfs.is_empty() { Value::Null } else { json!(tmpfs) },
+        "ShmSize": if spec.shm_size == 0 { 64 << 20 } else { spec.shm_size },
+        "Sysctls": spec.sysctls,
+        "CpuShares": resources.cpu_shares.unwrap_or(0),
+        "Memory": memory,
+        "NanoCpus": resources.nano_cpus.unwrap_or(0),
+        "CpusetCpus": resources.cpuset_cpus,
+        "MemoryReservation": resources.memory_reservation.unwrap_or(0),
+        "MemorySwap": resources.memory_swap.unwrap_or(memory * 2),
+        "PidsLimit": resources.pids_limit,
+        "Ulimits": ulimits,
+        "CgroupParent": "",
+        "LogConfig": { "Type": "json-file", "Config": {} },
+        "Init": Value::Null,
+    })
+}
+
+/// Go prints a list nobody has filled as null.
+fn list<T: serde::Serialize>(items: Vec<T>) -> Value {
+    if items.is_empty() { Value::Null } else { json!(items) }
+}
+
+fn bind(mount: &MountPoint) -> String {
+    let source = mount.volume.as_deref().unwrap_or(mount.source.as_str());
+    let mode = if mount.writable { "" } else { ":ro" };
+    format!("{source}:{}{mode}", mount.target)
+}
+
+fn port_bindings(definition: &Definition) -> Value {
+    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for port in &definition.ports {
+        let host_ip = port.host_ip.map(|address| address.to_string()).unwrap_or_default();
+        let host_port = if port.host_port == 0 { String::new() } else { port.host_port.to_string() };
+        let key = format!("{}/{}", port.container_port, protocol(port.protocol));
+        ports.entry(key).or_default().push(json!({ "HostIp": host_ip, "HostPort": host_port }));
+    }
+    json!(ports)
+}
+
+fn mount(mount: &MountPoint) -> Value {
+    let mut fields = Map::new();
+    fields.insert("Type".to_owned(), json!(if mount.volume.is_some() { "volume" } else { "bind" }));
+    if let Some(name) = &mount.volume {
+        fields.insert("Name".to_owned(), json!(name));
+    }
+    fields.insert("Source".to_owned(), json!(mount.source));
+    fields.insert("Destination".to_owned(), json!(mount.target));
+    if mount.volume.is_some() {
+        fields.insert("Driver".to_owned(), json!("local"));
+    }
+    fields.insert("Mode".to_owned(), json!(if mount.writable { "" } else { "ro" }));
+    fields.insert("RW".to_owned(), json!(mount.writable));
+    fields.insert("Propagation".to_owned(), json!(if mount.volume.is_some() { "" } else { "rprivate" }));
+    Value::Object(fields)
+}
+
+fn config(definition: &Definition) -> Value {
+    let spec = &definition.spec;
+    let exposed: BTreeMap<_, _> = definition.exposed_ports.iter().map(|port| (port, json!({}))).collect();
+    let volumes: BTreeMap<_, _> = definition
+        .mounts
+        .iter()
+        .filter(|mount| mount.anonymous)
+        .map(|mount| (mount.target.as_str(), json!({})))
+        .collect();
+    let mut value = json!({
+        "Hostname": spec.hostname,
+        "Domainname": "",
+        "User": spec.user,
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
+        "Tty": spec.tty,
+        "OpenStdin": definition.open_stdin,
+        "StdinOnce": false,
+        "Env": spec.env,
+        "Cmd": list(definition.command.clone()),
+        "Image": definition.image,
+        "Volumes": if volumes.is_empty() { Value::Null } else { json!(volumes) },
+        "WorkingDir": spec.cwd,
+        "Entrypoint": definition.entrypoint,
+        "Labels": definition.labels,
+        "StopSignal": definition.stop_signal.name,
+        "StopTimeout": definition.stop_timeout,
+    });
+    if let Some(fields) = value.as_object_mut() {
+        if !exposed.is_empty() {
+            fields.insert("ExposedPorts".to_owned(), json!(exposed));
+        }
+        if let Some(check) = &definition.health {
+            fields.insert("Healthcheck".to_owned(), healthcheck(check));
+        }
+    }
+    value
+}
+
+fn healthcheck(check: &HealthCheck) -> Value {
+    let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    json!({
+        "Test": check.test,
+        "Interval": nanoseconds(check.interval),
+        "Timeout": nanoseconds(check.timeout),
+        "StartPeriod": nanoseconds(check.start_period),
+        "StartInterval": nanoseconds(check.start_interval),
+        "Retries": check.retries,
+    })
+}
+
+fn network_settings(container: &Container) -> Value {
+    let definition = &container.definition;
+    let endpoint = container.state.endpoint.as_ref();
+    let address = endpoint.map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
+    let gateway = endpoint.map(|endpoint| endpoint.network.gateway.to_string()).unwrap_or_default();
+    let mac = endpoint.map(|endpoint| endpoint.mac.clone()).unwrap_or_default();
+    let prefix = endpoint.map_or(0, |endpoint| endpoint.network.prefix);
+    let network = json!({
+        "IPAMConfig": Value::Null,
+        "Links": Value::Null,
+        "Aliases": Value::Null,
+        "MacAddress": mac,
+        "NetworkID": endpoint.map(|endpoint| endpoint.network.id.clone()).unwrap_or_default(),
+        "EndpointID": "",
+        "Gateway": gateway,
+        "IPAddress": address,
+        "IPPrefixLen": prefix,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+    });
+    json!({
+        "Bridge": "",
+        "Ports": ports(definition, &container.state.ports),
+        "Gateway": gateway,
+        "IPAddress": address,
+        "IPPrefixLen": prefix,
+        "MacAddress": mac,
+        "Networks": { definition.network.as_str(): network },
+    })
+}
+
+/// Exposed ports with what they are published as: null when they are not.
+fn ports(definition: &Definition, published: &[PublishedPort]) -> Value {
+    let mut ports = Map::new();
+    if !published.is_empty() || definition.network == crate::NetworkMode::Bridge {
+        for port in &definition.exposed_ports {
+            ports.insert(port.clone(), Value::Null);
+        }
+    }
+    for port in published {
+        let key = format!("{}/{}", port.container_port, protocol(port.protocol));
+        let entry = json!({ "HostIp": port.host_ip.to_string(), "HostPort": port.host_port.to_string() });
+        match ports.get_mut(&key).and_then(Value::as_array_mut) {
+            Some(list) => list.push(entry),
+            None => {
+                ports.insert(key, json!([entry]));
+            }
+        }
+    }
+    Value::Object(ports)
+}

@@ -1,0 +1,342 @@
+//! What is known of a container: its definition, fixed when it is made, and its state, written by its shim.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use plimsoll_network::{Endpoint, PortRequest, PublishedPort};
+use plimsoll_runtime::{ContainerSpec, Rootfs};
+use plimsoll_store::SnapshotId;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+
+use crate::{ContainerError, Result};
+
+/// `spec.json`: everything about a container that does not change after it was made, except its name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Definition {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The image, as it was asked for.
+    pub image: String,
+    /// The image's id (`sha256:...`).
+    pub image_id: String,
+    /// Platform of the image, for `inspect`.
+    pub platform: String,
+    /// What the runtime gets; mounts of hosts, resolv.conf and hostname included.
+    pub spec: ContainerSpec,
+    /// The layers below it and its own.
+    pub rootfs: Rootfs,
+    /// Its own layer.
+    pub snapshot: SnapshotId,
+    /// Names the root's bridges, cgroups and nft tables.
+    pub instance: u32,
+    /// Program prefix, apart from `command` for `inspect` only.
+    pub entrypoint: Option<Vec<String>>,
+    /// Command or arguments.
+    pub command: Vec<String>,
+    /// User as asked or from the image.
+    pub labels: BTreeMap<String, String>,
+    /// Ports the image or user names, `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Kind of network.
+    pub network: NetworkMode,
+    /// What to publish at each start.
+    pub ports: Vec<PortRequest>,
+    /// More lines for `/etc/hosts`: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Volumes and binds, for `inspect` and `rm -v`.
+    pub mounts: Vec<MountPoint>,
+    /// Number of the signal that asks it to end, and how it was written.
+    pub stop_signal: StopSignal,
+    /// Seconds between that signal and SIGKILL.
+    pub stop_timeout: u64,
+    /// How to ask it whether it is well.
+    pub health: Option<HealthCheck>,
+    /// Removed when it ends.
+    pub auto_remove: bool,
+    /// Standard input stays open while nobody is attached.
+    pub open_stdin: bool,
+    /// What `--restart` said; only `no` has an effect yet.
+    pub restart: String,
+}
+
+/// What `--network` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// The default bridge.
+    #[default]
+    Bridge,
+    /// The host's own network.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+impl NetworkMode {
+    /// Returns Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A signal and the word it was asked by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopSignal {
+    /// As written: `SIGTERM`, `15`.
+    pub name: String,
+    /// Its number.
+    pub number: i32,
+}
+
+/// A line of `Mounts` in `inspect`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// A volume's name; None for a bind.
+    pub volume: Option<String>,
+    /// A volume nobody named: `rm -v` removes it.
+    pub anonymous: bool,
+    /// On the host.
+    pub source: Utf8PathBuf,
+    /// In the container.
+    pub target: Utf8PathBuf,
+    /// Whether the container may write.
+    pub writable: bool,
+}
+
+/// A health check with nothing left open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// As the image has it: `["CMD", ...]` or `["CMD-SHELL", text]`.
+    pub test: Vec<String>,
+    /// What is executed.
+    pub args: Vec<String>,
+    /// Between two probes.
+    pub interval: Duration,
+    /// For one probe.
+    pub timeout: Duration,
+    /// Failures do not count in this time.
+    pub start_period: Duration,
+    /// Between two probes in that time.
+    pub start_interval: Duration,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+/// Where a container is in its life, in Docker's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Made, never started or failed to.
+    #[default]
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended.
+    Exited,
+    /// Its files are damaged; it can only be removed.
+    Dead,
+}
+
+impl Status {
+    /// Returns Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// `state.json`: what the shim knows, replaced as a whole at each change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Where it is in its life.
+    pub status: Status,
+    /// Process id of the program on the host; 0 when none.
+    pub pid: i32,
+    /// How it ended.
+    pub exit_code: i32,
+    /// Why it could not be started, or what else went wrong.
+    pub error: String,
+    /// The kernel killed a process of it for memory.
+    pub oom_killed: bool,
+    /// Last start.
+    pub started_at: Option<Timestamp>,
+    /// Last end.
+    pub finished_at: Option<Timestamp>,
+    /// None without a health check.
+    pub health: Option<Health>,
+    /// Its place in the network while it runs.
+    pub endpoint: Option<Endpoint>,
+    /// Ports it has on the host while it runs.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// What the probes said, in the fields of Docker's `State.Health`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// starting, healthy or unhealthy.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last five probes, oldest first.
+    pub log: Vec<Probe>,
+}
+
+/// See [`Health`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// Not known yet.
+    #[default]
+    Starting,
+    /// The last probe, or one of the last, succeeded.
+    Healthy,
+    /// Too many failed in a row.
+    Unhealthy,
+}
+
+impl HealthStatus {
+    /// Returns Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// One probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Probe {
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended or was ended.
+    pub end: Timestamp,
+    /// Its exit code; -1 when it was ended.
+    pub exit_code: i32,
+    /// Up to 4096 bytes of what it wrote.
+    pub output: String,
+}
+
+/// Where a container's files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// `containers/<id>` below the root: what outlives a reboot.
+    pub(crate) home: Utf8PathBuf,
+    /// `containers/<12 hex>` below the run-time folder: what does not.
+    pub(crate) run: Utf8PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn new(root: &Utf8Path, run: &Utf8Path, id: &str) -> Self {
+        let short = &id[..id.len().min(12)];
+        Self { home: root.join("containers").join(id), run: run.join("containers").join(short) }
+    }
+
+    pub(crate) fn definition(&self) -> Utf8PathBuf {
+        self.home.join("spec.json")
+    }
+
+    pub(crate) fn state(&self) -> Utf8PathBuf {
+        self.home.join("state.json")
+    }
+
+    pub(crate) fn log(&self) -> Utf8PathBuf {
+        self.home.join("json.log")
+    }
+
+    pub(crate) fn hosts(&self) -> Utf8PathBuf {
+        self.home.join("hosts")
+    }
+
+    pub(crate) fn resolv_conf(&self) -> Utf8PathBuf {
+        self.home.join("resolv.conf")
+    }
+
+    pub(crate) fn hostname(&self) -> Utf8PathBuf {
+        self.home.join("hostname")
+    }
+
+    pub(crate) fn lock(&self) -> Utf8PathBuf {
+        self.run.join("lock")
+    }
+
+    pub(crate) fn rootfs(&self) -> Utf8PathBuf {
+        self.run.join("rootfs")
+    }
+
+    pub(crate) fn runtime(&self) -> Utf8PathBuf {
+        self.run.join("runtime")
+    }
+
+    pub(crate) fn shim_log(&self) -> Utf8PathBuf {
+        self.run.join("shim.log")
+    }
+
+    /// Returns whether a shim holds the lock, which is what says that it lives.
+    pub(crate) fn is_supervised(&self) -> bool {
+        use rustix::fs::{FlockOperation, flock};
+        let Ok(file) = fs::File::open(self.lock()) else { return false };
+        matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+    }
+
+    /// Waits until no shim holds the lock.
+    pub(crate) fn wait_unsupervised(&self) -> io::Result<()> {
+        use rustix::fs::{FlockOperation, flock};
+        match fs::File::open(self.lock()) {
+            Ok(file) => Ok(flock(&file, FlockOperation::LockShared)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn read_state(&self) -> Result<State> {
+        Ok(read_json(self.state().as_std_path())?.unwrap_or_default())
+    }
+
+    pub(crate) fn write_state(&self, state: &State) -> Result<()> {
+        write_json(self.state().as_std_path(), state)
+    }
+}
+
+/// Reads a JSON file; None when there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| ContainerError::Damaged { path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ContainerError::file("read", path)(error)),
+    }
+}
+
+/// Replaces a file as a whole: a reader sees the old or the new one.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let write = || {
+        let temporary = path.with_extension("json.new");
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        drop(file);
+        fs::rename(&temporary, path)
+    };
+    write().map_err(ContainerError::file("write", path))
+}

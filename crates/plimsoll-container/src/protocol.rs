@@ -1,0 +1,80 @@
+//! What clients and shims say to each other; see [`crate::wire`] for how.
+
+use camino::Utf8PathBuf;
+use plimsoll_network::{Endpoint, PublishedPort};
+use plimsoll_runtime::ProcessSpec;
+use serde::{Deserialize, Serialize};
+
+/// The first message on the control socket, with the network namespace, the attached client's end of a socket pair and
+/// the published ports' sockets as descriptors, in this order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StartRequest {
+    pub(crate) id: String,
+    /// State directory of the store.
+    pub(crate) root: Utf8PathBuf,
+    /// Run-time directory of the store.
+    pub(crate) run: Utf8PathBuf,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) ports: Vec<PublishedPort>,
+    /// For each socket which of `ports` it serves.
+    pub(crate) sockets: Vec<usize>,
+    pub(crate) has_namespace: bool,
+    pub(crate) has_client: bool,
+}
+
+impl StartRequest {
+    /// How many descriptors come with it.
+    pub(crate) fn descriptors(&self) -> usize {
+        usize::from(self.has_namespace) + usize::from(self.has_client) + self.sockets.len()
+    }
+}
+
+/// The only answer on the control socket.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum StartReply {
+    /// The program runs.
+    Started,
+    /// It does not, with Docker's exit code.
+    Failed { code: i32, message: String },
+}
+
+/// What a client wants; one per connection of `shim.sock`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Output from now on, and input.
+    Attach,
+    /// Runs a process. Without a terminal three descriptors come along: stdin, stdout, stderr.
+    Exec(ProcessSpec),
+    /// Size of the container's terminal. Also sent on an attached connection.
+    Resize { rows: u16, columns: u16 },
+    /// Signals the program.
+    Kill { signal: i32 },
+    /// Signals it, and after some seconds kills it. Answered when it has ended.
+    Stop { signal: i32, timeout: Option<u64> },
+    /// Answered when it has ended.
+    Wait,
+}
+
+/// What a shim answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// It is so.
+    Done,
+    /// The process runs; with a terminal its master comes along.
+    ExecStarted,
+    /// The program of the container, or of the exec, has ended.
+    Exited(Ended),
+    /// It could not be done; `code` is Docker's for `exec`.
+    Failed { code: i32, message: String },
+}
+
+/// How a container's program ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Exit code; 128+n for signal n.
+    pub exit_code: i32,
+    /// The kernel killed something in it for memory.
+    pub oom_killed: bool,
+    /// What went wrong besides.
+    pub error: String,
+}

@@ -1,0 +1,182 @@
+//! Published ports on the loopback interface: the shim accepts there and dials the container itself.
+//!
+//! Connections from elsewhere never get here, DNAT sends them to the container directly; the sockets are bound all the
+//! same, so that the kernel says when a port is taken.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use plimsoll_network::{Protocol, PublishedPort};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A UDP client that was silent for so long is forgotten.
+const UDP_IDLE: Duration = Duration::from_secs(90);
+
+/// Starts a task for each socket.
+pub(super) fn serve(tasks: &mut JoinSet<()>, container: IpAddr, sockets: Vec<(PublishedPort, OwnedFd)>) {
+    for (port, socket) in sockets {
+        let target = SocketAddr::new(container, port.container_port);
+        let served = match port.protocol {
+            Protocol::Tcp => listener(socket).map(|listener| {
+                tasks.spawn_local(tcp(listener, target));
+            }),
+            Protocol::Udp => udp_socket(socket).map(|socket| {
+                tasks.spawn_local(udp(socket, target));
+            }),
+        };
+        if let Err(error) = served {
+            eprintln!("cannot serve port {}: {error}", port.host_port);
+        }
+    }
+}
+
+fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::from(socket);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn udp_socket(socket: OwnedFd) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::from(socket);
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+async fn tcp(listener: TcpListener, target: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                while connections.try_join_next().is_some() {}
+                connections.spawn_local(copy(client, target));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn copy(mut client: TcpStream, target: SocketAddr) {
+    if let Ok(mut server) = TcpStream::connect(target).await {
+        let _ = client.set_nodelay(true);
+        let _ = server.set_nodelay(true);
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    }
+}
+
+/// One socket towards the container for each client, so that answers find their way back.
+async fn udp(socket: UdpSocket, target: SocketAddr) {
+    struct Peer {
+        socket: Rc<UdpSocket>,
+        used: Instant,
+        answers: tokio::task::AbortHandle,
+    }
+    let socket = Rc::new(socket);
+    let mut peers: HashMap<SocketAddr, Peer> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok((count, client)) = socket.recv_from(&mut buffer).await else { continue };
+        peers.retain(|_, peer| {
+            let keep = peer.used.elapsed() < UDP_IDLE;
+            if !keep {
+                peer.answers.abort();
+            }
+            keep
+        });
+        while tasks.try_join_next().is_some() {}
+        if !peers.contains_key(&client) {
+            let Ok(upstream) = connect(target).await else { continue };
+            let upstream = Rc::new(upstream);
+            let answers = tasks.spawn_local(answer(upstream.clone(), socket.clone(), client));
+            peers.insert(client, Peer { socket: upstream, used: Instant::now(), answers });
+        }
+        if let Some(peer) = peers.get_mut(&client) {
+            peer.used = Instant::now();
+            let _ = peer.socket.send(&buffer[..count]).await;
+        }
+    }
+}
+
+async fn connect(target: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).await?;
+    socket.connect(target).await?;
+    Ok(socket)
+}
+
+async fn answer(upstream: Rc<UdpSocket>, socket: Rc<UdpSocket>, client: SocketAddr) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        // An error is an ICMP answer to an earlier packet; the next may fare better.
+        if let Ok(count) = upstream.recv(&mut buffer).await {
+            let _ = socket.send_to(&buffer[..count], client).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn port(protocol: Protocol, host_port: u16, container_port: u16) -> PublishedPort {
+        PublishedPort { host_ip: Ipv4Addr::LOCALHOST.into(), host_port, container_port, protocol }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&event_loop, test);
+    }
+
+    #[test]
+    fn copies_both_ways_with_half_close() {
+        run(async {
+            let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let published = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = published.local_addr().unwrap();
+            let port = port(Protocol::Tcp, address.port(), server.local_addr().unwrap().port());
+            let mut tasks = JoinSet::new();
+            serve(&mut tasks, Ipv4Addr::LOCALHOST.into(), vec![(port, published.into())]);
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (mut inside, _) = server.accept().await.unwrap();
+            client.write_all(b"question").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut text = String::new();
+            inside.read_to_string(&mut text).await.unwrap();
+            inside.write_all(b"answer").await.unwrap();
+            drop(inside);
+            client.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "questionanswer");
+        });
+    }
+
+    #[test]
+    fn datagrams_find_their_way_back() {
+        run(async {
+            let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let published = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let address = published.local_addr().unwrap();
+            let port = port(Protocol::Udp, address.port(), server.local_addr().unwrap().port());
+            let mut tasks = JoinSet::new();
+            serve(&mut tasks, Ipv4Addr::LOCALHOST.into(), vec![(port, published.into())]);
+            let (one, two) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            one.send_to(b"one", address).await.unwrap();
+            two.send_to(b"two", address).await.unwrap();
+            let mut buffer = [0; 16];
+            for _ in 0..2 {
+                let (count, from) = server.recv_from(&mut buffer).await.unwrap();
+                server.send_to(&buffer[..count], from).await.unwrap();
+            }
+            let count = two.recv(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..count], b"two");
+            let count = one.recv(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..count], b"one");
+        });
+    }
+}
