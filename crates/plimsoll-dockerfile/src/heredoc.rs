@@ -123,8 +123,8 @@ fn shell_words(text: Slice<'_>) -> Option<Vec<Slice<'_>>> {
             continue;
         }
         start.get_or_insert(at);
-        after_marker = inside.is_none()
-            && (text.as_str()[..=at].ends_with("<<") || (after_marker && c == '-' && previous == '<'));
+        let opens = c == '<' || (after_marker && c == '-');
+        after_marker = inside.is_none() && previous == '<' && opens;
         previous = c;
         match (c, inside) {
             (c, Some(closer)) if c == closer => {
@@ -213,6 +213,7 @@ mod tests {
         assert_eq!(found("cat <<- EOF"), one("EOF", true, true));
         assert_eq!(found("<<E\"O\"F"), one("EOF", false, false));
         assert_eq!(found("<<$EOF"), one("$EOF", true, false));
+        assert_eq!(found("<<é日"), one("é日", true, false));
         assert_eq!(found("echo \"it's\" <<EOF"), one("EOF", true, false));
         assert_eq!(found("echo ${A:-b c} <<EOF"), one("EOF", true, false));
         assert_eq!(found("<<a <<-b /x").len(), 2);

@@ -79,24 +79,25 @@ fn instructions(source: &Source, escape: char) -> (Vec<Instruction>, Vec<Diagnos
         if text.trim().is_empty() {
             continue;
         }
+        let mut warnings = Vec::from_iter(joined.empty_lines.first().map(|line| empty_line(*line)));
         let mut context = Context {
             lines: &mut lines,
             escape,
-            warnings: &mut faults,
+            warnings: &mut warnings,
         };
         match instruction::parse(text, joined.end, &mut context) {
-            Ok(instruction) => instructions.push(instruction),
+            Ok(instruction) => {
+                instructions.push(instruction);
+                faults.extend(warnings);
+            }
             Err(fault) => faults.push(fault),
         }
-        faults.extend(joined.empty_lines.first().map(|line| empty_line(*line)));
     }
-    (
-        instructions,
-        faults
-            .into_iter()
-            .map(|fault| fault.into_diagnostic(source))
-            .collect(),
-    )
+    let diagnostics = faults
+        .into_iter()
+        .map(|fault| fault.into_diagnostic(source))
+        .collect();
+    (instructions, diagnostics)
 }
 
 /// BuildKit's check NoEmptyContinuation.
@@ -136,3 +137,6 @@ fn order(source: &Source, instructions: &[Instruction]) -> Option<Diagnostic> {
     };
     Some(fault.into_diagnostic(source))
 }
+
+#[cfg(test)]
+mod tests;
