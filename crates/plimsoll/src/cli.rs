@@ -157,9 +157,10 @@ fn usage(error: &clap::Error, name: &str) -> ExitCode {
     }
     let (message, hint) = words(error, name);
     let mut err = anstream::stderr();
-    let _ = writeln!(err, "error: {message}");
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let _ = writeln!(err, "{style}error{style:#}: {message}");
     if let Some(hint) = hint {
-        let _ = writeln!(err, "hint: {hint}");
+        let _ = write!(err, "{}", plimsoll_diagnostics::emit::text::hint(&hint, true));
     }
     if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
         let _ = writeln!(err, "\n{usage}");

@@ -38,7 +38,7 @@ pub(crate) enum Mode {
     Rawjson,
     /// As `rawjson`
     Json,
-    /// Nothing but what went wrong
+    /// Nothing
     Quiet,
 }
 
@@ -60,8 +60,8 @@ enum Message {
 /// A display that is being drawn; ends with [`Display::finish`] or when dropped.
 pub(crate) struct Display {
     progress: Progress,
-    sender: Sender<Message>,
-    thread: Option<JoinHandle<()>>,
+    /// None when nothing is drawn.
+    drawing: Option<(Sender<Message>, JoinHandle<()>)>,
 }
 
 impl Display {
@@ -69,10 +69,16 @@ impl Display {
     pub(crate) fn start(mode: Mode, color: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let out: Box<dyn Write + Send> = Box::new(io::stderr());
-        let renderer: Box<dyn Renderer> = match resolve(mode, is_terminal, env::var(env::CI).is_some()) {
+        let mode = resolve(mode, is_terminal, env::var(env::CI).is_some());
+        let renderer: Box<dyn Renderer> = match mode {
+            Mode::Quiet => {
+                return Self {
+                    progress: Progress::none(),
+                    drawing: None,
+                };
+            }
             Mode::Tty => Box::new(tty::Tty::new(out, color)),
             Mode::Rawjson | Mode::Json => Box::new(rawjson::RawJson::new(out)),
-            Mode::Quiet => Box::new(plain::Plain::quiet(out, color)),
             Mode::Plain | Mode::Auto => Box::new(plain::Plain::new(out, color)),
         };
         Self::with(renderer)
@@ -88,8 +94,7 @@ impl Display {
         });
         Self {
             progress,
-            sender,
-            thread: Some(thread),
+            drawing: Some((sender, thread)),
         }
     }
 
@@ -106,8 +111,8 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        let _ = self.sender.send(Message::Finish);
-        if let Some(thread) = self.thread.take() {
+        if let Some((sender, thread)) = self.drawing.take() {
+            let _ = sender.send(Message::Finish);
             let _ = thread.join();
         }
     }

@@ -19,8 +19,6 @@ const READINGS: Duration = Duration::from_secs(5);
 pub(super) struct Plain {
     out: Box<dyn Write + Send>,
     color: bool,
-    /// Only what went wrong, at the end.
-    quiet: bool,
     trace: Trace,
     /// One per task of the trace.
     views: Vec<View>,
@@ -47,20 +45,11 @@ impl Plain {
         Self {
             out,
             color,
-            quiet: false,
             trace: Trace::default(),
             views: Vec::new(),
             current: None,
             waiting: VecDeque::new(),
             next_number: 1,
-        }
-    }
-
-    /// Says only what went wrong.
-    pub(super) fn quiet(out: Box<dyn Write + Send>, color: bool) -> Self {
-        Self {
-            quiet: true,
-            ..Self::new(out, color)
         }
     }
 
@@ -184,25 +173,16 @@ fn reading(view: &mut View, status: &Status) -> Option<String> {
 impl Renderer for Plain {
     fn event(&mut self, event: Event) -> io::Result<()> {
         self.take(event);
-        match self.quiet {
-            true => Ok(()),
-            false => self.write(Instant::now(), PATIENCE),
-        }
+        self.write(Instant::now(), PATIENCE)
     }
 
     fn draw(&mut self, now: Instant) -> io::Result<()> {
-        if self.quiet {
-            Ok(())
-        } else {
-            self.write(now, PATIENCE)
-        }
+        self.write(now, PATIENCE)
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if !self.quiet {
-            self.write(Instant::now(), Duration::ZERO)?;
-        }
-        self.out.write_all(self.trace.epilogue(self.color).as_bytes())?;
+        self.write(Instant::now(), Duration::ZERO)?;
+        self.out.write_all(self.trace.warnings(self.color).as_bytes())?;
         self.out.flush()
     }
 }
@@ -220,17 +200,6 @@ mod tests {
             .into_iter()
             .for_each(|event| plain.event(event).unwrap());
         plain.finish().unwrap();
-        insta::assert_snapshot!(screen.take());
-    }
-
-    #[test]
-    fn quiet_shows_what_failed() {
-        let screen = fixture::Screen::default();
-        let mut quiet = Plain::quiet(Box::new(screen.clone()), false);
-        fixture::build()
-            .into_iter()
-            .for_each(|event| quiet.event(event).unwrap());
-        quiet.finish().unwrap();
         insta::assert_snapshot!(screen.take());
     }
 }

@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use plimsoll_progress::diagnostics::Diagnostic;
 use plimsoll_progress::{Event, Log, Status, Vertex};
 
-/// Lines of a failed task that are shown again at the end.
-const TAIL: usize = 30;
+/// Lines of output under a running task. Those of a failed one are part of its error.
+const TAIL: usize = 6;
 
 /// All tasks in the order in which they were announced.
 #[derive(Default)]
 pub(super) struct Trace {
     pub(super) tasks: Vec<Task>,
     places: HashMap<String, usize>,
-    pub(super) warnings: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 /// One task.
@@ -101,24 +101,12 @@ impl Trace {
         self.tasks.len() - 1
     }
 
-    /// What a failed task said last, and the warnings, as both text displays end.
-    pub(super) fn epilogue(&self, color: bool) -> String {
-        let mut text = String::new();
-        for task in self
-            .tasks
+    /// The warnings, which text displays end with.
+    pub(super) fn warnings(&self, color: bool) -> String {
+        self.warnings
             .iter()
-            .filter(|task| task.has_failed() && !task.tail.is_empty())
-        {
-            text.push_str(&format!("------\n > {}:\n", task.vertex.name));
-            for (time, line) in &task.tail {
-                text.push_str(&format!("{:.3} {line}\n", task.seconds_until(*time)));
-            }
-            text.push_str("------\n");
-        }
-        for warning in &self.warnings {
-            text.push_str(&plimsoll_diagnostics::render(warning, color));
-        }
-        text
+            .map(|warning| plimsoll_diagnostics::render(warning, color))
+            .collect()
     }
 }
 
@@ -128,10 +116,6 @@ impl Task {
         self.vertex
             .started
             .map_or(0.0, |started| time.duration_since(started).as_secs_f64().max(0.0))
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.vertex.error.is_some()
     }
 
     pub(super) fn is_running(&self) -> bool {

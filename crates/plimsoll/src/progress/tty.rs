@@ -15,8 +15,6 @@ use crate::output::units::human_size;
 
 /// Short commands leave no trace on the screen.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Lines of output under a running task.
-const OUTPUT_LINES: usize = 6;
 /// Column where the seconds end at most.
 const WIDEST: usize = 160;
 
@@ -128,8 +126,7 @@ fn task_lines(task: &Task, now: Timestamp, is_over: bool) -> Vec<Line> {
     }];
     if !is_over && task.is_running() {
         lines.extend(task.statuses.iter().map(|status| status_line(status, now)));
-        let first = task.tail.len().saturating_sub(OUTPUT_LINES);
-        lines.extend(task.tail[first..].iter().map(|(_, line)| Line {
+        lines.extend(task.tail.iter().map(|(_, line)| Line {
             text: format!(" => => # {line}"),
             seconds: None,
             style: Style::new().dimmed(),
@@ -210,7 +207,7 @@ impl Renderer for Tty {
             let lines = self.lines(Timestamp::now(), true);
             self.redraw(&lines, size().0)?;
         }
-        self.out.write_all(self.trace.epilogue(self.color).as_bytes())?;
+        self.out.write_all(self.trace.warnings(self.color).as_bytes())?;
         self.out.flush()
     }
 }

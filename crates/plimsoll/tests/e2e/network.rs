@@ -20,10 +20,11 @@ fn get(address: SocketAddr) -> Option<String> {
 
 fn serve(sandbox: &Sandbox, options: &[&str]) {
     let server = "mkdir /www && echo the-page > /www/page && exec httpd -f -p 3000 -h /www";
+    let command = ["busybox", "sh", "-c", server];
     let args = ["run", "-d", "--name", "web"]
         .iter()
         .chain(options)
-        .chain(&["busybox", "sh", "-c", server]);
+        .chain(&command);
     sandbox.run(args).success("run");
 }
 

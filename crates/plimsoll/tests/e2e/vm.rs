@@ -43,13 +43,16 @@ fn a_systemd_machine_with_cgroup_v2() {
     let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vmlab/run");
     let mut command = Command::new(lab);
     command.args([
+        "--timeout",
+        "600",
         "--put",
-        &program,
+        program.as_str(),
         "--put",
-        archive.as_str(),
+        &busybox,
         "--put",
         script.as_str(),
     ]);
+    command.args(["--", "bash", "script.sh"]);
     let outcome = Outcome::of(&mut command);
     for step in ["BUILD-AND-RUN", "MEMORY-LIMIT", "EXEC", "STOP"] {
         assert!(outcome.stdout.contains(step), "{step}\n{outcome}");
