@@ -7,15 +7,17 @@
 //! - it makes the caller undumpable: undone afterwards;
 //! - it gives no filter to further processes of a container: the [`Launch`] loads it there;
 //! - it says in its log, not in its error, what failed: the [`Trail`] reads along;
-//! - it limits devices on cgroup v1 only: see [`devices`].
+//! - it limits devices on cgroup v1 only: see [`devices`];
+//! - it leaves the loopback of an empty network down: see [`network`].
 
 mod console;
 mod devices;
 mod launch;
+mod network;
 mod trail;
 
 use crate::cgroup::Cgroup;
-use crate::container_spec::{ContainerSpec, NetworkNamespace};
+use crate::container_spec::ContainerSpec;
 use crate::host::Host;
 use crate::root::Root;
 use crate::{Bundle, OciRuntime, ProcessSpec, RuntimeError, Stdio, rootfs, spec, user};
@@ -84,7 +86,7 @@ impl OciRuntime for Libcontainer {
         let root = Root::open(bundle.rootfs)?;
         let identity = user::lookup(&root, &bundle.spec.user, &bundle.spec.group_add)?;
         let request = rootfs::prepare(&root, bundle.spec)?;
-        let netns = given_namespace(&request, bundle.netns)?;
+        let netns = network::namespace(&request.network, bundle.netns)?;
         let netns_path = netns.as_ref().map(descriptor_path);
         let mapped = spec::container(&request, &identity, bundle.rootfs, netns_path.as_deref(), &host)?;
         self.warnings = mapped.warnings;
@@ -322,13 +324,6 @@ fn check_process() -> Result<(), RuntimeError> {
         ));
     }
     Ok(())
-}
-
-fn given_namespace(spec: &ContainerSpec, netns: Option<&OwnedFd>) -> Result<Option<OwnedFd>, RuntimeError> {
-    match spec.network {
-        NetworkNamespace::Given => Ok(netns.map(OwnedFd::try_clone).transpose()?),
-        NetworkNamespace::None | NetworkNamespace::Host => Ok(None),
-    }
 }
 
 /// By our own number, for the path is opened by another process.

@@ -31,7 +31,7 @@ pub(crate) struct ProcessRequest<'a> {
     pub(crate) tty: bool,
 }
 
-/// Maps a whole container. `netns` is the path of a given network namespace.
+/// Maps a whole container. `netns` is the path of the network namespace to join.
 pub(crate) fn container(
     spec: &ContainerSpec,
     user: &User,
@@ -213,16 +213,9 @@ fn namespaces(network: &NetworkNamespace, netns: Option<&Path>) -> Result<Vec<Li
         .map(new)
         .collect::<Result<_, _>>()?;
     match (network, netns) {
-        (NetworkNamespace::None, _) => all.push(new(Network)?),
         (NetworkNamespace::Host, _) => {}
-        (NetworkNamespace::Given, Some(path)) => {
-            all.push(LinuxNamespaceBuilder::default().typ(Network).path(path).build()?);
-        }
-        (NetworkNamespace::Given, None) => {
-            return Err(RuntimeError::Misuse(
-                "a given network namespace must come with its descriptor",
-            ));
-        }
+        (_, Some(path)) => all.push(LinuxNamespaceBuilder::default().typ(Network).path(path).build()?),
+        (_, None) => all.push(new(Network)?),
     }
     Ok(all)
 }

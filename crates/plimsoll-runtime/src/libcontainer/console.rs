@@ -47,7 +47,7 @@ impl Console {
     /// Passes the master on. The library has connected and sent it by the time it returns.
     pub(super) fn forward(self) -> Result<(), RuntimeError> {
         let (stream, _) = self.listener.accept()?;
-        let (name, master) = receive(&stream)?;
+        let (name, master) = receive(&stream, 64)?;
         let master = master.ok_or_else(|| io::Error::other("the container sent no terminal"))?;
         send(&self.caller, &name, Some(&master))?;
         let _ = std::fs::remove_file(&self.path);
@@ -67,11 +67,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<&OwnedFd>) -> io:
     Ok(())
 }
 
-/// Receives a few bytes and the descriptor that may come with them.
-pub(crate) fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+/// Receives at most `limit` bytes and the descriptor that may come with them.
+pub(crate) fn receive(socket: impl AsFd, limit: usize) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [0; 64];
+    let mut bytes = vec![0; limit];
     let received = rustix::net::recvmsg(
         socket,
         &mut [IoSliceMut::new(&mut bytes)],

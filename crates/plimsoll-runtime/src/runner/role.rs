@@ -26,7 +26,7 @@ pub fn runner_main() -> i32 {
 
 fn serve() -> io::Result<()> {
     let mut socket = take_stdin()?;
-    let (_, netns) = receive_descriptor(&socket)?;
+    let (_, netns) = receive_descriptor(&socket, 1)?;
     let mut length = [0; 4];
     socket.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
@@ -81,22 +81,21 @@ fn in_overlay(
     socket: &UnixStream,
 ) -> Result<Option<Answer>, RuntimeError> {
     request.rootfs.mount_with(target, true)?;
-    let root = Root::open(target)?;
-    let stubs = Stubs::survey(&root, &request.rootfs, &request.spec);
-    let result = stubs.and_then(|stubs| {
-        let result = in_container(request, target, netns, socket);
-        stubs.remove(&root)?;
-        Ok((result?, stubs))
+    let result = Root::open(target).and_then(|root| {
+        let stubs = Stubs::survey(&root, &request.rootfs, &request.spec)?;
+        let answer = in_container(request, target, netns, socket);
+        let removed = stubs.remove(&root);
+        Ok((answer, removed, stubs))
     });
-    drop(root);
+    // Whatever happened: the directories are the caller's again, and may be mounted once more.
     let unmounted = unmount(target, UnmountFlags::empty()).map_err(RuntimeError::path("unmount", target));
-    let (answer, stubs) = result?;
+    let forgotten = request.rootfs.forget_volatile();
+    let (answer, removed, stubs) = result?;
+    let answer = answer?;
+    removed?;
     unmounted?;
+    forgotten.map_err(RuntimeError::path("clean", &request.rootfs.work))?;
     stubs.remove_copies(&request.rootfs)?;
-    request
-        .rootfs
-        .forget_volatile()
-        .map_err(RuntimeError::path("clean", &request.rootfs.work))?;
     Ok(answer)
 }
 
