@@ -48,20 +48,10 @@ impl Home {
             Err(error) => return Err(error).at("read", root.join("layout-version")),
         };
         refuse_network(root, root)?;
-        let boot = boot_id()?;
-        let another_boot = prepare_run(run, &boot)?;
         let db = Db::new(root.join("meta.db"), run.join("locks/migration"));
-        let home = Self {
-            root: root.to_owned(),
-            run: run.to_owned(),
-            instance,
-            boot,
-            db,
-            lease: Mutex::new(None),
-        };
-        if another_boot {
-            home.distrust_unsynced()?;
-        }
+        let (root, run, boot) = (root.to_owned(), run.to_owned(), boot_id()?);
+        let home = Self { root, run, instance, boot, db, lease: Mutex::new(None) };
+        home.prepare_run()?;
         Ok(home)
     }
 
@@ -116,6 +106,32 @@ impl Home {
         }
     }
 
+    /// Makes the run-time folder, or clears it when it is from another boot. Its mark comes last.
+    fn prepare_run(&self) -> Result<()> {
+        let (run, mark) = (&self.run, self.run.join("boot-id"));
+        let ready = || fs::read_to_string(&mark).is_ok_and(|text| text == self.boot);
+        if ready() {
+            return Ok(());
+        }
+        make_directory(run)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(run.as_std_path(), flags, Mode::empty()).at("open", run)?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive).at("lock", run)?;
+        if ready() {
+            return Ok(());
+        }
+        for entry in run.read_dir_utf8().at("read", run)? {
+            remove_all(entry.at("read", run)?.path())?;
+        }
+        for directory in ["containers", "locks", "netns"] {
+            make_directory(&run.join(directory))?;
+        }
+        if self.root.join("meta.db").exists() {
+            self.distrust_unsynced()?;
+        }
+        write_new(&mark, self.boot.as_bytes())
+    }
+
     /// After another boot, forgets what was built before it and never synced: after a loss of power its files may be
     /// torn. Layers of pulled images are unpacked again, steps of builds run again; a named image was synced first.
     fn distrust_unsynced(&self) -> Result<()> {
@@ -133,6 +149,25 @@ impl Home {
             )?;
             Ok(())
         })
+    }
+
+    /// Removes everything a store makes, and the two directories when nothing else is in them. The file that makes it a
+    /// store goes first: killed after that, what is left is nobody's, and the next store at this place begins with it.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let _lock = self.collecting()?;
+        let database = ["meta.db", "meta.db-wal", "meta.db-shm"];
+        let names = ["layout-version"].iter().chain(&database).chain(DIRECTORIES);
+        for name in names.filter_map(|name| name.split('/').next()) {
+            remove_all(&self.root.join(name))?;
+        }
+        for name in ["boot-id", "containers", "netns", "locks"] {
+            remove_all(&self.run.join(name))?;
+        }
+        for directory in [&self.run, &self.root] {
+            // Not ours when something else is in it.
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(())
     }
 
     pub(crate) fn own_lease(&self) -> std::sync::MutexGuard<'_, Option<OwnLease>> {
@@ -243,30 +278,6 @@ fn network_file_system(magic: u64) -> Option<&'static str> {
 fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(path).at("read", path)?.trim().to_owned())
-}
-
-/// Makes the run-time folder, or clears it when it is from another boot. Returns true when it was not ready.
-fn prepare_run(run: &Utf8Path, boot: &str) -> Result<bool> {
-    let mark = run.join("boot-id");
-    let ready = || fs::read_to_string(&mark).is_ok_and(|text| text == boot);
-    if ready() {
-        return Ok(false);
-    }
-    make_directory(run)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(run.as_std_path(), flags, Mode::empty()).at("open", run)?;
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive).at("lock", run)?;
-    if ready() {
-        return Ok(false);
-    }
-    for entry in run.read_dir_utf8().at("read", run)? {
-        remove_all(entry.at("read", run)?.path())?;
-    }
-    for directory in ["containers", "locks", "netns"] {
-        make_directory(&run.join(directory))?;
-    }
-    write_new(&mark, boot.as_bytes())?;
-    Ok(true)
 }
 
 /// Only root may look inside: layers hold programs with the set-uid bit.

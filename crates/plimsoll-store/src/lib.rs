@@ -29,6 +29,8 @@ mod home;
 mod lease;
 mod lock;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::sync::Arc;
@@ -127,6 +129,11 @@ impl Store {
     /// Moves a path of the store into the trash and removes it. Fine when there is nothing.
     pub fn discard(&self, path: &Utf8Path) -> Result<()> {
         self.home.discard(path)
+    }
+
+    /// Removes the whole store. Containers, mounts and networks must have gone before, and nobody else may be using it.
+    pub fn remove(self) -> Result<()> {
+        self.home.remove()
     }
 
     /// Writes everything back to disk, so that it survives a loss of power. Call it before a built image gets a name.
