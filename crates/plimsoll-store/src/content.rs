@@ -6,12 +6,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_oci::{Digest, Hasher};
 use rusqlite::{OptionalExtension as _, params};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{At, Result, StoreError};
 use crate::home::{Home, now, random_name};
@@ -121,17 +123,25 @@ impl ContentStore {
 }
 
 /// Opens or makes an ingest file and locks it; none when somebody else has it.
-fn claim(path: &camino::Utf8Path) -> Result<Option<File>> {
-    use std::os::unix::fs::MetadataExt as _;
+fn claim(path: &Utf8Path) -> Result<Option<File>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let mode = Mode::from_raw_mode(0o644);
-    let file = File::from(rustix::fs::open(path.as_std_path(), flags, mode).at("create", path)?);
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-        result => result.at("lock", path)?,
+    loop {
+        let mode = Mode::from_raw_mode(0o644);
+        let file = File::from(rustix::fs::open(path.as_std_path(), flags, mode).at("create", path)?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            result => result.at("lock", path)?,
+        }
+        // Between open and flock its last owner may have linked it in as a blob and given up this name.
+        if !crate::lock::is_named(&file, path)? {
+            continue;
+        }
+        if file.metadata().at("examine", path)?.nlink() == 1 {
+            return Ok(Some(file));
+        }
+        // Its owner died in between: these bytes are a blob already, and a blob is never written to.
+        fs::remove_file(path).at("remove", path)?;
     }
-    // Between open and flock its last owner may have linked it in as a blob and unlinked this name.
-    Ok((file.metadata().at("examine", path)?.nlink() == 1).then_some(file))
 }
 
 /// A blob being written; a [`std::io::Write`]. Dropped without commit it keeps a resumable part only if `expected` was

@@ -51,12 +51,8 @@ impl Lock {
     /// Returns none when the file was unlinked between opening and locking it.
     fn attempt(path: &Utf8Path, operation: FlockOperation) -> Result<Option<Self>> {
         let file = locked(path, operation)?;
-        let ours = file.metadata().at("examine", path)?;
-        match std::fs::symlink_metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {}
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).at("examine", path),
+        if !is_named(&file, path)? {
+            return Ok(None);
         }
         let mut lock = Self {
             file,
@@ -114,6 +110,16 @@ fn locked(path: &Utf8Path, operation: FlockOperation) -> Result<File> {
                 return Ok(file);
             }
         }
+    }
+}
+
+/// Returns whether `path` still means the file that was opened by it.
+pub(crate) fn is_named(file: &File, path: &Utf8Path) -> Result<bool> {
+    let opened = file.metadata().at("examine", path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("examine", path),
     }
 }
 

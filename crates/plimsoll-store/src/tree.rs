@@ -45,18 +45,11 @@ impl MergedTree {
 
     /// Returns the root directory.
     pub fn root(&self) -> Result<Entry> {
-        let top = self
-            .layers
-            .first()
-            .cloned()
-            .unwrap_or_else(|| PathBuf::from("/var/empty"));
-        let metadata = fs::symlink_metadata(&top).at("examine", &top)?;
-        Ok(Entry {
-            path: "/".into(),
-            host_path: top,
-            metadata,
-            layers: self.layers.clone(),
-        })
+        // Without layers there is no directory to show; any will do for a mode and an owner.
+        let shown = self.layers.first().map_or(Path::new("/"), PathBuf::as_path);
+        let metadata = fs::symlink_metadata(shown).at("examine", shown)?;
+        let host_path = self.layers.first().cloned().unwrap_or_default();
+        Ok(Entry { path: "/".into(), host_path, metadata, layers: self.layers.clone() })
     }
 
     /// Looks `path` up without following a final symlink; none when it does not exist. Intermediate symlinks are
