@@ -6,6 +6,8 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 use plimsoll_diagnostics::Diagnostic;
+use plimsoll_image::ImageError;
+use plimsoll_registry::{FailureKind, RegistryError};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -204,15 +206,42 @@ impl From<plimsoll_store::StoreError> for CommandError {
     }
 }
 
-impl From<plimsoll_image::ImageError> for CommandError {
-    fn from(error: plimsoll_image::ImageError) -> Self {
-        Self::new(Kind::User, error)
+impl From<ImageError> for CommandError {
+    fn from(error: ImageError) -> Self {
+        let (kind, hint) = match &error {
+            ImageError::NotFound { nearest: Some(nearest), .. } => (Kind::NotFound, Some(format!("did you mean `{nearest}`?"))),
+            ImageError::NotFound { .. } => (Kind::NotFound, None),
+            ImageError::Ambiguous { .. } => (Kind::User, Some("give more of the ID".to_owned())),
+            ImageError::Conflict { forceable: true, .. } => (Kind::User, Some("`--force` does it all the same".to_owned())),
+            ImageError::Pull { source, .. } => (Kind::Registry, registry_hint(source)),
+            ImageError::Store(_) | ImageError::Database(_) | ImageError::GivenUp(_) => (Kind::Internal, None),
+            _ => (Kind::User, None),
+        };
+        let error = Self::new(kind, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
-impl From<plimsoll_registry::RegistryError> for CommandError {
-    fn from(error: plimsoll_registry::RegistryError) -> Self {
-        Self::new(Kind::Registry, error)
+/// What to try when a registry does not give what was asked for.
+fn registry_hint(error: &RegistryError) -> Option<String> {
+    match error.kind() {
+        FailureKind::Unauthorised => Some("credentials are taken from `config.json` in Docker's configuration folder".to_owned()),
+        FailureKind::Unreachable => Some("mirrors are configured as `[registry.\"docker.io\"] mirrors` in plimsoll.toml".to_owned()),
+        FailureKind::NotFound | FailureKind::Other => None,
+    }
+}
+
+impl From<RegistryError> for CommandError {
+    fn from(error: RegistryError) -> Self {
+        let hint = registry_hint(&error);
+        let error = Self::new(Kind::Registry, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
@@ -230,7 +259,9 @@ impl From<plimsoll_oci::PlatformError> for CommandError {
 
 impl From<plimsoll_network::NetworkError> for CommandError {
     fn from(error: plimsoll_network::NetworkError) -> Self {
-        Self::new(Kind::Internal, error)
+        let hint = error.hint();
+        let error = Self::new(Kind::Internal, error);
+        hint.into_iter().fold(error, Self::hint)
     }
 }
 
