@@ -64,11 +64,6 @@ pub(crate) struct Statement<'a> {
 /// Parses one instruction whose text on one line is `text` and ends at `end` in the source.
 pub(crate) fn parse(text: Slice<'_>, end: usize, context: &mut Context<'_, '_>) -> Result<Instruction> {
     let text = text.trim();
-    let help = || pasted::hint(text.as_str());
-    parse_parts(text, end, context).map_err(|fault| fault.or_help(help))
-}
-
-fn parse_parts(text: Slice<'_>, end: usize, context: &mut Context<'_, '_>) -> Result<Instruction> {
     let (keyword_place, rest) = text.split_first();
     let keyword = keyword_place.as_str().to_ascii_uppercase();
     if !KEYWORDS.contains(&keyword.as_str()) {
@@ -134,7 +129,7 @@ fn onbuild(text: Slice<'_>, end: usize, context: &mut Context<'_, '_>) -> Result
         }
         _ => {}
     }
-    let inner = parse_parts(rest, end, context)?;
+    let inner = parse(rest, end, context)?;
     let line_break = inner.verbatim.find('\n').unwrap_or(inner.verbatim.len());
     let verbatim = text.as_str().to_owned() + &inner.verbatim[line_break..];
     let end = inner.span.end;
@@ -155,10 +150,10 @@ impl<'a> Statement<'a> {
             pasted::check_dash(self.arguments)?;
         }
         Ok(match self.keyword.as_str() {
-            "ADD" => Kind::Add(copy::parse(self)?),
+            "ADD" => Kind::Add(copy::parse(self, warnings)?),
             "ARG" => Kind::Arg(variables::arguments(self, warnings)?),
             "CMD" => Kind::Cmd(plain::command(self, warnings)?),
-            "COPY" => Kind::Copy(copy::parse(self)?),
+            "COPY" => Kind::Copy(copy::parse(self, warnings)?),
             "ENTRYPOINT" => Kind::Entrypoint(plain::command(self, warnings)?),
             "ENV" => Kind::Env(variables::pairs(self, warnings)?),
             "EXPOSE" => Kind::Expose(plain::words(self)?),
@@ -254,3 +249,6 @@ fn printable(name: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::directives;
 use crate::fault::Fault;
 use crate::instruction::{self, Context};
 use crate::line::Lines;
+use crate::pasted;
 use crate::tree::{Directives, Dockerfile, Instruction, InstructionKind, Parsed};
 
 impl Dockerfile {
@@ -90,7 +91,10 @@ fn instructions(source: &Source, escape: char) -> (Vec<Instruction>, Vec<Diagnos
                 instructions.push(instruction);
                 faults.extend(warnings);
             }
-            Err(fault) => faults.push(fault),
+            Err(fault) => {
+                let place = source.slice(fault.span);
+                faults.push(fault.or_help(|| pasted::hint(place)));
+            }
         }
     }
     let diagnostics = faults

@@ -4,6 +4,7 @@ use super::Statement;
 use crate::fault::{Fault, Result};
 use crate::flags::{Known, Takes};
 use crate::line::Slice;
+use crate::pasted;
 use crate::tree::{Copy, CopySource, Word};
 use crate::words::json_strings;
 
@@ -26,7 +27,7 @@ pub(super) const ADD_FLAGS: &Known = &[
     ("unpack", Takes::Switch),
 ];
 
-pub(super) fn parse(statement: &Statement<'_>) -> Result<Copy> {
+pub(super) fn parse(statement: &Statement<'_>, warnings: &mut Vec<Fault>) -> Result<Copy> {
     let flags = &statement.flags;
     let from = flags.value("from");
     if let Some(from) = from.as_ref().filter(|from| from.value.contains('$')) {
@@ -35,6 +36,7 @@ pub(super) fn parse(statement: &Statement<'_>) -> Result<Copy> {
             .help("define a stage, `FROM ${IMAGE} AS name`, and copy from that"));
     }
     let (sources, destination) = operands(statement)?;
+    warnings.extend(pasted::list_warning(statement.arguments));
     Ok(Copy {
         from,
         chown: flags.value("chown"),

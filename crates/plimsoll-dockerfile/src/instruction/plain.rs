@@ -69,7 +69,6 @@ pub(super) fn shell(statement: &Statement<'_>) -> Result<Vec<Word>> {
             statement.arguments.span(),
             "SHELL takes a JSON array only",
         )
-        .or_help(|| pasted::hint(statement.arguments.as_str()))
         .or_help(|| Some("write it as `SHELL [\"/bin/bash\", \"-c\"]`".into()))),
     }
 }

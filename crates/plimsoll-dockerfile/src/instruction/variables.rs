@@ -24,7 +24,7 @@ pub(super) fn pairs(statement: &Statement<'_>, warnings: &mut Vec<Fault>) -> Res
             let Some((key, value)) = cut(word) else {
                 let message = format!("`{}` in {keyword} has no `=`", word.as_str());
                 return Err(Fault::error("missing-equals", word.span(), message)
-                    .or_help(|| pasted::hint(statement.arguments.as_str()))
+                    .or_help(|| pasted::hint(word.as_str()))
                     .or_help(|| Some("a value with blanks needs quotes: `KEY=\"a b\"`".into())));
             };
             named(statement, word, key)?;
