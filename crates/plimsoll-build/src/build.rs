@@ -66,7 +66,11 @@ pub struct Build {
 impl Build {
     /// Returns a builder. `runtime` starts the runner of each RUN.
     pub fn new(store: &Store, images: &Images, runtime: Runtime) -> Self {
-        Self { store: store.clone(), images: images.clone(), runtime }
+        Self {
+            store: store.clone(),
+            images: images.clone(),
+            runtime,
+        }
     }
 
     /// Builds. Dropping the future stops everything that runs.
@@ -93,18 +97,24 @@ impl Build {
             add_hosts: &request.add_hosts,
         };
         let context = Arc::new(request.context);
-        let lowered =
-            lower(&dockerfile, &plan, &images, &context, &services, &settings).map_err(BuildError::Diagnostics)?;
+        let lowered = lower(&dockerfile, &plan, &images, &context, &services, &settings)
+            .map_err(BuildError::Diagnostics)?;
         drop(services);
         let mut state = lowered.state;
         set_labels(&mut state, &request.labels);
         let top = match state.vertex {
             None => None,
             Some(target) => {
-                let cache = BuildCache { store: self.store.clone() };
+                let cache = BuildCache {
+                    store: self.store.clone(),
+                };
                 let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &[target], progress);
                 let solved = solver.solve(target).await;
-                Some(solved.map_err(|error| failure(&dockerfile.source, &solver, &error))?.snapshot)
+                Some(
+                    solved
+                        .map_err(|error| failure(&dockerfile.source, &solver, &error))?
+                        .snapshot,
+                )
             }
         };
         let task = progress.start("exporting to image");
@@ -124,24 +134,31 @@ impl Build {
         let mut wanted = HashSet::new();
         let mut open = Vec::new();
         for stage in plan.stages.iter().flatten() {
-            for origin in stage.sources.iter().chain([&stage.base]) {
+            for (origin, span) in stage.sources.iter().chain([&stage.base]) {
                 if let Origin::Image(reference, platform) = origin
                     && wanted.insert((reference.clone(), platform.clone()))
                 {
-                    open.push((reference.clone(), platform.clone(), stage.span));
+                    open.push((reference.clone(), platform.clone(), *span));
                 }
             }
         }
-        let obtain = async |(reference, platform, span): (ImageRef, Platform, _)| {
-            match self.images.obtain(&reference, &platform, pull, progress).await {
-                Ok(image) => Ok(((reference, platform), image)),
-                Err(error) => {
-                    let message = format!("cannot get image `{}`: {}", reference.familiar(), chain(&error));
-                    Err(BuildError::Diagnostics(vec![Diagnostic::error("base-image", &dockerfile.source, span, message)]))
-                }
+        let obtain = async |(reference, platform, span): (ImageRef, Platform, _)| match self
+            .images
+            .obtain(&reference, &platform, pull, progress)
+            .await
+        {
+            Ok(image) => Ok(((reference, platform), image)),
+            Err(error) => {
+                let diagnostic = Diagnostic::error("base-image", &dockerfile.source, span, chain(&error));
+                Err(BuildError::Diagnostics(vec![
+                    plan.with_stage_hint(diagnostic, &reference),
+                ]))
             }
         };
-        Ok(try_join_all(open.into_iter().map(obtain)).await?.into_iter().collect())
+        Ok(try_join_all(open.into_iter().map(obtain))
+            .await?
+            .into_iter()
+            .collect())
     }
 
     /// Configuration and history on the finished files.
@@ -170,8 +187,10 @@ impl Build {
 /// Parses, reports warnings, fails on errors.
 fn parse(source: &Source, progress: &Progress) -> Result<Dockerfile, BuildError> {
     let parsed = Dockerfile::parse(source);
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        parsed.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = parsed
+        .diagnostics
+        .into_iter()
+        .partition(|diagnostic| diagnostic.severity == Severity::Error);
     warnings.into_iter().for_each(|warning| progress.warn(warning));
     match errors.is_empty() {
         true => Ok(parsed.dockerfile),
@@ -187,8 +206,16 @@ fn set_labels(state: &mut StageState, labels: &BTreeMap<String, String>) {
 
 /// Fills in the times: a layer's is its snapshot's, an empty row's that of the layer before it. A cached build
 /// therefore comes to the same image.
-fn history(store: &Store, state: StageState, top: Option<SnapshotId>) -> Result<Vec<plimsoll_oci::History>, BuildError> {
-    let ours = state.history.iter().filter(|row| row.ours && !row.history.empty_layer).count();
+fn history(
+    store: &Store,
+    state: StageState,
+    top: Option<SnapshotId>,
+) -> Result<Vec<plimsoll_oci::History>, BuildError> {
+    let ours = state
+        .history
+        .iter()
+        .filter(|row| row.ours && !row.history.empty_layer)
+        .count();
     let mut times = Vec::with_capacity(ours);
     let mut snapshot = top;
     for _ in 0..ours {
@@ -196,7 +223,11 @@ fn history(store: &Store, state: StageState, top: Option<SnapshotId>) -> Result<
         times.push(created(store, id)?);
         snapshot = store.snapshots().parent(id)?;
     }
-    let mut last = state.history.iter().rev().find_map(|row| row.history.created.clone());
+    let mut last = state
+        .history
+        .iter()
+        .rev()
+        .find_map(|row| row.history.created.clone());
     let mut rows = Vec::with_capacity(state.history.len());
     for mut row in state.history {
         if row.ours {
@@ -214,30 +245,33 @@ fn history(store: &Store, state: StageState, top: Option<SnapshotId>) -> Result<
 
 fn created(store: &Store, id: SnapshotId) -> Result<String, BuildError> {
     let nanoseconds: Option<i64> = store.db().read(|connection| -> plimsoll_store::Result<_> {
-        let query = connection.query_row("SELECT created FROM snapshot WHERE id = ?1", [id.0], |row| row.get(0));
+        let query = connection.query_row("SELECT created FROM snapshot WHERE id = ?1", [id.0], |row| {
+            row.get(0)
+        });
         Ok(query.optional()?)
     })?;
-    let time = Timestamp::from_nanosecond(i128::from(nanoseconds.unwrap_or(0))).unwrap_or(Timestamp::UNIX_EPOCH);
+    let time =
+        Timestamp::from_nanosecond(i128::from(nanoseconds.unwrap_or(0))).unwrap_or(Timestamp::UNIX_EPOCH);
     Ok(time.to_string())
 }
 
 /// Points at the instruction that failed.
 fn failure(source: &Source, solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) -> BuildError {
     let op = solver.op(error.vertex);
-    let mut diagnostic = Diagnostic::error("step-failed", source, op.span, chain(&*error.error));
-    let tail = match &*error.error {
-        OpError::Exit { tail, .. } if !tail.is_empty() => Some(format!("last output:\n{}", indent(tail))),
-        _ => None,
-    };
-    if let (Some(tail), Some(label)) = (tail, diagnostic.labels.first_mut()) {
-        label.message = tail;
-    }
+    let span = error.error.span().unwrap_or(op.span);
+    let mut diagnostic = Diagnostic::error("step-failed", source, span, chain(&*error.error));
     diagnostic.help = error.error.hint();
-    BuildError::Diagnostics(vec![diagnostic])
-}
-
-fn indent(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    match &*error.error {
+        OpError::Exit { tail, .. } if !tail.is_empty() => {
+            let step = op.name.clone().unwrap_or_default();
+            BuildError::Step {
+                step,
+                tail: tail.clone(),
+                diagnostic: Box::new(diagnostic),
+            }
+        }
+        _ => BuildError::Diagnostics(vec![diagnostic]),
+    }
 }
 
 /// An error with its causes on one line.
@@ -262,18 +296,29 @@ struct Scratch {
 impl Scratch {
     fn new(store: &Store) -> Result<Self, BuildError> {
         sweep(store)?;
-        let id = format!("build-{}-{}", std::process::id(), Timestamp::now().as_nanosecond());
+        let id = format!(
+            "build-{}-{}",
+            std::process::id(),
+            Timestamp::now().as_nanosecond()
+        );
         let lock = store.lock(&id)?;
         let folder = store.root().join("builds").join(&id);
         std::fs::create_dir_all(&folder).map_err(BuildError::io("make folder", folder.as_std_path()))?;
-        Ok(Self { id, folder, store: store.clone(), _lock: lock })
+        Ok(Self {
+            id,
+            folder,
+            store: store.clone(),
+            _lock: lock,
+        })
     }
 }
 
 /// Removes what builds left that were killed: their folders and their addresses.
 fn sweep(store: &Store) -> Result<(), BuildError> {
     let builds = store.root().join("builds");
-    let entries = builds.read_dir_utf8().map_err(BuildError::io("read", builds.as_std_path()))?;
+    let entries = builds
+        .read_dir_utf8()
+        .map_err(BuildError::io("read", builds.as_std_path()))?;
     for entry in entries.flatten() {
         let id = entry.file_name();
         if id.starts_with("build-")

@@ -44,7 +44,10 @@ impl BuildContext {
     /// Opens a folder. The ignore file is `<dockerfile>.dockerignore` beside the Dockerfile if there is one,
     /// else `.dockerignore` in the folder's root.
     pub fn open(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
-        let read = |source| ContextError::Read { path: root.to_owned(), source };
+        let read = |source| ContextError::Read {
+            path: root.to_owned(),
+            source,
+        };
         let absolute = root.canonicalize().map_err(read)?;
         if !absolute.is_dir() {
             return Err(ContextError::NotAFolder(root.to_owned()));
@@ -59,7 +62,10 @@ impl BuildContext {
         for path in candidates {
             match std::fs::read(&path) {
                 Ok(bytes) => {
-                    found = Some(Source::new(path.to_string_lossy(), String::from_utf8_lossy(&bytes)));
+                    found = Some(Source::new(
+                        path.to_string_lossy(),
+                        String::from_utf8_lossy(&bytes),
+                    ));
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

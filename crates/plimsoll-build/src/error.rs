@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, Span};
 use plimsoll_image::ImageError;
 use plimsoll_network::NetworkError;
 use plimsoll_runtime::RuntimeError;
@@ -15,6 +15,16 @@ pub enum BuildError {
     /// The Dockerfile is wrong, or one of its instructions failed: each with its place.
     #[error("{}", .0.first().map_or("the build failed", |first| first.message.as_str()))]
     Diagnostics(Vec<Diagnostic>),
+    /// The program of a RUN ended badly.
+    #[error("{}", .diagnostic.message)]
+    Step {
+        /// Which: `[builder 2/3] RUN make`.
+        step: String,
+        /// Its last lines of output.
+        tail: Vec<String>,
+        /// What happened, where.
+        diagnostic: Box<Diagnostic>,
+    },
     /// An image could not be had or made.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -38,7 +48,11 @@ impl BuildError {
     /// For `map_err`: what was being done to which path.
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 }
 
@@ -71,6 +85,8 @@ pub enum OpError {
         path: String,
         /// Where it was looked for.
         place: String,
+        /// The word that names it.
+        span: Option<Span>,
         /// What may help: the ignore rule that hid it, a name that is near.
         hint: Option<String>,
     },
@@ -103,7 +119,19 @@ impl OpError {
     /// For `map_err`: what was being done to which path.
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    /// The word to blame, where it is not the whole instruction.
+    pub(crate) fn span(&self) -> Option<Span> {
+        match self {
+            Self::NotFound { span, .. } => *span,
+            _ => None,
+        }
     }
 
     /// The way out, where one is known.
@@ -113,9 +141,9 @@ impl OpError {
             Self::Exit { code: 127, .. } => {
                 Some("exit code 127 means that a command was not found in this stage's image".to_owned())
             }
-            Self::Exit { code: 137, .. } => {
-                Some("exit code 137 means that the process was killed, most often for want of memory".to_owned())
-            }
+            Self::Exit { code: 137, .. } => Some(
+                "exit code 137 means that the process was killed, most often for want of memory".to_owned(),
+            ),
             _ => None,
         }
     }

@@ -66,11 +66,18 @@ pub(crate) fn lower(
     // A stage stands on and copies from earlier ones only.
     for (index, stage) in plan.stages.iter().enumerate() {
         let Some(stage) = stage else { continue };
-        let state = lowering.stage(index, stage, &states).map_err(|diagnostic| vec![*diagnostic])?;
+        let state = lowering
+            .stage(index, stage, &states)
+            .map_err(|diagnostic| vec![*diagnostic])?;
         states.insert(index, state);
     }
-    let state = states.remove(&plan.target).expect("the target is one of its own plan's stages");
-    Ok(Lowered { graph: lowering.graph, state })
+    let state = states
+        .remove(&plan.target)
+        .expect("the target is one of its own plan's stages");
+    Ok(Lowered {
+        graph: lowering.graph,
+        state,
+    })
 }
 
 type Lower<T> = Result<T, Box<Diagnostic>>;
@@ -102,13 +109,27 @@ impl Steps {
             None if alone => String::new(),
             None => format!("stage-{index} "),
         };
-        let total = 1 + stage.instructions.iter().filter(|instruction| makes_layer(instruction)).count();
-        Self { stage: stage_name, current: 0, total }
+        let total = 1 + stage
+            .instructions
+            .iter()
+            .filter(|instruction| makes_layer(instruction))
+            .count();
+        Self {
+            stage: stage_name,
+            current: 0,
+            total,
+        }
     }
 
     fn next(&mut self, text: &str) -> String {
         self.current += 1;
-        format!("[{}{}/{}] {}", self.stage, self.current, self.total, squeeze(text))
+        format!(
+            "[{}{}/{}] {}",
+            self.stage,
+            self.current,
+            self.total,
+            squeeze(text)
+        )
     }
 }
 
@@ -120,43 +141,68 @@ fn squeeze(text: &str) -> String {
 fn makes_layer(instruction: &Instruction) -> bool {
     matches!(
         instruction.kind,
-        InstructionKind::Run(_) | InstructionKind::Copy(_) | InstructionKind::Add(_) | InstructionKind::Workdir(_)
+        InstructionKind::Run(_)
+            | InstructionKind::Copy(_)
+            | InstructionKind::Add(_)
+            | InstructionKind::Workdir(_)
     )
 }
 
 impl Lowering<'_> {
-    fn stage(&mut self, index: usize, stage: &Stage<'_>, states: &HashMap<usize, StageState>) -> Lower<StageState> {
+    fn stage(
+        &mut self,
+        index: usize,
+        stage: &Stage<'_>,
+        states: &HashMap<usize, StageState>,
+    ) -> Lower<StageState> {
         let mut steps = Steps::new(self.plan, index, stage);
-        let mut state = match &stage.base {
+        let mut state = match &stage.base.0 {
             Origin::Scratch => StageState::scratch(&stage.platform),
             Origin::Stage(base) => states[base].child(),
             Origin::Image(reference, platform) => {
                 let image = &self.images[&(reference.clone(), platform.clone())];
-                let vertex = self.image_vertex(reference, platform, Some(steps.next(&format!("FROM {reference}"))), stage.span);
+                let vertex = self.image_vertex(
+                    reference,
+                    platform,
+                    Some(steps.next(&format!("FROM {reference}"))),
+                    stage.span,
+                );
                 let state = StageState::from_image(image, vertex);
                 self.refuse_triggers(stage, &state)?;
                 state
             }
         };
-        if !matches!(stage.base, Origin::Image(..)) {
+        if !matches!(stage.base.0, Origin::Image(..)) {
             steps.current += 1;
         }
         let mut sources = stage.sources.iter();
         for instruction in stage.instructions {
-            let from = crate::plan::copy_from(instruction).and_then(|_| sources.next());
+            let from = crate::plan::copy_from(instruction)
+                .and_then(|_| sources.next())
+                .map(|(origin, _)| origin);
             self.instruction(&mut state, instruction, from, states, &mut steps)?;
         }
         Ok(state)
     }
 
     /// The vertex of an image; `name` is shown for a `FROM`, not for a `COPY --from`.
-    fn image_vertex(&mut self, reference: &ImageRef, platform: &Platform, name: Option<String>, span: Span) -> VertexId {
+    fn image_vertex(
+        &mut self,
+        reference: &ImageRef,
+        platform: &Platform,
+        name: Option<String>,
+        span: Span,
+    ) -> VertexId {
         let key = (reference.clone(), platform.clone());
         if let Some(vertex) = self.image_vertices.get(&key) {
             return *vertex;
         }
-        let op = ImageOp { image: self.images[&key].clone() };
-        let vertex = self.graph.add(self.op(name, span, Operation::Image(op), true), Vec::new());
+        let op = ImageOp {
+            image: self.images[&key].clone(),
+        };
+        let vertex = self
+            .graph
+            .add(self.op(name, span, Operation::Image(op), true), Vec::new());
         self.image_vertices.insert(key, vertex);
         vertex
     }
@@ -173,7 +219,14 @@ impl Lowering<'_> {
     }
 
     /// Adds a vertex on the stage's files and makes it the stage's top.
-    fn push(&mut self, state: &mut StageState, name: String, span: Span, operation: Operation, from: Option<VertexId>) {
+    fn push(
+        &mut self,
+        state: &mut StageState,
+        name: String,
+        span: Span,
+        operation: Operation,
+        from: Option<VertexId>,
+    ) {
         let inputs = state.vertex.into_iter().chain(from).collect();
         let op = self.op(Some(name), span, operation, true);
         state.vertex = Some(self.graph.add(op, inputs));
@@ -187,14 +240,23 @@ impl Lowering<'_> {
         match state.config.on_build.as_deref() {
             None | Some([]) => Ok(()),
             Some(triggers) => {
-                let error = self.error("onbuild", stage.span, "the base image has ONBUILD triggers, which are not carried out yet");
-                Err(Box::new(error.with_help(format!("write them into this Dockerfile: {}", triggers.join("; ")))))
+                let error = self.error(
+                    "onbuild",
+                    stage.span,
+                    "the base image has ONBUILD triggers, which are not carried out yet",
+                );
+                Err(Box::new(error.with_help(format!(
+                    "write them into this Dockerfile: {}",
+                    triggers.join("; ")
+                ))))
             }
         }
     }
 
     fn expand(&self, state: &StageState, word: &Word) -> Lower<String> {
-        expand_word(self.source, word, self.directives.escape, &|name| state.variable(name))
+        expand_word(self.source, word, self.directives.escape, &|name| {
+            state.variable(name)
+        })
     }
 
     fn instruction(
@@ -230,7 +292,11 @@ impl Lowering<'_> {
 
 /// Joins a path of an instruction onto the working directory, cleaned as Go's path.Clean does; a trailing slash is lost.
 pub(crate) fn join(directory: &str, path: &str) -> String {
-    let base = if Path::new(path).is_absolute() { "" } else { directory };
+    let base = if Path::new(path).is_absolute() {
+        ""
+    } else {
+        directory
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in base.split('/').chain(path.split('/')) {
         match part {

@@ -58,7 +58,10 @@ impl NetworkPool {
             next: Mutex::default(),
             taken: Mutex::default(),
         };
-        Self { state: Arc::new(state), folder }
+        Self {
+            state: Arc::new(state),
+            folder,
+        }
     }
 
     /// Lends a namespace that no other step uses at the moment.
@@ -68,19 +71,36 @@ impl NetworkPool {
         let ready = match idle {
             Some(ready) => ready,
             None => {
-                let bridge = pool.bridge.get_or_try_init(|| bridge(pool.store.clone())).await?.clone();
+                let bridge = pool
+                    .bridge
+                    .get_or_try_init(|| bridge(pool.store.clone()))
+                    .await?
+                    .clone();
                 let pool = pool.clone();
                 crate::op::blocking(move || pool.make(&bridge)).await?
             }
         };
-        Ok(Lent { pool, ready: Some(ready) })
+        Ok(Lent {
+            pool,
+            ready: Some(ready),
+        })
     }
 
     /// /etc/hosts and /etc/resolv.conf, as files of this build.
-    pub(crate) fn mounts(&self, hostname: &str, add_hosts: &[(String, String)]) -> Result<Vec<Mount>, OpError> {
-        let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        add_hosts.iter().for_each(|(name, address)| hosts.push_str(&format!("{address}\t{name}\n")));
-        let files = [("hosts", "/etc/hosts", hosts), ("resolv.conf", "/etc/resolv.conf", resolv_conf())];
+    pub(crate) fn mounts(
+        &self,
+        hostname: &str,
+        add_hosts: &[(String, String)],
+    ) -> Result<Vec<Mount>, OpError> {
+        let mut hosts =
+            format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        add_hosts
+            .iter()
+            .for_each(|(name, address)| hosts.push_str(&format!("{address}\t{name}\n")));
+        let files = [
+            ("hosts", "/etc/hosts", hosts),
+            ("resolv.conf", "/etc/resolv.conf", resolv_conf()),
+        ];
         let mount = |(name, target, text): (&str, &str, String)| {
             let path = self.folder.join(name);
             if !path.exists() {
@@ -136,12 +156,18 @@ impl Lent {
     /// A descriptor of the namespace for the runner.
     pub(crate) fn namespace(&self) -> Result<OwnedFd, OpError> {
         let (namespace, _) = self.ready.as_ref().expect("taken away only by drop");
-        namespace.try_clone().map_err(OpError::io("duplicate", "network namespace"))
+        namespace
+            .try_clone()
+            .map_err(OpError::io("duplicate", "network namespace"))
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.pool.idle.lock().expect(NOT_POISONED).extend(self.ready.take());
+        self.pool
+            .idle
+            .lock()
+            .expect(NOT_POISONED)
+            .extend(self.ready.take());
     }
 }

@@ -20,7 +20,7 @@ use plimsoll_store::{MergedTree, SnapshotId, Store};
 
 use crate::error::OpError;
 use crate::network::NetworkPool;
-pub(crate) use copy::{CopyOp, InlineFile, SourceTree};
+pub(crate) use copy::{CopyOp, InlineFile, SourcePath, SourceTree};
 pub(crate) use exec::ExecOp;
 pub(crate) use image::ImageOp;
 pub(crate) use mkdir::MkdirOp;
@@ -119,7 +119,10 @@ impl Op for BuildOp {
 
 /// The digest of inputs that are used whole.
 fn contents(inputs: &[Output]) -> Digest {
-    hash("inputs", &inputs.iter().map(|input| input.content).collect::<Vec<_>>())
+    hash(
+        "inputs",
+        &inputs.iter().map(|input| input.content).collect::<Vec<_>>(),
+    )
 }
 
 /// Hashes digests under a word that says what they are.
@@ -136,7 +139,9 @@ fn tree(store: &Store, output: &Output) -> Result<MergedTree, OpError> {
 }
 
 /// Runs blocking work where it does not hold up the others.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, OpError> + Send + 'static) -> Result<T, OpError> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
+) -> Result<T, OpError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
-use plimsoll_dockerfile::{ArgDeclaration, Dockerfile, From, Instruction, InstructionKind, Word, expand, nearest};
+use plimsoll_dockerfile::{
+    ArgDeclaration, Dockerfile, From, Instruction, InstructionKind, Word, expand, nearest,
+};
 use plimsoll_oci::{ImageRef, Platform};
 
 /// What a stage or a `COPY --from` takes its files from.
@@ -22,11 +24,11 @@ pub(crate) enum Origin {
 pub(crate) struct Stage<'a> {
     pub(crate) name: Option<String>,
     pub(crate) span: Span,
-    pub(crate) base: Origin,
+    pub(crate) base: (Origin, Span),
     pub(crate) platform: Platform,
     pub(crate) instructions: &'a [Instruction],
     /// `COPY --from` of these instructions, in order of appearance.
-    pub(crate) sources: Vec<Origin>,
+    pub(crate) sources: Vec<(Origin, Span)>,
 }
 
 /// The stages a build needs.
@@ -38,6 +40,22 @@ pub(crate) struct Plan<'a> {
     pub(crate) target: usize,
     /// `ARG`s before the first `FROM`, by name; `None` without a value.
     pub(crate) globals: BTreeMap<String, Option<String>>,
+}
+
+impl Plan<'_> {
+    /// A name without registry or tag that is no image may have been meant as a stage.
+    pub(crate) fn with_stage_hint(&self, diagnostic: Diagnostic, reference: &ImageRef) -> Diagnostic {
+        let name = reference.familiar_name();
+        let written = diagnostic
+            .span()
+            .map(|span| diagnostic.source.slice(span).to_owned());
+        match written {
+            Some(written) if written == name && !name.contains('/') => diagnostic.with_help(format!(
+                "no earlier stage is called `{name}`, so it was looked up as an image"
+            )),
+            _ => diagnostic,
+        }
+    }
 }
 
 /// What the command line says that decides the plan.
@@ -55,7 +73,10 @@ pub(crate) fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, 
         values.insert(format!("{prefix}PLATFORM"), platform.to_string());
         values.insert(format!("{prefix}OS"), platform.os.clone());
         values.insert(format!("{prefix}ARCH"), platform.architecture.clone());
-        values.insert(format!("{prefix}VARIANT"), platform.variant.clone().unwrap_or_default());
+        values.insert(
+            format!("{prefix}VARIANT"),
+            platform.variant.clone().unwrap_or_default(),
+        );
     }
     values.insert("TARGETSTAGE".to_owned(), stage.to_owned());
     values
@@ -69,19 +90,29 @@ struct Block<'a> {
 }
 
 /// Works out what the target needs.
-pub(crate) fn plan<'a>(dockerfile: &'a Dockerfile, settings: &PlanSettings<'_>) -> Result<Plan<'a>, Vec<Diagnostic>> {
-    let planner = Planner { dockerfile, settings, blocks: blocks(&dockerfile.instructions) };
+pub(crate) fn plan<'a>(
+    dockerfile: &'a Dockerfile,
+    settings: &PlanSettings<'_>,
+) -> Result<Plan<'a>, Vec<Diagnostic>> {
+    let planner = Planner {
+        dockerfile,
+        settings,
+        blocks: blocks(&dockerfile.instructions),
+    };
     planner.plan().map_err(|diagnostic| vec![*diagnostic])
 }
 
 fn blocks(instructions: &[Instruction]) -> Vec<Block<'_>> {
-    let starts: Vec<usize> =
-        (0..instructions.len()).filter(|&at| matches!(instructions[at].kind, InstructionKind::From(_))).collect();
+    let starts: Vec<usize> = (0..instructions.len())
+        .filter(|&at| matches!(instructions[at].kind, InstructionKind::From(_)))
+        .collect();
     let ends = starts.iter().skip(1).copied().chain([instructions.len()]);
     let block = |(&start, end): (&usize, usize)| match &instructions[start].kind {
-        InstructionKind::From(from) => {
-            Block { from, span: instructions[start].span, instructions: &instructions[start + 1..end] }
-        }
+        InstructionKind::From(from) => Block {
+            from,
+            span: instructions[start].span,
+            instructions: &instructions[start + 1..end],
+        },
         _ => unreachable!("a block starts at a FROM"),
     };
     starts.iter().zip(ends).map(block).collect()
@@ -98,7 +129,11 @@ type Planned<T> = Result<T, Box<Diagnostic>>;
 impl<'a> Planner<'a, '_> {
     fn plan(&self) -> Planned<Plan<'a>> {
         if self.blocks.is_empty() {
-            return Err(self.error("no-stage", Span::default(), "this Dockerfile has no FROM: there is nothing to build"));
+            return Err(self.error(
+                "no-stage",
+                Span::default(),
+                "this Dockerfile has no FROM: there is nothing to build",
+            ));
         }
         let globals = self.globals()?;
         let target = self.target()?;
@@ -110,13 +145,17 @@ impl<'a> Planner<'a, '_> {
             }
             let stage = self.stage(index, &globals)?;
             let needs = stage.sources.iter().chain([&stage.base]);
-            open.extend(needs.filter_map(|origin| match origin {
+            open.extend(needs.filter_map(|(origin, _)| match origin {
                 Origin::Stage(needed) => Some(*needed),
                 _ => None,
             }));
             stages[index] = Some(stage);
         }
-        Ok(Plan { stages, target, globals })
+        Ok(Plan {
+            stages,
+            target,
+            globals,
+        })
     }
 
     fn error(&self, code: &'static str, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
@@ -156,33 +195,74 @@ impl<'a> Planner<'a, '_> {
         globals: &BTreeMap<String, Option<String>>,
         platform: &BTreeMap<String, String>,
     ) -> Planned<String> {
-        let lookup = |name: &str| globals.get(name).cloned().flatten().or_else(|| platform.get(name).cloned());
-        expand_word(&self.dockerfile.source, word, self.dockerfile.directives.escape, &lookup)
+        let lookup = |name: &str| {
+            globals
+                .get(name)
+                .cloned()
+                .flatten()
+                .or_else(|| platform.get(name).cloned())
+        };
+        expand_word(
+            &self.dockerfile.source,
+            word,
+            self.dockerfile.directives.escape,
+            &lookup,
+        )
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.blocks.iter().filter_map(|block| block.from.name.as_ref()).map(|name| name.value.as_str())
+        self.blocks
+            .iter()
+            .filter_map(|block| block.from.name.as_ref())
+            .map(|name| name.value.as_str())
     }
 
     /// `--target` by name, any case, or by number.
     fn target(&self) -> Planned<usize> {
-        let Some(target) = self.settings.target else { return Ok(self.blocks.len() - 1) };
+        let Some(target) = self.settings.target else {
+            return Ok(self.blocks.len() - 1);
+        };
         if let Some(index) = self.stage_named(target, self.blocks.len()) {
             return Ok(index);
         }
         let names: Vec<&str> = self.names().collect();
-        let error = self.error("unknown-target", self.blocks[0].span, format!("target stage `{target}` could not be found"));
-        Err(Box::new(error.with_help(match nearest(target, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => format!("no stage has a name; they are numbered 0 to {}", self.blocks.len() - 1),
-            None => format!("the stages are {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
-        })))
+        let error = self.error(
+            "unknown-target",
+            self.blocks[0].span,
+            format!("target stage `{target}` could not be found"),
+        );
+        Err(Box::new(error.with_help(
+            match nearest(target, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => format!(
+                    "no stage has a name; they are numbered 0 to {}",
+                    self.blocks.len() - 1
+                ),
+                None => format!(
+                    "the stages are {}",
+                    names
+                        .iter()
+                        .map(|name| format!("`{name}`"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            },
+        )))
     }
 
     /// The last stage before `below` of that name, or the stage of that number.
     fn stage_named(&self, name: &str, below: usize) -> Option<usize> {
-        let named = |block: &Block<'_>| block.from.name.as_ref().is_some_and(|word| word.value.eq_ignore_ascii_case(name));
-        self.blocks[..below].iter().rposition(named).or_else(|| name.parse().ok().filter(|&index| index < below))
+        let named = |block: &Block<'_>| {
+            block
+                .from
+                .name
+                .as_ref()
+                .is_some_and(|word| word.value.eq_ignore_ascii_case(name))
+        };
+        self.blocks[..below]
+            .iter()
+            .rposition(named)
+            .or_else(|| name.parse().ok().filter(|&index| index < below))
     }
 
     fn stage(&self, index: usize, globals: &BTreeMap<String, Option<String>>) -> Planned<Stage<'a>> {
@@ -191,28 +271,41 @@ impl<'a> Planner<'a, '_> {
         let platform = match &block.from.platform {
             Some(word) => {
                 let text = self.expand(word, globals, &none)?;
-                text.parse().map_err(|error| self.error("invalid-platform", word.span, format!("{error}")))?
+                text.parse()
+                    .map_err(|error| self.error("invalid-platform", word.span, format!("{error}")))?
             }
             None => self.settings.platform.clone(),
         };
         let image = self.expand(&block.from.image, globals, &none)?;
         if image.is_empty() {
-            let error = self.error("blank-base", block.from.image.span, format!("base name `{}` is blank", block.from.image.value));
-            return Err(Box::new(error.with_help("give its ARG a default before the first FROM, or pass --build-arg")));
+            let error = self.error(
+                "blank-base",
+                block.from.image.span,
+                format!("base name `{}` is blank", block.from.image.value),
+            );
+            return Err(Box::new(error.with_help(
+                "give its ARG a default before the first FROM, or pass --build-arg",
+            )));
         }
         // FROM takes stages by name only; a number there would be an image called so.
-        let named = image.parse::<usize>().is_err().then(|| self.stage_named(&image, index)).flatten();
+        let named = image
+            .parse::<usize>()
+            .is_err()
+            .then(|| self.stage_named(&image, index))
+            .flatten();
         let base = match (image.as_str(), named) {
             (_, Some(stage)) => Origin::Stage(stage),
             ("scratch", None) => Origin::Scratch,
             _ => self.image(&image, block.from.image.span, &platform)?,
         };
         let copies = block.instructions.iter().filter_map(copy_from);
-        let sources = copies.map(|word| self.copy_origin(word, index)).collect::<Planned<_>>()?;
+        let sources = copies
+            .map(|word| Ok((self.copy_origin(word, index)?, word.span)))
+            .collect::<Planned<_>>()?;
         Ok(Stage {
             name: block.from.name.as_ref().map(|name| name.value.clone()),
             span: block.span,
-            base,
+            base: (base, block.from.image.span),
             platform: self.settings.platform.clone(),
             instructions: block.instructions,
             sources,
@@ -223,14 +316,24 @@ impl<'a> Planner<'a, '_> {
         let name = word.value.as_str();
         if name.contains('$') {
             let error = self.error("variable-in-from", word.span, "COPY --from takes no variables");
-            return Err(Box::new(error.with_help("name a stage for it: `FROM $IMAGE AS source`, then `COPY --from=source`")));
+            return Err(Box::new(error.with_help(
+                "name a stage for it: `FROM $IMAGE AS source`, then `COPY --from=source`",
+            )));
         }
         if let Some(stage) = self.stage_named(name, index) {
             return Ok(Origin::Stage(stage));
         }
         if let Some(later) = self.stage_named(name, self.blocks.len()) {
-            let what = if later == index { "is this stage itself" } else { "comes later" };
-            return Err(self.error("later-stage", word.span, format!("stage `{name}` {what}: only earlier stages can be copied from")));
+            let what = if later == index {
+                "is this stage itself"
+            } else {
+                "comes later"
+            };
+            return Err(self.error(
+                "later-stage",
+                word.span,
+                format!("stage `{name}` {what}: only earlier stages can be copied from"),
+            ));
         }
         if name.parse::<usize>().is_ok() {
             return Err(self.error("unknown-stage", word.span, format!("there is no stage {name}")));
@@ -241,14 +344,20 @@ impl<'a> Planner<'a, '_> {
         if let Some(near) = nearest(name, self.names()).filter(|near| !near.eq_ignore_ascii_case(name))
             && !name.contains(['/', ':', '.'])
         {
-            let error = self.error("unknown-stage", word.span, format!("stage `{name}` is not in this Dockerfile"));
+            let error = self.error(
+                "unknown-stage",
+                word.span,
+                format!("stage `{name}` is not in this Dockerfile"),
+            );
             return Err(Box::new(error.with_help(format!("did you mean `{near}`?"))));
         }
         self.image(name, word.span, self.settings.platform)
     }
 
     fn image(&self, name: &str, span: Span, platform: &Platform) -> Planned<Origin> {
-        let reference = name.parse::<ImageRef>().map_err(|error| self.error("invalid-image", span, error.to_string()))?;
+        let reference = name
+            .parse::<ImageRef>()
+            .map_err(|error| self.error("invalid-image", span, error.to_string()))?;
         Ok(Origin::Image(reference, platform.clone()))
     }
 }
@@ -270,6 +379,11 @@ pub(crate) fn expand_word(
 ) -> Planned<String> {
     match expand(&word.value, escape, lookup) {
         Ok(expanded) => Ok(expanded.text),
-        Err(error) => Err(Box::new(Diagnostic::error("expansion", source, word.span, error.to_string()))),
+        Err(error) => Err(Box::new(Diagnostic::error(
+            "expansion",
+            source,
+            word.span,
+            error.to_string(),
+        ))),
     }
 }

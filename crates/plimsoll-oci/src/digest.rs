@@ -53,7 +53,11 @@ impl Digest {
     /// Parses 64 hexadecimal digits without the algorithm.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
         let wrong = || DigestError(hex.to_owned());
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if hex.len() != 64
+            || !hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
@@ -82,7 +86,9 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let wrong = || DigestError(text.to_owned());
-        text.strip_prefix("sha256:").ok_or_else(wrong).and_then(|hex| Self::from_hex(hex).map_err(|_| wrong()))
+        text.strip_prefix("sha256:")
+            .ok_or_else(wrong)
+            .and_then(|hex| Self::from_hex(hex).map_err(|_| wrong()))
     }
 }
 
@@ -109,7 +115,10 @@ impl TryFrom<&oci_spec::image::Digest> for Digest {
 
 impl From<Digest> for oci_spec::image::Digest {
     fn from(digest: Digest) -> Self {
-        digest.to_string().parse().expect("a sha256 digest is a valid OCI digest")
+        digest
+            .to_string()
+            .parse()
+            .expect("a sha256 digest is a valid OCI digest")
     }
 }
 
@@ -167,7 +176,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_safe_as_a_file_name() {
-        for text in ["", "sha256:", "sha256:../../etc", "sha512:00", "sha256:E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"] {
+        for text in [
+            "",
+            "sha256:",
+            "sha256:../../etc",
+            "sha512:00",
+            "sha256:E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -34,7 +34,9 @@ impl Platform {
     /// Returns a platform from its parts, normalised.
     pub fn normalised(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let architecture = architecture.to_lowercase();
-        let variant = variant.filter(|variant| !variant.is_empty()).map(str::to_lowercase);
+        let variant = variant
+            .filter(|variant| !variant.is_empty())
+            .map(str::to_lowercase);
         let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
             ("x86_64" | "x86-64" | "amd64", None | Some("v1")) => ("amd64", None),
             ("x86_64" | "x86-64" | "amd64", Some(_)) => ("amd64", variant),
@@ -46,22 +48,33 @@ impl Platform {
             ("arm", None | Some("7")) => ("arm", Some("v7".to_owned())),
             ("powerpc64le", _) => ("ppc64le", None),
             (other, _) => {
-                return Self { os: os.to_lowercase(), architecture: other.to_owned(), variant };
+                return Self {
+                    os: os.to_lowercase(),
+                    architecture: other.to_owned(),
+                    variant,
+                };
             }
         };
-        Self { os: os.to_lowercase(), architecture: architecture.to_owned(), variant }
+        Self {
+            os: os.to_lowercase(),
+            architecture: architecture.to_owned(),
+            variant,
+        }
     }
 
     /// Tells whether an image for `self` runs where `wanted` is asked for.
     pub fn satisfies(&self, wanted: &Self) -> bool {
-        self == wanted || (self.os == wanted.os && self.architecture == wanted.architecture && self.variant.is_none())
+        self == wanted
+            || (self.os == wanted.os && self.architecture == wanted.architecture && self.variant.is_none())
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+        self.variant
+            .iter()
+            .try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 
@@ -72,7 +85,12 @@ impl FromStr for Platform {
         let wrong = || PlatformError(text.to_owned());
         let mut parts = text.split('/');
         let (first, second, third) = (parts.next().unwrap_or(""), parts.next(), parts.next());
-        if parts.next().is_some() || [Some(first), second, third].into_iter().flatten().any(str::is_empty) {
+        if parts.next().is_some()
+            || [Some(first), second, third]
+                .into_iter()
+                .flatten()
+                .any(str::is_empty)
+        {
             return Err(wrong());
         }
         match (first, second) {

@@ -65,7 +65,10 @@ impl ImageRef {
     /// Returns the name without tag and digest as Docker shows it: `node`, `ghcr.io/a/b`.
     pub fn familiar_name(&self) -> String {
         if self.registry == DEFAULT_REGISTRY {
-            self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+            self.repository
+                .strip_prefix("library/")
+                .unwrap_or(&self.repository)
+                .to_owned()
         } else {
             format!("{}/{}", self.registry, self.repository)
         }
@@ -78,12 +81,20 @@ impl ImageRef {
 
     /// Returns the same repository with another tag and no digest.
     pub fn with_tag(&self, tag: &str) -> Self {
-        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+        Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        }
     }
 
     /// Returns the same repository pinned to `digest`, without tag.
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { tag: None, digest: Some(digest), ..self.clone() }
+        Self {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
     }
 
     fn suffix(&self) -> String {
@@ -104,7 +115,10 @@ impl FromStr for ImageRef {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let wrong = |reason| ReferenceError { text: text.to_owned(), reason };
+        let wrong = |reason| ReferenceError {
+            text: text.to_owned(),
+            reason,
+        };
         if text.is_empty() {
             return Err(wrong("it is empty"));
         }
@@ -112,9 +126,14 @@ impl FromStr for ImageRef {
             return Err(wrong("64 hexadecimal digits name an image ID, not a repository"));
         }
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => {
-                (name, Some(digest.parse().map_err(|_| wrong("what follows `@` is not a sha256 digest"))?))
-            }
+            Some((name, digest)) => (
+                name,
+                Some(
+                    digest
+                        .parse()
+                        .map_err(|_| wrong("what follows `@` is not a sha256 digest"))?,
+                ),
+            ),
             None => (text, None),
         };
         let (name, tag) = match name.rsplit_once(':') {
@@ -125,14 +144,20 @@ impl FromStr for ImageRef {
             return Err(wrong("a tag is up to 128 letters, digits, `_`, `.` and `-`"));
         }
         let (registry, repository) = split_registry(name);
-        if registry.is_empty() || !registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b)) {
+        if registry.is_empty()
+            || !registry
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+        {
             return Err(wrong("the registry is not a host name"));
         }
         if repository.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(wrong("a repository name must be lower case"));
         }
         if repository.len() > 255 || !repository.split('/').all(is_component) {
-            return Err(wrong("a repository is lower-case letters and digits, separated by `.`, `_`, `-` or `/`"));
+            return Err(wrong(
+                "a repository is lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
+            ));
         }
         let repository = match registry {
             DEFAULT_REGISTRY if !repository.contains('/') => format!("library/{repository}"),
@@ -142,7 +167,12 @@ impl FromStr for ImageRef {
             (None, None) => Some(DEFAULT_TAG),
             _ => tag,
         };
-        Ok(Self { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest })
+        Ok(Self {
+            registry: registry.to_owned(),
+            repository,
+            tag: tag.map(str::to_owned),
+            digest,
+        })
     }
 }
 
@@ -166,13 +196,17 @@ fn is_tag(tag: &str) -> bool {
 fn is_component(component: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     alphanumeric(first)
         && alphanumeric(last)
         && bytes.iter().all(|&b| alphanumeric(b) || b"._-".contains(&b))
         && !component.contains("..")
         && !component.contains("___")
-        && !["._", "_.", ".-", "-.", "_-", "-_"].iter().any(|pair| component.contains(pair))
+        && !["._", "_.", ".-", "-.", "_-", "-_"]
+            .iter()
+            .any(|pair| component.contains(pair))
 }
 
 impl Serialize for ImageRef {
@@ -183,7 +217,9 @@ impl Serialize for ImageRef {
 
 impl<'de> Deserialize<'de> for ImageRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -195,16 +231,39 @@ mod tests {
     fn normalises_short_names() {
         for (text, canonical, familiar) in [
             ("node", "docker.io/library/node:latest", "node:latest"),
-            ("node:20-alpine", "docker.io/library/node:20-alpine", "node:20-alpine"),
+            (
+                "node:20-alpine",
+                "docker.io/library/node:20-alpine",
+                "node:20-alpine",
+            ),
             ("user/app", "docker.io/user/app:latest", "user/app:latest"),
-            ("docker.io/library/node:20", "docker.io/library/node:20", "node:20"),
-            ("index.docker.io/library/node", "docker.io/library/node:latest", "node:latest"),
+            (
+                "docker.io/library/node:20",
+                "docker.io/library/node:20",
+                "node:20",
+            ),
+            (
+                "index.docker.io/library/node",
+                "docker.io/library/node:latest",
+                "node:latest",
+            ),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
-            ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
-            ("gcr.io/distroless/static-debian12:nonroot", "gcr.io/distroless/static-debian12:nonroot", "gcr.io/distroless/static-debian12:nonroot"),
+            (
+                "127.0.0.1:5000/a/b:c",
+                "127.0.0.1:5000/a/b:c",
+                "127.0.0.1:5000/a/b:c",
+            ),
+            (
+                "gcr.io/distroless/static-debian12:nonroot",
+                "gcr.io/distroless/static-debian12:nonroot",
+                "gcr.io/distroless/static-debian12:nonroot",
+            ),
         ] {
             let reference: ImageRef = text.parse().unwrap();
-            assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (canonical, familiar));
+            assert_eq!(
+                (reference.to_string().as_str(), reference.familiar().as_str()),
+                (canonical, familiar)
+            );
         }
     }
 
@@ -220,7 +279,19 @@ mod tests {
 
     #[test]
     fn refuses_what_docker_refuses() {
-        for text in ["", ":", "Node", "a//b", "a:b:c/d", "-a", "a-", "a:-x", "a@sha256:12", "../etc", "a b"] {
+        for text in [
+            "",
+            ":",
+            "Node",
+            "a//b",
+            "a:b:c/d",
+            "-a",
+            "a-",
+            "a:-x",
+            "a@sha256:12",
+            "../etc",
+            "a b",
+        ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
     }

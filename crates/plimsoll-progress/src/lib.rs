@@ -97,12 +97,18 @@ impl Progress {
     /// Returns a progress that calls `sink` for each event. The sink must not block: it is called from
     /// the threads that do the work.
     pub fn new(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self { sink: Some(Arc::new(sink)), next: Arc::default() }
+        Self {
+            sink: Some(Arc::new(sink)),
+            next: Arc::default(),
+        }
     }
 
     /// Returns a progress that drops everything.
     pub fn none() -> Self {
-        Self { sink: None, next: Arc::default() }
+        Self {
+            sink: None,
+            next: Arc::default(),
+        }
     }
 
     /// Announces a task that has not begun, with the tasks it waits for.
@@ -233,11 +239,20 @@ mod tests {
         task.log(1, b"hello\n");
         task.done();
         let seen = seen.lock().unwrap();
-        let [Event::Vertex(first), Event::Vertex(second), Event::Log(log), Event::Vertex(last)] = &seen[..] else {
+        let [
+            Event::Vertex(first),
+            Event::Vertex(second),
+            Event::Log(log),
+            Event::Vertex(last),
+        ] = &seen[..]
+        else {
             panic!("{seen:?}")
         };
         assert!(first.started.is_none() && second.started.is_some() && second.completed.is_none());
-        assert_eq!((log.vertex.as_str(), log.data.as_slice()), (first.digest.as_str(), b"hello\n".as_slice()));
+        assert_eq!(
+            (log.vertex.as_str(), log.data.as_slice()),
+            (first.digest.as_str(), b"hello\n".as_slice())
+        );
         assert!(last.completed.is_some() && last.error.is_none() && !last.cached);
     }
 }

@@ -26,7 +26,10 @@ impl<O> Default for Graph<O> {
 impl<O> Graph<O> {
     /// Adds an operation on the outputs of `inputs`.
     pub fn add(&mut self, op: O, inputs: Vec<VertexId>) -> VertexId {
-        debug_assert!(inputs.iter().all(|input| input.0 < self.vertices.len()), "inputs come from this graph");
+        debug_assert!(
+            inputs.iter().all(|input| input.0 < self.vertices.len()),
+            "inputs come from this graph"
+        );
         self.vertices.push(Vertex { op, inputs });
         VertexId(self.vertices.len() - 1)
     }
@@ -45,6 +48,9 @@ impl<O> Graph<O> {
                 open.extend(&self.vertices[id.0].inputs);
             }
         }
-        (0..needed.len()).filter(|&index| needed[index]).map(VertexId).collect()
+        (0..needed.len())
+            .filter(|&index| needed[index])
+            .map(VertexId)
+            .collect()
     }
 }

@@ -31,10 +31,17 @@ pub trait Op: Send + Sync + 'static {
     fn key(&self) -> impl Future<Output = Result<Digest, Self::Error>> + Send;
 
     /// Returns the digest of what the operation reads of its inputs.
-    fn content_key(&self, inputs: &[Self::Output]) -> impl Future<Output = Result<Digest, Self::Error>> + Send;
+    fn content_key(
+        &self,
+        inputs: &[Self::Output],
+    ) -> impl Future<Output = Result<Digest, Self::Error>> + Send;
 
     /// Does the work.
-    fn run(&self, inputs: &[Self::Output], task: &Task) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    fn run(
+        &self,
+        inputs: &[Self::Output],
+        task: &Task,
+    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 
     /// Tells whether the result may be taken from the cache.
     fn cacheable(&self) -> bool {
@@ -57,7 +64,13 @@ pub trait CacheStorage<O: Op>: Send + Sync + 'static {
 
     /// Records `output` under both keys and returns the output to go on with: an earlier one with the same
     /// content where there is one and `replace` is not set, else `output`.
-    fn record(&self, keys: [Digest; 2], output: O::Output, description: &str, replace: bool) -> Result<O::Output, O::Error>;
+    fn record(
+        &self,
+        keys: [Digest; 2],
+        output: O::Output,
+        description: &str,
+        replace: bool,
+    ) -> Result<O::Output, O::Error>;
 
     /// Waits until no other process runs `key`.
     fn lock(&self, key: Digest) -> impl Future<Output = Result<Self::Lock, O::Error>> + Send;
@@ -74,7 +87,10 @@ pub struct SolveError<E> {
 
 impl<E> Clone for SolveError<E> {
     fn clone(&self) -> Self {
-        Self { vertex: self.vertex, error: self.error.clone() }
+        Self {
+            vertex: self.vertex,
+            error: self.error.clone(),
+        }
     }
 }
 
@@ -106,7 +122,11 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
         for id in graph.reachable(targets) {
             let vertex = &graph.vertices[id.0];
             let Some(name) = vertex.op.name() else { continue };
-            let inputs: Vec<&Task> = vertex.inputs.iter().filter_map(|input| tasks[input.0].as_ref()).collect();
+            let inputs: Vec<&Task> = vertex
+                .inputs
+                .iter()
+                .filter_map(|input| tasks[input.0].as_ref())
+                .collect();
             tasks[id.0] = Some(progress.task(name, &inputs));
         }
         let shared = Inner {
@@ -117,13 +137,19 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
             keys: Mutex::default(),
             outputs: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Returns the output of `target`. What was not needed because a later result was known ends as cached.
     pub async fn solve(&self, target: VertexId) -> Solved<O> {
         let output = self.shared.clone().output(target).await?;
-        self.shared.graph.reachable(&[target]).into_iter().for_each(|id| self.shared.end_task_cached(id));
+        self.shared
+            .graph
+            .reachable(&[target])
+            .into_iter()
+            .for_each(|id| self.shared.end_task_cached(id));
         Ok(output)
     }
 
@@ -137,7 +163,10 @@ const NOT_POISONED: &str = "no holder of this lock panics";
 
 impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
     fn failed(vertex: VertexId) -> impl Fn(O::Error) -> SolveError<O::Error> {
-        move |error| SolveError { vertex, error: Arc::new(error) }
+        move |error| SolveError {
+            vertex,
+            error: Arc::new(error),
+        }
     }
 
     /// The definition key of a vertex, worked out once.
@@ -166,7 +195,10 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
             let solved = {
                 let mut outputs = self.outputs.lock().expect(NOT_POISONED);
                 let this = self.clone();
-                outputs.entry(key).or_insert_with(|| async move { this.settle(id, key).await }.boxed().shared()).clone()
+                outputs
+                    .entry(key)
+                    .or_insert_with(|| async move { this.settle(id, key).await }.boxed().shared())
+                    .clone()
             };
             let output = solved.await?;
             // A twin of a vertex that ran elsewhere in the graph has a task of its own to end.
@@ -201,11 +233,16 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 None => self.cache.find(content_key).map_err(&failed)?,
             };
             if let Some(output) = known {
-                return self.cache.record([key, content_key], output, &description, false).map_err(&failed);
+                return self
+                    .cache
+                    .record([key, content_key], output, &description, false)
+                    .map_err(&failed);
             }
         }
         let output = self.run(id, &inputs).await?;
-        self.cache.record([key, content_key], output, &description, !vertex.op.cacheable()).map_err(&failed)
+        self.cache
+            .record([key, content_key], output, &description, !vertex.op.cacheable())
+            .map_err(&failed)
     }
 
     async fn inputs(self: Arc<Self>, id: VertexId) -> Result<Vec<O::Output>, SolveError<O::Error>> {
@@ -214,7 +251,11 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
     }
 
     async fn run(&self, id: VertexId, inputs: &[O::Output]) -> Solved<O> {
-        let _slot = self.workers.acquire().await.expect("the semaphore is never closed");
+        let _slot = self
+            .workers
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         let op = &self.graph.vertices[id.0].op;
         let task = self.tasks[id.0].lock().expect(NOT_POISONED).take();
         let mut task = task.unwrap_or_else(|| Progress::none().task("", &[]));
@@ -296,7 +337,10 @@ mod tests {
             tokio::time::sleep(self.delay).await;
             match self.fails {
                 true => Err(format!("{} failed", self.name)),
-                false => Ok(self.output.clone().unwrap_or_else(|| format!("{}({})", self.name, inputs.join(",")))),
+                false => Ok(self
+                    .output
+                    .clone()
+                    .unwrap_or_else(|| format!("{}({})", self.name, inputs.join(",")))),
             }
         }
 
@@ -316,7 +360,10 @@ mod tests {
         }
 
         fn record(&self, keys: [Digest; 2], output: String, _: &str, _: bool) -> Result<String, String> {
-            self.0.lock().unwrap().extend(keys.map(|key| (key, output.clone())));
+            self.0
+                .lock()
+                .unwrap()
+                .extend(keys.map(|key| (key, output.clone())));
             Ok(output)
         }
 
@@ -332,14 +379,22 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { graph: Graph::default(), runs: Arc::default() }
+            Self {
+                graph: Graph::default(),
+                runs: Arc::default(),
+            }
         }
 
         fn add(&mut self, name: &str, inputs: &[VertexId]) -> VertexId {
             self.add_with(name, inputs, |_| {})
         }
 
-        fn add_with(&mut self, name: &str, inputs: &[VertexId], change: impl FnOnce(&mut Concat)) -> VertexId {
+        fn add_with(
+            &mut self,
+            name: &str,
+            inputs: &[VertexId],
+            change: impl FnOnce(&mut Concat),
+        ) -> VertexId {
             let mut op = Concat {
                 name: name.to_owned(),
                 runs: self.runs.clone(),
@@ -354,8 +409,14 @@ mod tests {
 
         fn solve(self, cache: &Memory, target: VertexId) -> (Result<String, String>, usize) {
             let solver = Solver::new(self.graph, cache.clone(), 4, &[target], &Progress::none());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let output = runtime.block_on(solver.solve(target)).map_err(|error| error.error.to_string());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let output = runtime
+                .block_on(solver.solve(target))
+                .map_err(|error| error.error.to_string());
             (output, self.runs.load(Ordering::SeqCst))
         }
     }
@@ -385,7 +446,10 @@ mod tests {
         let mut bench = Bench::new();
         let (a, twin) = (bench.add("a", &[]), bench.add("a", &[]));
         let top = bench.add("top", &[a, twin]);
-        assert_eq!(bench.solve(&Memory::default(), top), (Ok("top(a(),a())".to_owned()), 2));
+        assert_eq!(
+            bench.solve(&Memory::default(), top),
+            (Ok("top(a(),a())".to_owned()), 2)
+        );
     }
 
     #[test]
@@ -422,11 +486,16 @@ mod tests {
     #[test]
     fn independent_vertices_overlap() {
         let mut bench = Bench::new();
-        let parts: Vec<_> =
-            (0..4).map(|n| bench.add_with(&n.to_string(), &[], |op| op.delay = Duration::from_secs(1))).collect();
+        let parts: Vec<_> = (0..4)
+            .map(|n| bench.add_with(&n.to_string(), &[], |op| op.delay = Duration::from_secs(1)))
+            .collect();
         let top = bench.add("top", &parts);
         let solver = Solver::new(bench.graph, Memory::default(), 4, &[top], &Progress::none());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let start = tokio::time::Instant::now();
             solver.solve(top).await.unwrap();

@@ -16,6 +16,8 @@ pub(crate) struct CommandError {
     source: Box<dyn Error + Send + Sync>,
     diagnostics: Vec<Diagnostic>,
     hints: Vec<String>,
+    /// Printed as it is before the error.
+    preface: String,
 }
 
 /// Whose fault it is.
@@ -74,6 +76,7 @@ impl CommandError {
             source: source.into(),
             diagnostics: Vec::new(),
             hints: Vec::new(),
+            preface: String::new(),
         }
     }
 
@@ -127,6 +130,12 @@ impl CommandError {
         }
     }
 
+    /// Says what led to the error, printed as it is before it.
+    pub(crate) fn preface(mut self, text: impl Into<String>) -> Self {
+        self.preface = text.into();
+        self
+    }
+
     /// Adds a `hint:` line.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -144,6 +153,7 @@ impl CommandError {
 
     /// Prints frames, or `error:` with the chain of causes, then the hints.
     pub(crate) fn print(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
+        write!(out, "{}", self.preface)?;
         if self.diagnostics.is_empty() {
             let style = AnsiColor::Red.on_default().bold();
             writeln!(out, "{style}error{style:#}: {}", chain(&*self.source))?;
@@ -209,10 +219,15 @@ impl From<plimsoll_store::StoreError> for CommandError {
 impl From<ImageError> for CommandError {
     fn from(error: ImageError) -> Self {
         let (kind, hint) = match &error {
-            ImageError::NotFound { nearest: Some(nearest), .. } => (Kind::NotFound, Some(format!("did you mean `{nearest}`?"))),
+            ImageError::NotFound {
+                nearest: Some(nearest),
+                ..
+            } => (Kind::NotFound, Some(format!("did you mean `{nearest}`?"))),
             ImageError::NotFound { .. } => (Kind::NotFound, None),
             ImageError::Ambiguous { .. } => (Kind::User, Some("give more of the ID".to_owned())),
-            ImageError::Conflict { forceable: true, .. } => (Kind::User, Some("`--force` does it all the same".to_owned())),
+            ImageError::Conflict { forceable: true, .. } => {
+                (Kind::User, Some("`--force` does it all the same".to_owned()))
+            }
             ImageError::Pull { source, .. } => (Kind::Registry, registry_hint(source)),
             ImageError::Store(_) | ImageError::Database(_) | ImageError::GivenUp(_) => (Kind::Internal, None),
             _ => (Kind::User, None),
@@ -227,9 +242,16 @@ impl From<ImageError> for CommandError {
 
 /// What to try when a registry does not give what was asked for.
 fn registry_hint(error: &RegistryError) -> Option<String> {
+    if matches!(error, RegistryError::Fetch { attempts, .. } if attempts.len() > 1) {
+        return None;
+    }
     match error.kind() {
-        FailureKind::Unauthorised => Some("credentials are taken from `config.json` in Docker's configuration folder".to_owned()),
-        FailureKind::Unreachable => Some("mirrors are configured as `[registry.\"docker.io\"] mirrors` in plimsoll.toml".to_owned()),
+        FailureKind::Unauthorised => {
+            Some("credentials are taken from `config.json` in Docker's configuration folder".to_owned())
+        }
+        FailureKind::Unreachable => {
+            Some("mirrors are configured as `[registry.\"docker.io\"] mirrors` in plimsoll.toml".to_owned())
+        }
         FailureKind::NotFound | FailureKind::Other => None,
     }
 }

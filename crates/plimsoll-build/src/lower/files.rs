@@ -6,11 +6,14 @@ use plimsoll_dockerfile::{Copy, CopySource, Heredoc, Instruction, Word};
 use plimsoll_solver::VertexId;
 
 use super::{Lower, Lowering, StageState, Steps, join};
-use crate::op::{CopyOp, InlineFile, Operation, SourceTree};
+use crate::op::{CopyOp, InlineFile, Operation, SourcePath, SourceTree};
 use crate::plan::Origin;
 
 impl Lowering<'_> {
-    #[expect(clippy::too_many_arguments, reason = "COPY is where stages, context and state meet")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "COPY is where stages, context and state meet"
+    )]
     pub(super) fn copy(
         &mut self,
         state: &mut StageState,
@@ -27,12 +30,19 @@ impl Lowering<'_> {
         let mut inline = Vec::new();
         for source in &copy.sources {
             match source {
-                CopySource::Path(word) => paths.push(self.source_path(state, word, add)?),
+                CopySource::Path(word) => paths.push(SourcePath {
+                    path: self.source_path(state, word, add)?,
+                    span: word.span,
+                }),
                 CopySource::Heredoc(heredoc) => inline.push(self.inline_file(state, heredoc)?),
             }
         }
         let destination = self.expand(state, &copy.destination)?;
-        let chmod = copy.chmod.as_ref().map(|word| self.mode(state, word)).transpose()?;
+        let chmod = copy
+            .chmod
+            .as_ref()
+            .map(|word| self.mode(state, word))
+            .transpose()?;
         let op = CopyOp {
             instruction: if add { "ADD" } else { "COPY" },
             tree,
@@ -40,7 +50,11 @@ impl Lowering<'_> {
             destination: join(state.workdir(), &destination),
             paths,
             inline,
-            chown: copy.chown.as_ref().map(|word| self.expand(state, word)).transpose()?,
+            chown: copy
+                .chown
+                .as_ref()
+                .map(|word| self.expand(state, word))
+                .transpose()?,
             chmod,
             unpack: copy.unpack.unwrap_or(add),
         };
@@ -60,7 +74,9 @@ impl Lowering<'_> {
             ("--keep-git-dir", copy.keep_git_dir),
         ];
         match flags.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(self.error("unsupported-flag", place, format!("{flag} is not supported yet"))),
+            Some((flag, _)) => {
+                Err(self.error("unsupported-flag", place, format!("{flag} is not supported yet")))
+            }
             None => Ok(()),
         }
     }
@@ -75,23 +91,43 @@ impl Lowering<'_> {
             None | Some(Origin::Scratch) => (SourceTree::Context(self.context.clone()), None),
             Some(Origin::Stage(stage)) => {
                 let vertex = states[stage].vertex;
-                let name = self.plan.stages[*stage].as_ref().and_then(|stage| stage.name.clone());
+                let name = self.plan.stages[*stage]
+                    .as_ref()
+                    .and_then(|stage| stage.name.clone());
                 let name = name.map_or_else(|| format!("stage {stage}"), |name| format!("stage `{name}`"));
-                (SourceTree::Input { name, present: vertex.is_some() }, vertex)
+                (
+                    SourceTree::Input {
+                        name,
+                        present: vertex.is_some(),
+                    },
+                    vertex,
+                )
             }
             Some(Origin::Image(reference, platform)) => {
                 let vertex = self.image_vertex(reference, platform, None, instruction.span);
-                (SourceTree::Input { name: format!("image `{}`", reference.familiar()), present: true }, Some(vertex))
+                (
+                    SourceTree::Input {
+                        name: format!("image `{}`", reference.familiar()),
+                        present: true,
+                    },
+                    Some(vertex),
+                )
             }
         }
     }
 
     fn source_path(&self, state: &StageState, word: &Word, add: bool) -> Lower<String> {
         let path = self.expand(state, word)?;
-        let remote = ["http://", "https://", "git://", "git@", "ssh://"].iter().any(|scheme| path.starts_with(scheme));
+        let remote = ["http://", "https://", "git://", "git@", "ssh://"]
+            .iter()
+            .any(|scheme| path.starts_with(scheme));
         match (remote, add) {
             (false, _) => Ok(path),
-            (true, true) => Err(self.error("unsupported-source", word.span, "ADD of a URL is not supported yet")),
+            (true, true) => Err(self.error(
+                "unsupported-source",
+                word.span,
+                "ADD of a URL is not supported yet",
+            )),
             (true, false) => {
                 let error = self.error("remote-copy", word.span, format!("COPY takes no URL: `{path}`"));
                 Err(Box::new(error.with_help("use ADD for remote files")))
@@ -108,7 +144,10 @@ impl Lowering<'_> {
         } else {
             heredoc.body.value.clone()
         };
-        Ok(InlineFile { name: heredoc.delimiter.clone(), data: text.into_bytes() })
+        Ok(InlineFile {
+            name: heredoc.delimiter.clone(),
+            data: text.into_bytes(),
+        })
     }
 
     /// An octal mode up to 07777.
@@ -118,7 +157,9 @@ impl Lowering<'_> {
             Ok(mode) if mode <= 0o7777 && !text.starts_with('+') => Ok(mode),
             _ => {
                 let error = self.error("invalid-mode", word.span, format!("`{text}` is not a file mode"));
-                Err(Box::new(error.with_help("use octal digits such as `755` or `0644`")))
+                Err(Box::new(
+                    error.with_help("use octal digits such as `755` or `0644`"),
+                ))
             }
         }
     }

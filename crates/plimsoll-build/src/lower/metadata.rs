@@ -7,7 +7,15 @@ use super::{Lower, Lowering, StageState, join};
 
 /// Set from the caller's environment by `--build-arg`, seen by RUN without `ARG`, in no key and no history.
 pub(crate) const PROXY_ARGS: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
     "all_proxy",
 ];
 
@@ -15,29 +23,43 @@ impl Lowering<'_> {
     /// All values of one ENV see the state before it.
     pub(super) fn env(&self, state: &mut StageState, pairs: &[KeyValue]) -> Lower<()> {
         let expanded = self.pairs(state, pairs)?;
-        let shown: Vec<String> = expanded.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        expanded.iter().for_each(|(name, value)| state.set_env(name, value));
+        let shown: Vec<String> = expanded
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        expanded
+            .iter()
+            .for_each(|(name, value)| state.set_env(name, value));
         state.metadata_row(format!("ENV {}", shown.join(" ")));
         Ok(())
     }
 
     pub(super) fn label(&self, state: &mut StageState, pairs: &[KeyValue]) -> Lower<()> {
         let expanded = self.pairs(state, pairs)?;
-        let shown: Vec<String> = expanded.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let shown: Vec<String> = expanded
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         state.config.labels.get_or_insert_default().extend(expanded);
         state.metadata_row(format!("LABEL {}", shown.join(" ")));
         Ok(())
     }
 
     fn pairs(&self, state: &StageState, pairs: &[KeyValue]) -> Lower<Vec<(String, String)>> {
-        pairs.iter().map(|pair| Ok((self.expand(state, &pair.key)?, self.expand(state, &pair.value)?))).collect()
+        pairs
+            .iter()
+            .map(|pair| Ok((self.expand(state, &pair.key)?, self.expand(state, &pair.value)?)))
+            .collect()
     }
 
     /// `--build-arg` beats the default, which beats the value from before the first FROM.
     pub(super) fn arg(&self, state: &mut StageState, declarations: &[ArgDeclaration]) -> Lower<()> {
         let mut shown = Vec::new();
         for ArgDeclaration { name, default } in declarations {
-            let default = default.as_ref().map(|word| self.expand(state, word)).transpose()?;
+            let default = default
+                .as_ref()
+                .map(|word| self.expand(state, word))
+                .transpose()?;
             shown.push(match &default {
                 Some(default) => format!("{}={default}", name.value),
                 None => name.value.clone(),
@@ -76,7 +98,11 @@ impl Lowering<'_> {
         for word in words {
             let path = self.expand(state, word)?;
             if path.is_empty() {
-                return Err(self.error("empty-volume", word.span, "VOLUME needs a path, this one is empty"));
+                return Err(self.error(
+                    "empty-volume",
+                    word.span,
+                    "VOLUME needs a path, this one is empty",
+                ));
             }
             insert_key(&mut state.config.volumes, path.clone());
             shown.push(path);
@@ -95,7 +121,9 @@ impl Lowering<'_> {
         let signal = self.expand(state, word)?;
         if !is_signal(&signal) {
             let error = self.error("invalid-signal", word.span, format!("`{signal}` is not a signal"));
-            return Err(Box::new(error.with_help("use a name such as `SIGTERM` or a number from 1 to 64")));
+            return Err(Box::new(
+                error.with_help("use a name such as `SIGTERM` or a number from 1 to 64"),
+            ));
         }
         state.metadata_row(format!("STOPSIGNAL {signal}"));
         state.config.stop_signal = Some(signal);
@@ -112,9 +140,18 @@ impl Lowering<'_> {
     ) -> Lower<()> {
         let path = join(state.workdir(), &self.expand(state, word)?);
         state.config.working_dir.clone_from(&path);
-        let op = crate::op::MkdirOp { path: path.clone(), owner: state.config.user.clone() };
+        let op = crate::op::MkdirOp {
+            path: path.clone(),
+            owner: state.config.user.clone(),
+        };
         let name = steps.next(&instruction.text);
-        self.push(state, name, instruction.span, crate::op::Operation::Mkdir(op), None);
+        self.push(
+            state,
+            name,
+            instruction.span,
+            crate::op::Operation::Mkdir(op),
+            None,
+        );
         state.layer_row(format!("WORKDIR {path}"));
         Ok(())
     }
@@ -129,7 +166,10 @@ fn ports(text: &str) -> Result<Vec<String>, String> {
     }
     let range = range.rsplit_once(':').map_or(range, |(_, port)| port);
     let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let parse = |port: &str| port.parse::<u16>().map_err(|_| format!("`{text}` is not a port: expected 0 to 65535"));
+    let parse = |port: &str| {
+        port.parse::<u16>()
+            .map_err(|_| format!("`{text}` is not a port: expected 0 to 65535"))
+    };
     let (first, last) = (parse(first)?, parse(last)?);
     if first > last {
         return Err(format!("`{text}`: the range ends before it starts"));
@@ -139,9 +179,9 @@ fn ports(text: &str) -> Result<Vec<String>, String> {
 
 fn is_signal(text: &str) -> bool {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     if let Ok(number) = text.parse::<u8>() {
         return (1..=64).contains(&number);

@@ -49,8 +49,15 @@ impl StageState {
     }
 
     fn new(platform: Platform, config: ContainerConfig, vertex: Option<VertexId>) -> Self {
-        let mut state =
-            Self { platform, config, author: None, args: Vec::new(), history: Vec::new(), vertex, cmd_is_own: false };
+        let mut state = Self {
+            platform,
+            config,
+            author: None,
+            args: Vec::new(),
+            history: Vec::new(),
+            vertex,
+            cmd_is_own: false,
+        };
         if state.env("PATH").is_none() {
             state.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
@@ -59,17 +66,28 @@ impl StageState {
 
     /// The state of a stage that stands on this one.
     pub(crate) fn child(&self) -> Self {
-        Self { cmd_is_own: false, ..self.clone() }
+        Self {
+            cmd_is_own: false,
+            ..self.clone()
+        }
     }
 
     /// An ENV variable.
     pub(crate) fn env(&self, name: &str) -> Option<&str> {
-        self.config.env.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        self.config
+            .env
+            .iter()
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// What `$name` means here: ENV wins over ARG.
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
-        let arg = || self.args.iter().find(|(arg, _)| arg == name).and_then(|(_, value)| value.clone());
+        let arg = || {
+            self.args
+                .iter()
+                .find(|(arg, _)| arg == name)
+                .and_then(|(_, value)| value.clone())
+        };
         self.env(name).map(str::to_owned).or_else(arg)
     }
 
@@ -104,7 +122,11 @@ impl StageState {
     /// What shell forms are given to.
     pub(crate) fn shell(&self) -> Vec<String> {
         let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
-        self.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default)
+        self.config
+            .shell
+            .clone()
+            .filter(|shell| !shell.is_empty())
+            .unwrap_or_else(default)
     }
 
     /// The command line of either form.
@@ -154,12 +176,24 @@ impl StageState {
 
     pub(crate) fn set_healthcheck(&mut self, check: &HealthcheckInstruction) {
         let healthcheck = match check {
-            HealthcheckInstruction::None => Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() },
-            HealthcheckInstruction::Command { command, interval, timeout, start_period, start_interval, retries } => {
+            HealthcheckInstruction::None => Healthcheck {
+                test: vec!["NONE".to_owned()],
+                ..Healthcheck::default()
+            },
+            HealthcheckInstruction::Command {
+                command,
+                interval,
+                timeout,
+                start_period,
+                start_interval,
+                retries,
+            } => {
                 let test = match command {
-                    Command::Exec(words) => {
-                        ["CMD"].into_iter().chain(words.iter().map(|word| word.value.as_str())).map(str::to_owned).collect()
-                    }
+                    Command::Exec(words) => ["CMD"]
+                        .into_iter()
+                        .chain(words.iter().map(|word| word.value.as_str()))
+                        .map(str::to_owned)
+                        .collect(),
                     Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.value.clone()],
                 };
                 Healthcheck {
@@ -184,7 +218,10 @@ impl StageState {
 
     pub(crate) fn add_trigger(&mut self, trigger: &Instruction) {
         self.metadata_row(format!("ONBUILD {}", trigger.verbatim));
-        self.config.on_build.get_or_insert_default().push(trigger.verbatim.clone());
+        self.config
+            .on_build
+            .get_or_insert_default()
+            .push(trigger.verbatim.clone());
     }
 
     pub(crate) fn set_author(&mut self, author: &str) {

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plimsoll_diagnostics::Span;
 use plimsoll_dockerfile::{glob_match, nearest};
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_store::{Entry, MergedTree, Store};
@@ -34,6 +35,14 @@ pub(crate) enum SourceTree {
     },
 }
 
+/// A path or pattern, expanded.
+#[derive(Clone, Debug)]
+pub(crate) struct SourcePath {
+    pub(crate) path: String,
+    /// The word it came from, for errors.
+    pub(crate) span: Span,
+}
+
 /// A file written in the Dockerfile.
 #[derive(Clone, Debug)]
 pub(crate) struct InlineFile {
@@ -47,8 +56,7 @@ pub(crate) struct CopyOp {
     /// COPY or ADD.
     pub(crate) instruction: &'static str,
     pub(crate) tree: SourceTree,
-    /// Paths and patterns, expanded.
-    pub(crate) paths: Vec<String>,
+    pub(crate) paths: Vec<SourcePath>,
     pub(crate) inline: Vec<InlineFile>,
     /// Absolute and clean.
     pub(crate) destination: String,
@@ -98,9 +106,10 @@ impl CopyOp {
     fn definition(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.field(self.instruction);
+        let paths: Vec<&str> = self.paths.iter().map(|source| source.path.as_str()).collect();
         hasher.field(format!(
             "{:?} {:?} {} {:?} {:?} {}",
-            self.paths, self.destination, self.into_directory, self.chown, self.chmod, self.unpack
+            paths, self.destination, self.into_directory, self.chown, self.chmod, self.unpack
         ));
         for file in &self.inline {
             hasher.field(&file.name);
@@ -110,10 +119,16 @@ impl CopyOp {
     }
 
     /// The base's content, and of the source just the files that are read.
-    pub(super) async fn content_key(&self, services: &Services, inputs: &[Output]) -> Result<Digest, OpError> {
+    pub(super) async fn content_key(
+        &self,
+        services: &Services,
+        inputs: &[Output],
+    ) -> Result<Digest, OpError> {
         let (base, source) = self.split(inputs);
         let base = base.map_or_else(|| Digest::of("scratch"), |base| base.content);
-        let Some(source) = source else { return Ok(hash("onto", &[base])) };
+        let Some(source) = source else {
+            return Ok(hash("onto", &[base]));
+        };
         let (op, store, source) = (self.clone(), services.store.clone(), source.clone());
         let selected = blocking(move || {
             let tree = tree(&store, &source)?;
@@ -138,7 +153,11 @@ impl CopyOp {
             SourceTree::Input { name, .. } => name.clone(),
             SourceTree::Context(_) => unreachable!("only inputs are selected from so"),
         };
-        Selection { tree, context: None, place }
+        Selection {
+            tree,
+            context: None,
+            place,
+        }
     }
 
     /// Digest of all that would be copied: names, kinds, modes, owners, link targets and bytes, no times.
@@ -157,8 +176,14 @@ impl CopyOp {
         let metadata = &item.entry.metadata;
         hasher.field(item.below.as_os_str().as_bytes());
         let kind = metadata.mode() & 0o170_000;
-        let mode = self.chmod.unwrap_or_else(|| metadata.permissions().mode() & 0o7777);
-        let owner = if selection.context.is_some() || self.chown.is_some() { Owner::default() } else { Owner::of(metadata) };
+        let mode = self
+            .chmod
+            .unwrap_or_else(|| metadata.permissions().mode() & 0o7777);
+        let owner = if selection.context.is_some() || self.chown.is_some() {
+            Owner::default()
+        } else {
+            Owner::of(metadata)
+        };
         hasher.field(format!("{kind:o} {mode:o} {} {}", owner.uid, owner.gid));
         if metadata.is_symlink() {
             hasher.field(item.entry.read_link()?.as_os_str().as_bytes());
@@ -179,8 +204,8 @@ impl CopyOp {
     /// What the paths and patterns name, in order.
     fn sources(&self, selection: &Selection<'_>) -> Result<Vec<Source>, OpError> {
         let mut sources = Vec::new();
-        for path in &self.paths {
-            let clean = crate::lower::join("", path);
+        for source in &self.paths {
+            let clean = crate::lower::join("", &source.path);
             if is_pattern(&clean) {
                 for entry in selection.matches(Path::new(&clean))? {
                     let name = entry.path.file_name().map(PathBuf::from).unwrap_or_default();
@@ -188,15 +213,23 @@ impl CopyOp {
                 }
                 continue;
             }
-            let not_found = || selection.not_found(path, Path::new(&clean));
+            let not_found = || selection.not_found(source, Path::new(&clean));
             let entry = selection.tree_resolve(Path::new(&clean))?.ok_or_else(not_found)?;
-            let name = Path::new(&clean).file_name().map(PathBuf::from).unwrap_or_default();
+            let name = Path::new(&clean)
+                .file_name()
+                .map(PathBuf::from)
+                .unwrap_or_default();
             sources.push(selection.source(name, entry)?.ok_or_else(not_found)?);
         }
         Ok(sources)
     }
 
-    pub(super) async fn run(&self, services: &Services, inputs: &[Output], content: Digest) -> Result<Output, OpError> {
+    pub(super) async fn run(
+        &self,
+        services: &Services,
+        inputs: &[Output],
+        content: Digest,
+    ) -> Result<Output, OpError> {
         let (base, source) = self.split(inputs);
         let (base, source) = (base.map(|base| base.snapshot), source.cloned());
         let (op, store) = (self.clone(), services.store.clone());
@@ -212,26 +245,55 @@ impl CopyOp {
     ) -> Result<Output, OpError> {
         let active = store.snapshots().prepare(base)?;
         let mut writer = Writer::new(active.upper(), active.lowers());
-        let owner = self.chown.as_deref().map(|chown| user::owner(writer.tree(), chown)).transpose()?;
+        let owner = self
+            .chown
+            .as_deref()
+            .map(|chown| user::owner(writer.tree(), chown))
+            .transpose()?;
         match (&self.tree, source) {
             (SourceTree::Context(context), _) => {
-                let change = Change { owner: Some(owner.unwrap_or_default()), mode: self.chmod };
+                let change = Change {
+                    owner: Some(owner.unwrap_or_default()),
+                    mode: self.chmod,
+                };
                 self.copy_sources(&mut writer, &Selection::context(context), change)?;
             }
             (SourceTree::Input { .. }, Some(source)) => {
                 let tree = tree(store, source)?;
-                self.copy_sources(&mut writer, &self.input(&tree), Change { owner, mode: self.chmod })?;
+                self.copy_sources(
+                    &mut writer,
+                    &self.input(&tree),
+                    Change {
+                        owner,
+                        mode: self.chmod,
+                    },
+                )?;
             }
             (SourceTree::Input { name, .. }, None) => {
-                let path = self.paths.first().cloned().unwrap_or_default();
-                return Err(OpError::NotFound { path, place: format!("{name}, which has no files"), hint: None });
+                let first = self.paths.first();
+                let path = first.map(|source| source.path.clone()).unwrap_or_default();
+                let span = first.map(|source| source.span);
+                return Err(OpError::NotFound {
+                    path,
+                    place: format!("{name}, which has no files"),
+                    span,
+                    hint: None,
+                });
             }
         }
         writer.finish()?;
-        Ok(Output { snapshot: store.snapshots().commit(active)?, content })
+        Ok(Output {
+            snapshot: store.snapshots().commit(active)?,
+            content,
+        })
     }
 
-    fn copy_sources(&self, writer: &mut Writer, selection: &Selection<'_>, change: Change) -> Result<(), OpError> {
+    fn copy_sources(
+        &self,
+        writer: &mut Writer,
+        selection: &Selection<'_>,
+        change: Change,
+    ) -> Result<(), OpError> {
         let sources = self.sources(selection)?;
         let destination = writer.tree().canonical(Path::new(&self.destination))?;
         let made = change.owner.unwrap_or_default();
@@ -243,14 +305,29 @@ impl CopyOp {
         }
         for file in &self.inline {
             let path = self.target(writer, &destination, Path::new(&file.name), made)?;
-            writer.write_file(&mut file.data.as_slice(), &path, made, change.mode.unwrap_or(0o644), None)?;
+            writer.write_file(
+                &mut file.data.as_slice(),
+                &path,
+                made,
+                change.mode.unwrap_or(0o644),
+                None,
+            )?;
         }
         Ok(())
     }
 
     /// Where a file called `name` goes: into the destination if that is a directory.
-    fn target(&self, writer: &mut Writer, destination: &Path, name: &Path, owner: Owner) -> Result<PathBuf, OpError> {
-        let is_directory = writer.tree().lookup(destination)?.is_some_and(|entry| entry.metadata.is_dir());
+    fn target(
+        &self,
+        writer: &mut Writer,
+        destination: &Path,
+        name: &Path,
+        owner: Owner,
+    ) -> Result<PathBuf, OpError> {
+        let is_directory = writer
+            .tree()
+            .lookup(destination)?
+            .is_some_and(|entry| entry.metadata.is_dir());
         if is_directory {
             return Ok(writer.tree().canonical(destination)?.join(name));
         }
@@ -260,14 +337,27 @@ impl CopyOp {
         Ok(destination.to_owned())
     }
 
-    fn copy_source(&self, writer: &mut Writer, source: &Source, destination: &Path, change: Change) -> Result<(), OpError> {
-        let Some(top) = source.items.first() else { return Ok(()) };
+    fn copy_source(
+        &self,
+        writer: &mut Writer,
+        source: &Source,
+        destination: &Path,
+        change: Change,
+    ) -> Result<(), OpError> {
+        let Some(top) = source.items.first() else {
+            return Ok(());
+        };
         if !top.entry.metadata.is_dir() {
             if self.unpack && super::unpack::is_archive(&top.entry)? {
                 writer.directory(destination, change.owner.unwrap_or_default())?;
                 return super::unpack::unpack(writer, &top.entry, destination, change);
             }
-            let path = self.target(writer, destination, &source.name, change.owner.unwrap_or_default())?;
+            let path = self.target(
+                writer,
+                destination,
+                &source.name,
+                change.owner.unwrap_or_default(),
+            )?;
             return writer.copy_file(&top.entry, &path, change);
         }
         // A destination that is there keeps its own metadata; one that is made takes the source's.
@@ -289,7 +379,11 @@ impl CopyOp {
 
 impl<'a> Selection<'a> {
     fn context(context: &'a BuildContext) -> Self {
-        Self { tree: &context.tree, context: Some(context), place: "the build context".to_owned() }
+        Self {
+            tree: &context.tree,
+            context: Some(context),
+            place: "the build context".to_owned(),
+        }
     }
 
     fn tree_resolve(&self, path: &Path) -> Result<Option<Entry>, OpError> {
@@ -305,7 +399,8 @@ impl<'a> Selection<'a> {
 
     /// Whether a walk has to look into an excluded directory.
     fn may_include_below(&self, path: &Path) -> bool {
-        self.context.is_none_or(|context| context.ignore.may_include_below(&relative(path)))
+        self.context
+            .is_none_or(|context| context.ignore.may_include_below(&relative(path)))
     }
 
     /// An entry with all below it that is not ignored; none when nothing is left of it.
@@ -325,7 +420,10 @@ impl<'a> Selection<'a> {
         }
         let below = entry.path.strip_prefix(root).unwrap_or(&entry.path).to_owned();
         let position = items.len();
-        items.push(Item { entry: entry.clone(), below });
+        items.push(Item {
+            entry: entry.clone(),
+            below,
+        });
         if is_directory {
             for name in self.tree.read_dir(&entry)? {
                 if let Some(child) = self.tree.child(&entry, &name)? {
@@ -348,7 +446,11 @@ impl<'a> Selection<'a> {
                 for name in self.tree.read_dir(directory)? {
                     let matched = glob_match(component.as_bytes(), name.as_bytes())
                         .map_err(|error| OpError::Copy(format!("`{}`: {error}", pattern.display())))?;
-                    let child = if matched { self.tree.resolve(&directory.path.join(&name))? } else { None };
+                    let child = if matched {
+                        self.tree.resolve(&directory.path.join(&name))?
+                    } else {
+                        None
+                    };
                     next.extend(child);
                 }
             }
@@ -360,9 +462,16 @@ impl<'a> Selection<'a> {
     }
 
     /// Says what is missing, and why it may be: an ignore rule, a misspelt name.
-    fn not_found(&self, written: &str, clean: &Path) -> OpError {
-        let hint = self.ignored_hint(clean).or_else(|| self.near_hint(clean));
-        OpError::NotFound { path: written.to_owned(), place: self.place.clone(), hint }
+    fn not_found(&self, source: &SourcePath, clean: &Path) -> OpError {
+        let hint = comment_hint(&source.path)
+            .or_else(|| self.ignored_hint(clean))
+            .or_else(|| self.near_hint(clean));
+        OpError::NotFound {
+            path: source.path.clone(),
+            place: self.place.clone(),
+            span: Some(source.span),
+            hint,
+        }
     }
 
     fn ignored_hint(&self, clean: &Path) -> Option<String> {
@@ -371,22 +480,38 @@ impl<'a> Selection<'a> {
         self.tree.resolve(clean).ok()??;
         let rule = context.ignore.deciding_rule(&relative(clean))?;
         let (line, pattern) = (rule.line, &rule.pattern);
-        Some(format!("it is there, but `{pattern}` in {ignore_name}:{line} leaves it out of the build context"))
+        Some(format!(
+            "it is there, but `{pattern}` in {ignore_name}:{line} leaves it out of the build context"
+        ))
     }
 
     fn near_hint(&self, clean: &Path) -> Option<String> {
         let parent = self.tree.resolve(clean.parent()?).ok()??;
-        let names: Vec<String> =
-            self.tree.read_dir(&parent).ok()?.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = self
+            .tree
+            .read_dir(&parent)
+            .ok()?
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
         let name = clean.file_name()?.to_str()?;
         let near = nearest(name, names.iter().map(String::as_str))?;
         Some(format!("did you mean `{}`?", relative(&parent.path.join(near))))
     }
 }
 
+fn comment_hint(written: &str) -> Option<String> {
+    written.starts_with('#').then(|| {
+        "a comment must stand on a line of its own: here `#` and what follows are file names".to_owned()
+    })
+}
+
 /// A path of the tree without its leading slash.
 fn relative(path: &Path) -> String {
-    path.strip_prefix("/").unwrap_or(path).to_string_lossy().into_owned()
+    path.strip_prefix("/")
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn is_pattern(path: &str) -> bool {

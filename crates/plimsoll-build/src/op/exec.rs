@@ -45,11 +45,18 @@ impl ExecOp {
         hasher.field(&self.cwd);
         hasher.field(&self.user);
         hasher.field(format!("{:?}", self.network));
-        self.add_hosts.iter().for_each(|(name, address)| hasher.field(format!("{name}={address}")));
+        self.add_hosts
+            .iter()
+            .for_each(|(name, address)| hasher.field(format!("{name}={address}")));
         hasher.finish()
     }
 
-    pub(super) async fn run(&self, services: &Services, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
+    pub(super) async fn run(
+        &self,
+        services: &Services,
+        inputs: &[Output],
+        task: &Task,
+    ) -> Result<Output, OpError> {
         let snapshots = services.store.snapshots();
         let parent = inputs.first();
         let active = snapshots.prepare(parent.map(|parent| parent.snapshot))?;
@@ -59,7 +66,10 @@ impl ExecOp {
         blocking(move || {
             let diff = store.snapshots().diff_digest(active.upper())?;
             let snapshot = store.snapshots().commit(active)?;
-            Ok(Output { snapshot, content: hash("ran", &[before, diff]) })
+            Ok(Output {
+                snapshot,
+                content: hash("ran", &[before, diff]),
+            })
         })
         .await
     }
@@ -97,11 +107,21 @@ impl ExecOp {
             tail.push(data);
             task.log(if stream == Stream::Stdout { 1 } else { 2 }, data);
         };
-        let exit = services.runtime.run_once(RunOnce { spec, rootfs, netns }, &mut output).await;
+        let exit = services
+            .runtime
+            .run_once(RunOnce { spec, rootfs, netns }, &mut output)
+            .await;
         match exit {
             Ok(Exit::Code(0)) => Ok(()),
-            Ok(exit) => Err(OpError::Exit { command: self.command.clone(), code: exit.code(), tail: tail.finish() }),
-            Err(source) => Err(OpError::Start { command: self.command.clone(), source: Box::new(source) }),
+            Ok(exit) => Err(OpError::Exit {
+                command: self.command.clone(),
+                code: exit.code(),
+                tail: tail.finish(),
+            }),
+            Err(source) => Err(OpError::Start {
+                command: self.command.clone(),
+                source: Box::new(source),
+            }),
         }
     }
 }
@@ -116,7 +136,9 @@ struct Tail {
 impl Tail {
     fn push(&mut self, data: &[u8]) {
         for piece in data.split_inclusive(|&byte| byte == b'\n') {
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            let (text, ends) = piece
+                .strip_suffix(b"\n")
+                .map_or((piece, false), |text| (text, true));
             let room = TAIL_LINE_BYTES.saturating_sub(self.current.len());
             self.current.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
@@ -136,7 +158,10 @@ impl Tail {
         if !self.current.is_empty() {
             self.end_line();
         }
-        self.lines.iter().map(|line| String::from_utf8_lossy(line).trim_end_matches('\r').to_owned()).collect()
+        self.lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).trim_end_matches('\r').to_owned())
+            .collect()
     }
 }
 
@@ -170,6 +195,13 @@ mod tests {
             add_hosts: Vec::new(),
         };
         assert_eq!(op("a").key(), op("b").key());
-        assert_ne!(op("a").key(), ExecOp { env: Vec::new(), ..op("a") }.key());
+        assert_ne!(
+            op("a").key(),
+            ExecOp {
+                env: Vec::new(),
+                ..op("a")
+            }
+            .key()
+        );
     }
 }

@@ -16,12 +16,21 @@ impl ImageOp {
     pub(super) fn key(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.field("image");
-        self.image.config.rootfs.diff_ids.iter().for_each(|diff_id| hasher.field(diff_id.as_bytes()));
+        self.image
+            .config
+            .rootfs
+            .diff_ids
+            .iter()
+            .for_each(|diff_id| hasher.field(diff_id.as_bytes()));
         hasher.finish()
     }
 
     pub(super) async fn run(&self, services: &Services) -> Result<Output, OpError> {
-        let (store, images, image) = (services.store.clone(), services.images.clone(), self.image.clone());
+        let (store, images, image) = (
+            services.store.clone(),
+            services.images.clone(),
+            self.image.clone(),
+        );
         let content = self.key();
         blocking(move || {
             let snapshot = match images.snapshot(&image)? {

@@ -17,11 +17,18 @@ pub(crate) struct MkdirOp {
 impl MkdirOp {
     pub(super) fn key(&self) -> Digest {
         let mut hasher = Hasher::new();
-        ["mkdir", &self.path, &self.owner].iter().for_each(|field| hasher.field(field));
+        ["mkdir", &self.path, &self.owner]
+            .iter()
+            .for_each(|field| hasher.field(field));
         hasher.finish()
     }
 
-    pub(super) async fn run(&self, services: &Services, inputs: &[Output], content: Digest) -> Result<Output, OpError> {
+    pub(super) async fn run(
+        &self,
+        services: &Services,
+        inputs: &[Output],
+        content: Digest,
+    ) -> Result<Output, OpError> {
         let store = services.store.clone();
         let parent = inputs.first().map(|input| input.snapshot);
         let (path, owner) = (self.path.clone(), self.owner.clone());
@@ -32,7 +39,10 @@ impl MkdirOp {
             let path = writer.tree().canonical(Path::new(&path))?;
             writer.directory(&path, owner)?;
             writer.finish()?;
-            Ok(Output { snapshot: store.snapshots().commit(active)?, content })
+            Ok(Output {
+                snapshot: store.snapshots().commit(active)?,
+                content,
+            })
         })
         .await
     }

@@ -22,13 +22,19 @@ pub(super) fn is_archive(entry: &Entry) -> Result<bool, OpError> {
     for (name, start) in [("bzip2", BZIP2), ("xz", XZ)] {
         if magic[..read].starts_with(start) {
             let path = entry.path.display();
-            return Err(OpError::Copy(format!("cannot unpack `{path}`: {name} is not supported yet, use gzip or zstd, or COPY")));
+            return Err(OpError::Copy(format!(
+                "cannot unpack `{path}`: {name} is not supported yet, use gzip or zstd, or COPY"
+            )));
         }
     }
     let mut block = [0; BLOCK];
     // What cannot be decompressed is not an archive: it is copied as it is.
-    let Ok(mut reader) = plimsoll_layer::decompress(entry.open()?) else { return Ok(false) };
-    let Ok(read) = read_up_to(&mut reader, &mut block) else { return Ok(false) };
+    let Ok(mut reader) = plimsoll_layer::decompress(entry.open()?) else {
+        return Ok(false);
+    };
+    let Ok(read) = read_up_to(&mut reader, &mut block) else {
+        return Ok(false);
+    };
     Ok(read == BLOCK && is_header(&block))
 }
 
@@ -47,14 +53,28 @@ fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 fn is_header(block: &[u8; BLOCK]) -> bool {
     let stored = std::str::from_utf8(&block[148..156]).ok();
     let stored = stored.and_then(|text| u32::from_str_radix(text.trim_matches(['\0', ' ']), 8).ok());
-    let sum = (0..BLOCK).map(|at| if (148..156).contains(&at) { u32::from(b' ') } else { u32::from(block[at]) }).sum();
+    let sum = (0..BLOCK)
+        .map(|at| {
+            if (148..156).contains(&at) {
+                u32::from(b' ')
+            } else {
+                u32::from(block[at])
+            }
+        })
+        .sum();
     stored == Some(sum)
 }
 
 /// Unpacks an archive into a directory: owners, modes and times are the archive's unless `change` says otherwise.
-pub(super) fn unpack(writer: &mut Writer, archive: &Entry, destination: &Path, change: Change) -> Result<(), OpError> {
+pub(super) fn unpack(
+    writer: &mut Writer,
+    archive: &Entry,
+    destination: &Path,
+    change: Change,
+) -> Result<(), OpError> {
     let broken = |error| OpError::io("unpack", archive.path.clone())(error);
-    let reader = plimsoll_layer::decompress(archive.open()?).map_err(|error| broken(io::Error::other(error)))?;
+    let reader =
+        plimsoll_layer::decompress(archive.open()?).map_err(|error| broken(io::Error::other(error)))?;
     let mut archive_reader = tar::Archive::new(reader);
     for member in archive_reader.entries().map_err(broken)? {
         let mut member = member.map_err(broken)?;
@@ -95,12 +115,24 @@ fn unpack_member(
     change: Change,
 ) -> Result<(), UnpackError> {
     let header = member.header().clone();
-    let owner = Owner { uid: u32::try_from(header.uid()?).unwrap_or(0), gid: u32::try_from(header.gid()?).unwrap_or(0) };
+    let owner = Owner {
+        uid: u32::try_from(header.uid()?).unwrap_or(0),
+        gid: u32::try_from(header.gid()?).unwrap_or(0),
+    };
     // `change.owner` is root for every context file; only --chown replaces the archive's owners.
-    let owner = change.owner.filter(|owner| *owner != Owner::default()).unwrap_or(owner);
+    let owner = change
+        .owner
+        .filter(|owner| *owner != Owner::default())
+        .unwrap_or(owner);
     let mode = change.mode.unwrap_or(header.mode()? & 0o7777);
-    let seconds = Timespec { tv_sec: i64::try_from(header.mtime()?).unwrap_or(0), tv_nsec: 0 };
-    let times = Timestamps { last_access: seconds, last_modification: seconds };
+    let seconds = Timespec {
+        tv_sec: i64::try_from(header.mtime()?).unwrap_or(0),
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: seconds,
+        last_modification: seconds,
+    };
     let parent = destination.join(below.parent().unwrap_or(Path::new("")));
     let parent = writer.tree().canonical(&parent).map_err(OpError::from)?;
     writer.directory(&parent, Owner::default())?;
@@ -108,12 +140,21 @@ fn unpack_member(
     match header.entry_type() {
         tar::EntryType::Directory => writer.make_directory(&path, owner, mode, times)?,
         tar::EntryType::Symlink => {
-            let target = member.link_name()?.map(|target| target.into_owned()).unwrap_or_default();
+            let target = member
+                .link_name()?
+                .map(|target| target.into_owned())
+                .unwrap_or_default();
             writer.make_symlink(&target, &path, owner, times)?;
         }
         tar::EntryType::Link => {
-            let target = member.link_name()?.map(|target| inside(&target)).unwrap_or_default();
-            let target = writer.tree().canonical(&destination.join(target)).map_err(OpError::from)?;
+            let target = member
+                .link_name()?
+                .map(|target| inside(&target))
+                .unwrap_or_default();
+            let target = writer
+                .tree()
+                .canonical(&destination.join(target))
+                .map_err(OpError::from)?;
             writer.make_link(&target, &path)?;
         }
         kind if kind.is_file() => writer.write_file(member, &path, owner, mode, Some(times))?,
@@ -143,7 +184,13 @@ mod tests {
 
     #[test]
     fn members_stay_inside() {
-        for (path, clean) in [("a/b", "a/b"), ("/etc/passwd", "etc/passwd"), ("../../x", "x"), ("a/../../b", "b"), ("./", "")] {
+        for (path, clean) in [
+            ("a/b", "a/b"),
+            ("/etc/passwd", "etc/passwd"),
+            ("../../x", "x"),
+            ("a/../../b", "b"),
+            ("./", ""),
+        ] {
             assert_eq!(inside(Path::new(path)), Path::new(clean));
         }
     }

@@ -23,7 +23,11 @@ pub(super) fn owner(tree: &MergedTree, text: &str) -> Result<Owner, OpError> {
         (_, Ok(uid)) => (uid, uid),
         (name, Err(_)) => {
             let ids = lookup(tree, "/etc/passwd", name)?;
-            ids.ok_or_else(|| OpError::Copy(format!("unable to find user `{name}`: no such entry in the image's /etc/passwd")))?
+            ids.ok_or_else(|| {
+                OpError::Copy(format!(
+                    "unable to find user `{name}`: no such entry in the image's /etc/passwd"
+                ))
+            })?
         }
     };
     let gid = match group.map(|group| (group, group.parse::<u32>())) {
@@ -31,7 +35,12 @@ pub(super) fn owner(tree: &MergedTree, text: &str) -> Result<Owner, OpError> {
         Some((_, Ok(gid))) => gid,
         Some((name, Err(_))) => {
             let ids = lookup(tree, "/etc/group", name)?;
-            ids.ok_or_else(|| OpError::Copy(format!("unable to find group `{name}`: no such entry in the image's /etc/group")))?.0
+            ids.ok_or_else(|| {
+                OpError::Copy(format!(
+                    "unable to find group `{name}`: no such entry in the image's /etc/group"
+                ))
+            })?
+            .0
         }
     };
     Ok(Owner { uid, gid })
@@ -39,9 +48,18 @@ pub(super) fn owner(tree: &MergedTree, text: &str) -> Result<Owner, OpError> {
 
 /// Third and fourth field of the first line of that name; group has its id in the third.
 fn lookup(tree: &MergedTree, file: &str, name: &str) -> Result<Option<(u32, u32)>, OpError> {
-    let Some(entry) = tree.resolve(Path::new(file))?.filter(|entry| entry.metadata.is_file()) else { return Ok(None) };
+    let Some(entry) = tree
+        .resolve(Path::new(file))?
+        .filter(|entry| entry.metadata.is_file())
+    else {
+        return Ok(None);
+    };
     let mut bytes = Vec::new();
-    entry.open()?.take(MAX_DATABASE).read_to_end(&mut bytes).map_err(OpError::io("read", file))?;
+    entry
+        .open()?
+        .take(MAX_DATABASE)
+        .read_to_end(&mut bytes)
+        .map_err(OpError::io("read", file))?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();

@@ -25,7 +25,10 @@ pub(crate) struct Owner {
 impl Owner {
     /// The owner a file has.
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { uid: metadata.uid(), gid: metadata.gid() }
+        Self {
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+        }
     }
 }
 
@@ -49,8 +52,16 @@ pub(crate) struct Writer {
 impl Writer {
     /// Writes into `upper`, which lies on `lowers` (top first).
     pub(crate) fn new(upper: &Path, lowers: &[PathBuf]) -> Self {
-        let layers = [upper.to_owned()].into_iter().chain(lowers.iter().cloned()).collect();
-        Self { upper: upper.to_owned(), tree: MergedTree::new(layers), times: Vec::new(), links: HashMap::new() }
+        let layers = [upper.to_owned()]
+            .into_iter()
+            .chain(lowers.iter().cloned())
+            .collect();
+        Self {
+            upper: upper.to_owned(),
+            tree: MergedTree::new(layers),
+            times: Vec::new(),
+            links: HashMap::new(),
+        }
     }
 
     /// The root as it is now, with what was written.
@@ -65,7 +76,10 @@ impl Writer {
     /// Makes a directory and its parents where they are missing, 0755 and owned by `owner`.
     pub(crate) fn directory(&mut self, path: &Path, owner: Owner) -> Result<(), OpError> {
         let mut current = PathBuf::from("/");
-        for component in path.components().filter(|component| matches!(component, Component::Normal(_))) {
+        for component in path
+            .components()
+            .filter(|component| matches!(component, Component::Normal(_)))
+        {
             current.push(component);
             let host = self.host(&current);
             match fs::symlink_metadata(&host) {
@@ -94,7 +108,12 @@ impl Writer {
     }
 
     /// Copies a directory itself, without what is in it. An existing one takes the source's metadata.
-    pub(crate) fn copy_directory(&mut self, source: &Entry, path: &Path, change: Change) -> Result<(), OpError> {
+    pub(crate) fn copy_directory(
+        &mut self,
+        source: &Entry,
+        path: &Path,
+        change: Change,
+    ) -> Result<(), OpError> {
         self.directory(path, change.owner.unwrap_or_default())?;
         let host = self.host(path);
         self.dress(&host, source, change)
@@ -124,8 +143,14 @@ impl Writer {
                 () if kind.is_block_device() => FileType::BlockDevice,
                 () => FileType::CharacterDevice,
             };
-            rustix::fs::mknodat(CWD, &host, kind, Mode::from_raw_mode(0o600), source.metadata.rdev())
-                .map_err(|error| OpError::io("make device", &host)(error.into()))?;
+            rustix::fs::mknodat(
+                CWD,
+                &host,
+                kind,
+                Mode::from_raw_mode(0o600),
+                source.metadata.rdev(),
+            )
+            .map_err(|error| OpError::io("make device", &host)(error.into()))?;
         }
         self.dress(&host, source, change)?;
         if several_names {
@@ -152,7 +177,13 @@ impl Writer {
     }
 
     /// Makes a directory, or gives one that is there these properties; the parent directory must exist.
-    pub(crate) fn make_directory(&mut self, path: &Path, owner: Owner, mode: u32, times: Timestamps) -> Result<(), OpError> {
+    pub(crate) fn make_directory(
+        &mut self,
+        path: &Path,
+        owner: Owner,
+        mode: u32,
+        times: Timestamps,
+    ) -> Result<(), OpError> {
         self.directory(path, owner)?;
         let host = self.host(path);
         chown(&host, owner)?;
@@ -162,7 +193,13 @@ impl Writer {
     }
 
     /// Makes a symlink; the parent directory must exist.
-    pub(crate) fn make_symlink(&mut self, target: &Path, path: &Path, owner: Owner, times: Timestamps) -> Result<(), OpError> {
+    pub(crate) fn make_symlink(
+        &mut self,
+        target: &Path,
+        path: &Path,
+        owner: Owner,
+        times: Timestamps,
+    ) -> Result<(), OpError> {
         let host = self.make_room(path)?;
         std::os::unix::fs::symlink(target, &host).map_err(OpError::io("make symlink", &host))?;
         chown(&host, owner)?;
@@ -180,7 +217,10 @@ impl Writer {
         let host = self.host(path);
         if let Some(existing) = self.tree.lookup(path)? {
             if existing.metadata.is_dir() {
-                return Err(OpError::Copy(format!("cannot overwrite directory `{}` with a file", path.display())));
+                return Err(OpError::Copy(format!(
+                    "cannot overwrite directory `{}` with a file",
+                    path.display()
+                )));
             }
             if fs::symlink_metadata(&host).is_ok() {
                 fs::remove_file(&host).map_err(OpError::io("replace", &host))?;
@@ -195,15 +235,26 @@ impl Writer {
         chown(host, change.owner.unwrap_or_else(|| Owner::of(&source.metadata)))?;
         let kind = source.metadata.file_type();
         if !kind.is_symlink() {
-            chmod(host, change.mode.unwrap_or_else(|| source.metadata.permissions().mode() & 0o7777))?;
+            chmod(
+                host,
+                change
+                    .mode
+                    .unwrap_or_else(|| source.metadata.permissions().mode() & 0o7777),
+            )?;
         }
         for (name, value) in source.xattrs()? {
             rustix::fs::lsetxattr(host, &name, &value, XattrFlags::empty())
                 .map_err(|error| OpError::io("set attributes of", host)(error.into()))?;
         }
         let times = Timestamps {
-            last_access: Timespec { tv_sec: source.metadata.mtime(), tv_nsec: source.metadata.mtime_nsec() },
-            last_modification: Timespec { tv_sec: source.metadata.mtime(), tv_nsec: source.metadata.mtime_nsec() },
+            last_access: Timespec {
+                tv_sec: source.metadata.mtime(),
+                tv_nsec: source.metadata.mtime_nsec(),
+            },
+            last_modification: Timespec {
+                tv_sec: source.metadata.mtime(),
+                tv_nsec: source.metadata.mtime_nsec(),
+            },
         };
         if kind.is_dir() {
             self.times.push((host.to_owned(), times));
@@ -214,7 +265,9 @@ impl Writer {
 
     /// Sets the times of directories.
     pub(crate) fn finish(self) -> Result<(), OpError> {
-        self.times.iter().try_for_each(|(host, times)| set_times(host, times))
+        self.times
+            .iter()
+            .try_for_each(|(host, times)| set_times(host, times))
     }
 }
 
@@ -234,5 +287,8 @@ fn chmod(host: &Path, mode: u32) -> Result<(), OpError> {
 }
 
 fn not_a_directory(path: &Path) -> OpError {
-    OpError::Copy(format!("cannot copy to `{}`: it is not a directory", path.display()))
+    OpError::Copy(format!(
+        "cannot copy to `{}`: it is not a directory",
+        path.display()
+    ))
 }

@@ -1,20 +1,22 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use plimsoll_build::{Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, export_local};
+use plimsoll_build::{
+    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, export_local,
+};
 use plimsoll_diagnostics::Source;
-use plimsoll_image::{ArchiveFormat, Image, Images};
+use plimsoll_image::{ArchiveFormat, Image, ImageError, Images};
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
 
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::output::file::write_atomically;
 use crate::progress::Mode;
 
 /// Exit code of a command that Ctrl-C ended.
@@ -103,17 +105,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let request = request(args)?;
     let (store, images) = (context.store()?, context.images()?);
-    let runtime = Runtime { program: context.program(), run: store.run().to_owned() };
+    let runtime = Runtime {
+        program: context.program(),
+        run: store.run().to_owned(),
+    };
     let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
-    let result = Build::new(store, &images, runtime).build(request, display.progress()).await;
+    let result = Build::new(store, &images, runtime)
+        .build(request, display.progress())
+        .await;
     let finished = match result {
-        Ok(result) => deliver(args, context, &images, &result.image, display.progress()).map(|()| result.image),
+        Ok(result) => {
+            deliver(args, context, &images, &result.image, display.progress()).map(|()| result.image)
+        }
         Err(error) => Err(error.into()),
     };
     display.finish();
     let image = finished?;
     if let Some(path) = &args.iidfile {
-        write_atomically(path, |file| file.write_all(image.id.to_string().as_bytes()))?;
+        write_atomically(path, |file| Ok(file.write_all(image.id.to_string().as_bytes())?))?;
     }
     if args.quiet {
         writeln!(context.stdout(), "{}", image.id)?;
@@ -146,11 +155,17 @@ fn request(args: &Args) -> Result<BuildRequest, CommandError> {
 /// Text and name of the Dockerfile, and its path when it is a file.
 fn dockerfile(args: &Args) -> Result<(Source, Option<PathBuf>), CommandError> {
     let path = match (args.file.as_deref(), args.path.as_str()) {
-        (Some("-"), "-") => return Err(CommandError::usage("Dockerfile and context cannot both come from standard input")),
+        (Some("-"), "-") => {
+            return Err(CommandError::usage(
+                "Dockerfile and context cannot both come from standard input",
+            ));
+        }
         (Some("-"), _) | (None, "-") => {
             let mut text = String::new();
             let read = io::stdin().take(MAX_DOCKERFILE).read_to_string(&mut text);
-            read.map_err(|error| CommandError::internal("cannot read the Dockerfile from standard input", error))?;
+            read.map_err(|error| {
+                CommandError::internal("cannot read the Dockerfile from standard input", error)
+            })?;
             return Ok((Source::new("<stdin>", text), None));
         }
         (Some(file), _) => PathBuf::from(file),
@@ -159,7 +174,10 @@ fn dockerfile(args: &Args) -> Result<(Source, Option<PathBuf>), CommandError> {
     match std::fs::read(&path) {
         Ok(bytes) => {
             let text = String::from_utf8(bytes).map_err(|_| {
-                CommandError::user(format!("`{}` is not a Dockerfile: it is not UTF-8 text", path.display()))
+                CommandError::user(format!(
+                    "`{}` is not a Dockerfile: it is not UTF-8 text",
+                    path.display()
+                ))
             })?;
             Ok((Source::new(path.to_string_lossy(), text), Some(path)))
         }
@@ -170,7 +188,13 @@ fn dockerfile(args: &Args) -> Result<(Source, Option<PathBuf>), CommandError> {
 fn unreadable(args: &Args, path: &Path, error: io::Error) -> CommandError {
     let not_found = error.kind() == io::ErrorKind::NotFound;
     let message = format!("cannot read Dockerfile `{}`", path.display());
-    let failure = CommandError::new(crate::command_error::Kind::User, Unreadable { message, source: error });
+    let failure = CommandError::new(
+        crate::command_error::Kind::User,
+        Unreadable {
+            message,
+            source: error,
+        },
+    );
     if not_found && args.file.is_none() && !Path::new(&args.path).exists() {
         return failure.hint(format!("the folder `{}` does not exist", args.path));
     }
@@ -229,7 +253,9 @@ fn output(text: &str) -> Result<Output, String> {
     }
     let mut fields = BTreeMap::new();
     for field in text.split(',') {
-        let (key, value) = field.split_once('=').ok_or_else(|| format!("`{field}` is not KEY=VALUE"))?;
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| format!("`{field}` is not KEY=VALUE"))?;
         fields.insert(key.trim(), value);
     }
     let kind = fields.remove("type").ok_or("it names no `type`")?;
@@ -243,14 +269,26 @@ fn output(text: &str) -> Result<Output, String> {
         ("oci", Some(dest)) => Ok(Output::Archive(ArchiveFormat::Oci, dest)),
         ("docker", Some(dest)) => Ok(Output::Archive(ArchiveFormat::Docker, dest)),
         ("local" | "oci", None) => Err(format!("type={kind} needs `dest=PATH`")),
-        (kind, _) => Err(format!("`{kind}` is not a supported type: use oci, docker, local or image")),
+        (kind, _) => Err(format!(
+            "`{kind}` is not a supported type: use oci, docker, local or image"
+        )),
     }
 }
 
 /// Names the image and writes the outputs.
-fn deliver(args: &Args, context: &Context, images: &Images, image: &Image, progress: &Progress) -> Result<(), CommandError> {
+fn deliver(
+    args: &Args,
+    context: &Context,
+    images: &Images,
+    image: &Image,
+    progress: &Progress,
+) -> Result<(), CommandError> {
     let store_only = [Output::Store];
-    let outputs = if args.outputs.is_empty() { &store_only[..] } else { &args.outputs };
+    let outputs = if args.outputs.is_empty() {
+        &store_only[..]
+    } else {
+        &args.outputs
+    };
     for output in outputs {
         match output {
             Output::Store => {
@@ -269,8 +307,9 @@ fn deliver(args: &Args, context: &Context, images: &Images, image: &Image, progr
                 let named = [(image.clone(), args.tags.clone())];
                 write_atomically(path, |file| {
                     let mut out = BufWriter::with_capacity(1 << 20, file);
-                    images.save(&named, *format, &mut out).map_err(io::Error::other)?;
+                    images.save(&named, *format, &mut out)?;
                     out.flush()
+                        .map_err(|error| ImageError::WriteArchive(error).into())
                 })?;
                 task.done();
             }
@@ -279,25 +318,18 @@ fn deliver(args: &Args, context: &Context, images: &Images, image: &Image, progr
     Ok(())
 }
 
-/// Writes beside `path` and renames, so that an earlier file stays whole until the new one is.
-fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), CommandError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = path.with_file_name(name);
-    let written = File::create(&partial).and_then(|mut file| {
-        write(&mut file)?;
-        std::fs::rename(&partial, path)
-    });
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&partial);
-        CommandError::internal(format!("cannot write `{}`", path.display()), error)
-    })
-}
-
 impl From<BuildError> for CommandError {
     fn from(error: BuildError) -> Self {
         match error {
             BuildError::Diagnostics(diagnostics) => Self::diagnostics(diagnostics),
+            BuildError::Step {
+                step,
+                tail,
+                diagnostic,
+            } => {
+                let output = tail.iter().map(|line| format!("  {line}\n")).collect::<String>();
+                Self::diagnostic(*diagnostic).preface(format!("last output of `{step}`:\n{output}\n"))
+            }
             BuildError::Image(error) => error.into(),
             BuildError::Store(error) => error.into(),
             error => Self::new(crate::command_error::Kind::Internal, error),
@@ -322,9 +354,19 @@ mod tests {
     fn outputs() {
         assert_eq!(output("out"), Ok(Output::Local("out".into())));
         assert_eq!(output("type=local,dest=out"), Ok(Output::Local("out".into())));
-        assert_eq!(output("type=oci,dest=a.tar"), Ok(Output::Archive(ArchiveFormat::Oci, "a.tar".into())));
+        assert_eq!(
+            output("type=oci,dest=a.tar"),
+            Ok(Output::Archive(ArchiveFormat::Oci, "a.tar".into()))
+        );
         assert_eq!(output("type=docker"), Ok(Output::Store));
-        for wrong in ["-", "type=oci", "dest=x", "type=tape,dest=x", "type=local,dest=x,mode=y", "a=b=c,d"] {
+        for wrong in [
+            "-",
+            "type=oci",
+            "dest=x",
+            "type=tape,dest=x",
+            "type=local,dest=x,mode=y",
+            "a=b=c,d",
+        ] {
             assert!(output(wrong).is_err(), "{wrong}");
         }
     }
