@@ -12,7 +12,33 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 
 pub(crate) mod build;
+pub(crate) mod container_inspect;
+pub(crate) mod container_options;
+pub(crate) mod containers;
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod history;
+pub(crate) mod image_inspect;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod load;
+pub(crate) mod logs;
+pub(crate) mod port;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod rmi;
+pub(crate) mod run;
+pub(crate) mod save;
+pub(crate) mod session;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod tag;
+pub(crate) mod terminal;
 pub(crate) mod version;
+pub(crate) mod wait;
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;
 
@@ -54,7 +80,29 @@ macro_rules! command {
 /// Every command.
 pub(crate) const COMMANDS: &[Command] = &[
     command!(build, Many, ["build", "buildx build", "image build", "builder build"]),
+    command!(container_inspect, One, ["container inspect"]),
+    command!(create, One, ["create", "container create"]),
+    command!(exec, One, ["exec", "container exec"]),
+    command!(history, One, ["history", "image history"]),
+    command!(image_inspect, One, ["image inspect"]),
+    command!(images, One, ["images", "image ls|list"]),
+    command!(inspect, One, ["inspect"]),
+    command!(kill, One, ["kill", "container kill"]),
+    command!(load, One, ["load", "image load"]),
+    command!(logs, One, ["logs", "container logs"]),
+    command!(port, One, ["port", "container port"]),
+    command!(ps, One, ["ps", "container ls|list|ps"]),
+    command!(pull, Many, ["pull", "image pull"]),
+    command!(restart, One, ["restart", "container restart"]),
+    command!(rm, One, ["rm", "container rm|remove"]),
+    command!(rmi, One, ["rmi", "image rm|remove"]),
+    command!(run, One, ["run", "container run"]),
+    command!(save, One, ["save", "image save"]),
+    command!(start, One, ["start", "container start"]),
+    command!(stop, One, ["stop", "container stop"]),
+    command!(tag, One, ["tag", "image tag"]),
     command!(version, One, ["version"]),
+    command!(wait, One, ["wait", "container wait"]),
 ];
 
 /// Names of the groups that [`COMMANDS`] hang in, with their help line.

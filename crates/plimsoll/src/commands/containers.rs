@@ -1,0 +1,74 @@
+//! What the container commands share: the door, errors, several names at once.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use plimsoll_container::{Container, ContainerError, Containers};
+
+use crate::command_error::{CommandError, Kind};
+use crate::context::Context;
+
+impl From<ContainerError> for CommandError {
+    fn from(error: ContainerError) -> Self {
+        match &error {
+            ContainerError::NotFound { suggestion, .. } => {
+                let hint = suggestion.as_ref().map(|name| format!("did you mean `{name}`?"));
+                let error = Self::new(Kind::NotFound, error);
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
+            ContainerError::Start { code, .. } => Self::new(Kind::Container(exit_byte(*code)), error),
+            ContainerError::Store(_)
+            | ContainerError::Database(_)
+            | ContainerError::Damaged { .. }
+            | ContainerError::Shim { .. }
+            | ContainerError::ShimDied { .. } => Self::new(Kind::Internal, error),
+            _ => Self::new(Kind::User, error),
+        }
+    }
+}
+
+/// An exit code as the kernel keeps it.
+pub(crate) fn exit_byte(code: i32) -> u8 {
+    u8::try_from(code & 0xff).expect("masked")
+}
+
+/// The containers of the store.
+pub(crate) fn containers(context: &Context) -> Result<Containers, CommandError> {
+    Ok(Containers::new(context.store()?, context.program()))
+}
+
+/// Does `work` with each container and prints the name it was called by. One that fails does not stop the others.
+pub(crate) async fn each(
+    context: &Context,
+    names: &[String],
+    mut work: impl AsyncFnMut(&Containers, &Container) -> Result<(), CommandError>,
+) -> Result<ExitCode, CommandError> {
+    let containers = containers(context)?;
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        let done = match containers.get(name) {
+            Ok(container) => work(&containers, &container).await,
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(()) => writeln!(context.stdout(), "{name}")?,
+            Err(error) => {
+                let _ = context.report(&error);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Returns the container if it runs.
+pub(crate) fn running(containers: &Containers, name: &str) -> Result<Container, CommandError> {
+    let container = containers.get(name)?;
+    if container.is_running() {
+        return Ok(container);
+    }
+    Err(ContainerError::NotRunning(container.name).into())
+}

@@ -1,0 +1,109 @@
+//! `inspect`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use plimsoll_container::ContainerError;
+use serde_json::Value;
+
+use super::containers::containers;
+use super::image_inspect::describe;
+use crate::command_error::CommandError;
+use crate::context::Context;
+use crate::output::json;
+use crate::output::template::Template;
+
+/// Show everything about containers and images
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    output: Output,
+    /// Look for this kind only: `container` or `image`
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["container", "image"])]
+    kind: Option<String>,
+    /// Containers or images, by name or id
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// How to print what was found.
+#[derive(clap::Args)]
+pub(crate) struct Output {
+    /// Print `json` or what a Go template says, such as `{{.State.Status}}`
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Accepted for Docker's sake
+    #[arg(short, long, hide = true)]
+    size: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let kind = args.kind.as_deref();
+    args.output.print(context, &args.names, |name| match kind {
+        Some("container") => container(context, name),
+        Some(_) => image(context, name),
+        None => either(context, name),
+    })
+}
+
+impl Output {
+    /// Prints what `find` returns for each name; one that is not found does not hide the others.
+    pub(crate) fn print(
+        &self,
+        context: &Context,
+        names: &[String],
+        find: impl Fn(&str) -> Result<Value, CommandError>,
+    ) -> Result<ExitCode, CommandError> {
+        let template = self.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        for name in names {
+            match find(name) {
+                Ok(value) => found.push(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        let mut out = context.stdout();
+        match (template, &self.format) {
+            (Some(template), _) => {
+                for value in &found {
+                    writeln!(out, "{}", template.render(value)?)?;
+                }
+            }
+            (None, Some(_)) => writeln!(out, "{}", Value::Array(found))?,
+            (None, None) => writeln!(out, "{}", json::pretty(&Value::Array(found)))?,
+        }
+        drop(out);
+        let codes = errors.iter().map(|error| context.report(error));
+        Ok(codes.last().unwrap_or(ExitCode::SUCCESS))
+    }
+}
+
+/// What Docker prints for a container.
+pub(crate) fn container(context: &Context, name: &str) -> Result<Value, CommandError> {
+    let containers = containers(context)?;
+    Ok(containers.inspect(&containers.get(name)?))
+}
+
+fn image(context: &Context, name: &str) -> Result<Value, CommandError> {
+    let images = context.images()?;
+    describe(&images, &images.get(name)?)
+}
+
+/// A container if there is one of that name, else an image.
+fn either(context: &Context, name: &str) -> Result<Value, CommandError> {
+    let containers = containers(context)?;
+    let suggestion = match containers.get(name) {
+        Ok(container) => return Ok(containers.inspect(&container)),
+        Err(ContainerError::NotFound { suggestion, .. }) => suggestion,
+        Err(error) => return Err(error.into()),
+    };
+    let images = context.images()?;
+    if let Some(image) = images.find(name)? {
+        return describe(&images, &image);
+    }
+    let error = CommandError::not_found(format!("No such object: {name}"));
+    Err(match suggestion {
+        Some(name) => error.hint(format!("did you mean `{name}`?")),
+        None => error,
+    })
+}
