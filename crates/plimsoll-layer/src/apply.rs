@@ -84,7 +84,7 @@ impl<'a> Look<'a> {
 
     fn of_lower(lower: &Lower, xattrs: &'a [(Vec<u8>, Vec<u8>)]) -> Self {
         let stat = &lower.stat;
-        let time = (stat.st_mtime as i64, stat.st_mtime_nsec as u32);
+        let time = (stat.st_mtime, stat.st_mtime_nsec as u32);
         Self {
             mode: stat.st_mode & 0o7777,
             user: stat.st_uid,

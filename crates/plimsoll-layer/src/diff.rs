@@ -78,7 +78,7 @@ impl<W: Write> Archive<W> {
             user: stat.st_uid,
             group: stat.st_gid,
             size: 0,
-            time: stat.st_mtime as i64,
+            time: stat.st_mtime,
             device: (0, 0),
         };
         if let Some(first) = self.links.earlier(stat, found.path) {

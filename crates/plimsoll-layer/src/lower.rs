@@ -89,10 +89,10 @@ fn hides(root: &OwnedFd, path: &[u8]) -> Result<bool> {
     let mut above = split(path).0;
     while !above.is_empty() {
         let directory = open_in(root, above, OFlags::PATH | OFlags::DIRECTORY);
-        if let Ok(directory) = directory {
-            if is_opaque(&path_in(&directory, b".")).at("read the attributes of", above)? {
-                return Ok(true);
-            }
+        if let Ok(directory) = directory
+            && is_opaque(&path_in(&directory, b".")).at("read the attributes of", above)?
+        {
+            return Ok(true);
         }
         above = split(above).0;
     }

@@ -10,15 +10,6 @@ use std::path::{Path, PathBuf};
 
 use crate::{Applied, LayerError};
 
-/// Returns true, having said so, when the test needs root and does not have it.
-pub(crate) fn skip_without_root() -> bool {
-    let skip = !rustix::process::geteuid().is_root();
-    if skip {
-        eprintln!("skipped: needs root");
-    }
-    skip
-}
-
 /// An archive in the making.
 pub(crate) struct Tar(tar::Builder<Vec<u8>>);
 
@@ -44,8 +35,8 @@ impl Tar {
         } else {
             0o644
         });
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(rustix::process::geteuid().as_raw().into());
+        header.set_gid(rustix::process::getegid().as_raw().into());
         header.set_mtime(1_000_000);
         header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
         header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());

@@ -13,8 +13,7 @@ use rustix::process::Signal;
 pub trait CommandExt {
     /// Gives the child `fd` under the number `number` (3 or more), where [`crate::inherited`] finds it.
     ///
-    /// Pass several in any order: the copies are made in the order of the calls, so a number must not be that of a
-    /// descriptor passed by a later call; numbers from 3 on are safe when every `fd` is moved up first, which this does.
+    /// Several may be passed in any order: each waits above all numbers that can be asked for (below 64).
     fn pass_fd(&mut self, fd: OwnedFd, number: RawFd) -> std::io::Result<&mut Self>;
 
     /// Has the kernel send `signal` to the child when the thread that spawned it ends.

@@ -99,7 +99,7 @@ impl ContentStore {
             tx.execute("DELETE FROM blob WHERE digest = ?1", [digest.to_string()])?;
             Ok(())
         })?;
-        crate::home::remove_all(&self.path(digest))
+        crate::trash::remove_all(&self.path(digest))
     }
 
     /// Removes what processes that died left in `ingest/`, but for what a later download can continue.
@@ -110,7 +110,7 @@ impl ContentStore {
             if Digest::from_hex(entry.file_name()).is_err() {
                 // Claiming it again locks it; what a living process writes to stays locked and is left alone.
                 if claim(entry.path())?.is_some() {
-                    crate::home::remove_all(entry.path())?;
+                    crate::trash::remove_all(entry.path())?;
                 }
             }
         }

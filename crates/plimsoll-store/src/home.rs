@@ -12,6 +12,7 @@ use crate::db::Db;
 use crate::error::{At, Result, StoreError};
 use crate::lease::OwnLease;
 use crate::lock::{Lock, SharedLock};
+use crate::trash::remove_all;
 
 /// The layout this program makes, and the highest it reads.
 pub(crate) const LAYOUT: u32 = 1;
@@ -50,7 +51,14 @@ impl Home {
         refuse_network(root, root)?;
         let db = Db::new(root.join("meta.db"), run.join("locks/migration"));
         let (root, run, boot) = (root.to_owned(), run.to_owned(), boot_id()?);
-        let home = Self { root, run, instance, boot, db, lease: Mutex::new(None) };
+        let home = Self {
+            root,
+            run,
+            instance,
+            boot,
+            db,
+            lease: Mutex::new(None),
+        };
         home.prepare_run()?;
         Ok(home)
     }
@@ -76,34 +84,6 @@ impl Home {
     /// Held while collecting.
     pub(crate) fn collecting(&self) -> Result<SharedLock> {
         SharedLock::exclusive(&self.lock_path("store"))
-    }
-
-    /// Moves `path` into the trash, where it no longer is what it was, then removes it. Nothing there is fine.
-    pub(crate) fn discard(&self, path: &Utf8Path) -> Result<()> {
-        if !path.starts_with(&self.root) || path == self.root {
-            return Err(StoreError::OutsideStore {
-                path: path.to_owned(),
-                root: self.root.clone(),
-            });
-        }
-        let grave = self.root.join("trash").join(random_name()?);
-        match fs::rename(path, &grave) {
-            Ok(()) => remove_all(&grave),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).at("move to the trash", path),
-        }
-    }
-
-    /// Removes what processes that died left in the trash. Somebody else may be at it as well.
-    pub(crate) fn empty_trash(&self) {
-        let Ok(graves) = self.root.join("trash").read_dir_utf8() else {
-            return;
-        };
-        for grave in graves.flatten() {
-            if let Err(error) = remove_all(grave.path()) {
-                tracing::debug!(path = %grave.path(), %error, "left in the trash");
-            }
-        }
     }
 
     /// Makes the run-time folder, or clears it when it is from another boot. Its mark comes last.
@@ -289,19 +269,6 @@ fn make_directory(path: &Utf8Path) -> Result<()> {
         .at("create", path)
 }
 
-/// Removes a file or a whole directory; fine when it is gone.
-pub(crate) fn remove_all(path: &Utf8Path) -> Result<()> {
-    let result = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => Ok(()),
-    }
-}
-
 pub(crate) fn random_name() -> Result<String> {
     Ok(format!("{:016x}", u64::from_le_bytes(random_bytes()?)))
 }
@@ -321,4 +288,41 @@ pub fn now() -> i64 {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        for (magic, kind) in [
+            (0x6969, "NFS"),
+            (0xff53_4d42, "SMB"),
+            (0xffff_ffff_ff53_4d42, "SMB"),
+            (0x0102_1997, "9p"),
+            (0x6573_5546, "FUSE"),
+        ] {
+            assert_eq!(network_file_system(magic), Some(kind));
+        }
+        for (magic, name) in [
+            (0xef53, "ext4"),
+            (0x9123_683e, "btrfs"),
+            (0x5846_5342, "xfs"),
+            (0x0102_1994, "tmpfs"),
+            (0x794c_7630, "overlay"),
+        ] {
+            assert_eq!(network_file_system(magic), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_says_what_is_needed() {
+        let error = StoreError::NetworkFileSystem {
+            root: "/mnt/store".into(),
+            kind: "NFS",
+        };
+        let expected = "`/mnt/store` is on a NFS file system; the store needs a local one for its database and for overlay mounts";
+        assert_eq!(error.to_string(), expected);
+    }
 }

@@ -20,7 +20,8 @@
 //! - no lock outlives its process, no pid is trusted.
 //!
 //! Lock order is in [`lock`](Lock), the database's rules in [`Db`], durability of snapshots in [`Snapshots`].
-//! Making a store creates every directory at once; opening one reads two small files and makes three system calls.
+//! Making a store creates every directory at once; opening one reads three small files and asks what file
+//! system it is on (65 µs).
 
 mod content;
 mod db;
@@ -31,6 +32,7 @@ mod lock;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod trash;
 mod tree;
 
 use std::sync::Arc;

@@ -299,7 +299,7 @@ impl Snapshots {
     }
 
     fn commit_as(&self, active: ActiveSnapshot, layer: Option<LayerInfo>) -> Result<SnapshotId> {
-        crate::home::remove_all(utf8(&active.work)?)?;
+        crate::trash::remove_all(utf8(&active.work)?)?;
         let _linking = self.home.linking()?;
         let changed = self.home.db.write(|tx| -> Result<_> {
             let statement = "UPDATE snapshot SET kind = 'committed', lease = NULL, boot = ?2, diff_id = ?3, \
@@ -482,10 +482,10 @@ impl ActiveSnapshot {
 
 impl Drop for ActiveSnapshot {
     fn drop(&mut self) {
-        if self.armed {
-            if let Err(error) = self.snapshots.remove(self.id) {
-                tracing::debug!(snapshot = %self.id, %error, "an active snapshot was left to the next sweep");
-            }
+        if self.armed
+            && let Err(error) = self.snapshots.remove(self.id)
+        {
+            tracing::debug!(snapshot = %self.id, %error, "an active snapshot was left to the next sweep");
         }
     }
 }

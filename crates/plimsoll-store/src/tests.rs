@@ -11,15 +11,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::Store;
 
-/// Returns true, having said so, when the test needs root and does not have it.
-pub(crate) fn skip_without_root() -> bool {
-    let skip = !rustix::process::geteuid().is_root();
-    if skip {
-        eprintln!("skipped: needs root");
-    }
-    skip
-}
-
 /// A store that goes with the test.
 pub(crate) struct Ground {
     base: tempfile::TempDir,

@@ -49,7 +49,12 @@ impl MergedTree {
         let shown = self.layers.first().map_or(Path::new("/"), PathBuf::as_path);
         let metadata = fs::symlink_metadata(shown).at("examine", shown)?;
         let host_path = self.layers.first().cloned().unwrap_or_default();
-        Ok(Entry { path: "/".into(), host_path, metadata, layers: self.layers.clone() })
+        Ok(Entry {
+            path: "/".into(),
+            host_path,
+            metadata,
+            layers: self.layers.clone(),
+        })
     }
 
     /// Looks `path` up without following a final symlink; none when it does not exist. Intermediate symlinks are

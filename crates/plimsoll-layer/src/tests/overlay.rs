@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use plimsoll_linux::UnshareFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use super::{Room, Tar, skip_without_root};
+use super::{Room, Tar};
 
 /// Runs `work` with `lowers` (top first) and a fresh upper mounted; nobody else sees the mount.
 fn with_overlay(lowers: &[PathBuf], upper: &Path, work: impl FnOnce(&Path) + Send) {
@@ -45,9 +45,7 @@ fn with_overlay(lowers: &[PathBuf], upper: &Path, work: impl FnOnce(&Path) + Sen
 
 #[test]
 fn deletions_and_replacements_survive() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let (lower, upper, unpacked, scratch) = (Room::new(), Room::new(), Room::new(), Room::new());
     let below = Tar::new()
         .file("gone", "")

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{Room, Tar, skip_without_root};
+use super::{Room, Tar};
 use plimsoll_oci::Digest;
 use tar::EntryType;
 
@@ -43,9 +43,7 @@ fn specimen() -> Room {
 
 #[test]
 fn the_bytes_of_a_layer() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = specimen();
     let _socket = std::os::unix::net::UnixListener::bind(room.path("socket")).unwrap();
     let tar = room.diff();
@@ -93,9 +91,7 @@ fn the_bytes_of_a_layer() {
 
 #[test]
 fn other_programs_read_it() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = specimen();
     let other = tempfile::tempdir().unwrap();
     let archive = other.path().join("layer.tar");

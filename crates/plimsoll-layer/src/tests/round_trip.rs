@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use plimsoll_testkit::Need;
 use proptest::prelude::*;
 use tar::EntryType;
 
-use super::{Room, Tar, skip_without_root};
+use super::{Room, Tar};
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -119,7 +120,7 @@ proptest! {
 
     #[test]
     fn diff_of_apply_is_stable(tree in proptest::collection::btree_map(path(), (node(), look()), 0..20)) {
-        if !skip_without_root() {
+        if !plimsoll_testkit::skip(&[Need::Root]) {
             let (first, second) = (Room::new(), Room::new());
             first.apply(&archive(&tree)).unwrap();
             let bytes = first.diff();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 
 use tar::EntryType;
 
-use super::{Room, Tar, skip_without_root};
+use super::{Room, Tar};
 use crate::LayerError;
 use plimsoll_oci::Digest;
 
@@ -20,9 +20,7 @@ fn is_opaque(room: &Room, name: &str) -> bool {
 
 #[test]
 fn every_kind_of_entry() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = Room::new();
     let tar = Tar::new()
         .directory("d/")
@@ -64,9 +62,7 @@ fn every_kind_of_entry() {
 
 #[test]
 fn pax_says_what_a_header_cannot() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = Room::new();
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
     let capability = b"\x01\x00\x00\x02\x00\x04\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
@@ -129,9 +125,7 @@ fn long_names_of_gnu() {
 
 #[test]
 fn deletions_become_overlay_ones() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = Room::new();
     let tar = Tar::new()
         .directory("d/")
@@ -148,9 +142,7 @@ fn deletions_become_overlay_ones() {
 
 #[test]
 fn a_deletion_is_of_lower_layers_only() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let room = Room::new();
     let tar = Tar::new()
         .file("kept", "mine")
@@ -182,9 +174,7 @@ fn bookkeeping_of_aufs_is_no_content() {
 
 #[test]
 fn an_opaque_root_hides_each_name_below() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let (lower, room) = (Room::new(), Room::new());
     lower
         .apply(&Tar::new().file("a", "").file("d/x", "").file("k/x", "").bytes())
@@ -199,9 +189,7 @@ fn an_opaque_root_hides_each_name_below() {
 
 #[test]
 fn implied_directories_look_like_those_below() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let (lower, room) = (Room::new(), Room::new());
     let below = Tar::new().entry(EntryType::Directory, "tmp", "", b"", |header| {
         header.set_mode(0o1777);
@@ -221,9 +209,7 @@ fn implied_directories_look_like_those_below() {
 
 #[test]
 fn hard_links_to_lower_files_copy_them_up() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let (top, bottom, room) = (Room::new(), Room::new(), Room::new());
     let below = Tar::new().pax(&[("SCHILY.xattr.user.x", b"v")]).entry(
         EntryType::Regular,

@@ -200,8 +200,21 @@ fn removing_a_store_leaves_what_is_not_its_own() {
     let foreign = ground.path("root/notes.txt");
     std::fs::write(&foreign, "mine").unwrap();
     store.remove().unwrap();
-    let left: Vec<_> = ground.path("root").read_dir_utf8().unwrap().map(|entry| entry.unwrap().into_path()).collect();
+    let left: Vec<_> = ground
+        .path("root")
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap().into_path())
+        .collect();
     assert_eq!(left, [foreign]);
     assert!(!ground.path("run").exists());
-    assert!(ground.open().content().size(&plimsoll_oci::Digest::of(b"bytes")).unwrap().is_none(), "a new one");
+    assert!(
+        ground
+            .open()
+            .content()
+            .size(&plimsoll_oci::Digest::of(b"bytes"))
+            .unwrap()
+            .is_none(),
+        "a new one"
+    );
 }

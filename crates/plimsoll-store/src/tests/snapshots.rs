@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use plimsoll_oci::Digest;
 
-use super::{Ground, count, layer, names, skip_without_root};
+use super::{Ground, count, layer, names};
 use crate::{SnapshotId, Store, StoreError, chain_id};
 
 fn committed(store: &Store, parent: Option<SnapshotId>, file: &str) -> SnapshotId {
@@ -173,7 +173,12 @@ fn several_want_one_layer_and_one_unpacks_it() {
     let ground = Ground::new();
     let tar = layer(&[("a", &"content".repeat(10_000))]);
     let stores: Vec<Store> = (0..4).map(|_| ground.open()).collect();
-    let unpack = |store: &Store| store.snapshots().unpack(None, Digest::of(&tar), &mut &tar[..]).unwrap();
+    let unpack = |store: &Store| {
+        store
+            .snapshots()
+            .unpack(None, Digest::of(&tar), &mut &tar[..])
+            .unwrap()
+    };
     let ids: Vec<SnapshotId> = std::thread::scope(|scope| {
         let threads: Vec<_> = stores.iter().map(|store| scope.spawn(|| unpack(store))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -276,9 +281,7 @@ fn after_another_boot_only_what_was_synced_is_trusted() {
 
 #[test]
 fn overlay_takes_what_is_prepared() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let ground = Ground::new();
     let store = ground.open();
     let parent = committed(&store, None, "a");

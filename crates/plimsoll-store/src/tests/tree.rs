@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 
-use super::{Ground, skip_without_root};
+use super::Ground;
 use crate::{MergedTree, StoreError};
 
 struct Layers {
@@ -104,9 +104,7 @@ fn the_topmost_file_shows_and_directories_merge() {
 
 #[test]
 fn deletions_hide_what_is_below_them() {
-    if skip_without_root() {
-        return;
-    }
+    plimsoll_testkit::needs!(root);
     let layers = Layers::new(4);
     layers
         .file(3, "gone")
