@@ -72,6 +72,11 @@ impl Images {
         Ok(self.store.db().read(|db| rows::digests_of(db, &image.id))?)
     }
 
+    /// Returns when the image last got a name, in unix nanoseconds.
+    pub fn tagged(&self, image: &Image) -> Result<Option<i64>> {
+        Ok(self.store.db().read(|db| rows::tagged(db, &image.id))?)
+    }
+
     pub(crate) fn read(&self, manifest: Digest) -> Result<Image> {
         document::read_image(self.store.content(), manifest)
     }

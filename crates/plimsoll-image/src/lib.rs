@@ -92,6 +92,8 @@ impl Images {
         if name.digest().is_some() {
             return Err(ImageError::TagWithDigest(name.familiar()));
         }
+        // What was built here is not synced before it gets a name.
+        self.store.sync()?;
         let now = plimsoll_store::now();
         Ok(self
             .store

@@ -34,7 +34,7 @@ impl Images {
                         true,
                     ));
                 }
-                self.check_unused(&image, name, force, given.is_some(), is_running)?;
+                self.check_unused(&image, name, force, is_running)?;
                 self.delete(&image, &names)
             }
         }
@@ -61,7 +61,6 @@ impl Images {
         image: &Image,
         name: &str,
         force: bool,
-        by_name: bool,
         is_running: &dyn Fn(&str) -> bool,
     ) -> Result<()> {
         for (container, id) in self.containers(image)? {
@@ -71,7 +70,7 @@ impl Images {
             }
             let state = if running { "running" } else { "stopped" };
             let reason = format!("image is being used by {state} container `{container}`");
-            return Err(conflict(name, reason, !running && !force || by_name && !running));
+            return Err(conflict(name, reason, !running));
         }
         Ok(())
     }

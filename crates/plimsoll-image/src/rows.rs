@@ -155,6 +155,14 @@ pub(crate) fn digests_of(db: &Connection, id: &Digest) -> Result<Vec<ImageRef>> 
     .collect()
 }
 
+/// Returns when the image last got a name.
+pub(crate) fn tagged(db: &Connection, id: &Digest) -> Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT max(image_name.created) FROM image_name JOIN image USING (manifest_digest) WHERE config_digest = ?1",
+    )?
+    .query_row([id.to_string()], |row| row.get(0))
+}
+
 /// Returns all names.
 pub(crate) fn all_names(db: &Connection) -> Result<Vec<ImageRef>> {
     db.prepare_cached("SELECT name FROM image_name ORDER BY name")?

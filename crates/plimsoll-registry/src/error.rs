@@ -15,7 +15,7 @@ pub enum RegistryError {
         /// What was wanted.
         what: Wanted,
         /// Of which image.
-        reference: ImageRef,
+        reference: Box<ImageRef>,
         /// One for each host, mirrors first. Never empty.
         attempts: Vec<Attempt>,
     },

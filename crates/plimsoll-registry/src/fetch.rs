@@ -55,7 +55,7 @@ impl Registry {
         }
         Err(RegistryError::Fetch {
             what: Wanted::Manifest,
-            reference: reference.clone(),
+            reference: Box::new(reference.clone()),
             attempts,
         })
     }
@@ -77,7 +77,7 @@ impl Registry {
                 let asked = reference.familiar_name();
                 return Err(RegistryError::Fetch {
                     what: Wanted::Manifest,
-                    reference: reference.clone(),
+                    reference: Box::new(reference.clone()),
                     attempts: vec![Attempt { asked, failure }],
                 });
             }
@@ -100,7 +100,7 @@ impl Registry {
         }
         Err(RegistryError::Fetch {
             what: Wanted::Blob(digest),
-            reference: reference.clone(),
+            reference: Box::new(reference.clone()),
             attempts,
         })
     }

@@ -54,8 +54,8 @@ impl<'a> Archive<'a> {
         };
         let mut tar = tar::Archive::new(tar);
         let mut documents = 0;
-        for entry in tar.entries().map_err(ImageError::ReadArchive)? {
-            let mut entry = entry.map_err(ImageError::ReadArchive)?;
+        for entry in tar.entries().map_err(tar_error)? {
+            let mut entry = entry.map_err(tar_error)?;
             let Some(name) = name_of(&entry)? else { continue };
             let file = match entry.header().entry_type() {
                 EntryType::Symlink | EntryType::Link => link_of(&entry, &name)?.map(File::Link),
@@ -141,6 +141,14 @@ impl<'a> Archive<'a> {
             }
         }
         Err(bad(format!("`{name}` is a link that leads to no end")))
+    }
+}
+
+/// The tar crate quotes what it could not read, which may be anything.
+fn tar_error(error: io::Error) -> ImageError {
+    match error.kind() {
+        io::ErrorKind::Other => bad("it is not a tar archive, or damaged".to_owned()),
+        _ => ImageError::ReadArchive(error),
     }
 }
 
