@@ -54,16 +54,14 @@ pub struct BaseRegistry {
 }
 
 impl BaseRegistry {
-    /// Serves `images` on a free port; `options` are further ones of `basekit serve`.
+    /// Serves `images` on a free port, all that have been made when none is named; `options` are further ones of
+    /// `basekit serve`.
     ///
     /// # Panics
     /// When it does not start.
     pub fn serve(images: &[&str], options: &[&str]) -> Self {
-        let args: Vec<&str> = ["serve", "--port", "0", "--images"]
-            .into_iter()
-            .chain(images.iter().copied())
-            .chain(options.iter().copied())
-            .collect();
+        let only: &[&str] = if images.is_empty() { &[] } else { &["--images"] };
+        let args = [&["serve", "--port", "0"], only, images, options].concat();
         let answer: serde_json::Value =
             serde_json::from_str(&basekit(&args)).expect("basekit serve prints JSON");
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();

@@ -26,11 +26,11 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let name = called_as(args.first());
     let matches = match tree(name).try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error, name),
+        Err(error) => return usage(&error, &args, name),
     };
     let global = match GlobalArgs::from_arg_matches(&matches) {
         Ok(global) => global,
-        Err(error) => return usage(&error, name),
+        Err(error) => return usage(&error, &args, name),
     };
     if global.version {
         return print_version();
@@ -149,23 +149,52 @@ fn leaf(matches: &ArgMatches) -> (&'static Command, &ArgMatches) {
     (&COMMANDS[*index], current)
 }
 
-/// Prints help, or what is wrong with the command line, and returns the exit code.
-fn usage(error: &clap::Error, name: &str) -> ExitCode {
+/// Prints help, or what is wrong with the command line, and returns the exit code. As with Docker, a group
+/// without a command is a question for help.
+fn usage(error: &clap::Error, args: &[OsString], name: &'static str) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = write!(anstream::stdout(), "{}", error.render().ansi());
         return ExitCode::SUCCESS;
     }
-    let (message, hint) = words(error, name);
+    let mut command = named(args, name);
+    if matches!(error.kind(), ErrorKind::MissingSubcommand) {
+        let _ = write!(anstream::stdout(), "{}", command.render_help().ansi());
+        return ExitCode::SUCCESS;
+    }
+    let (message, hint) = words(error, &command, name);
     let mut err = anstream::stderr();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let _ = writeln!(err, "{style}error{style:#}: {message}");
     if let Some(hint) = hint {
         let _ = write!(err, "{}", plimsoll_diagnostics::emit::text::hint(&hint, true));
     }
-    if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
-        let _ = writeln!(err, "\n{usage}");
-    }
+    let usage = command.render_usage();
+    let _ = writeln!(
+        err,
+        "\n{usage}\n\nRun '{} --help' for more information",
+        full_name(&command)
+    );
     ExitCode::from(exit_code(error.kind()))
+}
+
+/// The deepest command that the arguments name.
+fn named(args: &[OsString], name: &'static str) -> clap::Command {
+    let mut root = tree(name);
+    root.build();
+    let mut current = &root;
+    for arg in args.iter().skip(1) {
+        match arg.to_str().and_then(|word| current.find_subcommand(word)) {
+            Some(next) => current = next,
+            None if current.has_subcommands() => {}
+            None => break,
+        }
+    }
+    current.clone()
+}
+
+/// `plimsoll image ls`
+fn full_name(command: &clap::Command) -> &str {
+    command.get_bin_name().unwrap_or_else(|| command.get_name())
 }
 
 /// Docker: 125 for flags and commands it does not know, 1 for a wrong number of arguments.
@@ -177,35 +206,37 @@ fn exit_code(kind: ErrorKind) -> u8 {
 }
 
 /// The error in Docker's words, and a way out.
-fn words(error: &clap::Error, name: &str) -> (String, Option<String>) {
+fn words(error: &clap::Error, command: &clap::Command, name: &str) -> (String, Option<String>) {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        Some(ContextValue::Strings(texts)) => texts.last().cloned(),
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-    let suggestion = |kind| text(kind).map(|word| format!("did you mean `{word}`?"));
+    let argument = argument.split([' ', '=']).next().unwrap_or_default();
+    let suggestion = |kind| text(kind).map(|word| did_you_mean(&word));
     match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
-            let hint = suggestion(ContextKind::SuggestedArg).or_else(|| global_flag(&argument, name));
+            let near = nearest_flag(argument, command).map(|word| did_you_mean(&word));
+            let hint = near
+                .or_else(|| global_flag(argument, name))
+                .or_else(|| suggestion(ContextKind::SuggestedArg));
             (format!("unknown flag: `{argument}`"), hint)
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => (
             format!("unknown shorthand flag: `{argument}`"),
-            global_flag(&argument, name),
+            global_flag(argument, name),
         ),
         ErrorKind::UnknownArgument => (format!("unexpected argument `{argument}`"), None),
         ErrorKind::InvalidSubcommand => {
-            let command = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            (
-                format!("`{command}` is not a {name} command"),
-                suggestion(ContextKind::SuggestedSubcommand),
-            )
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let names = command
+                .get_subcommands()
+                .flat_map(|known| known.get_all_aliases().chain([known.get_name()]));
+            let near = plimsoll_dockerfile::nearest(&word, names).map(did_you_mean);
+            let hint = near.or_else(|| suggestion(ContextKind::SuggestedSubcommand));
+            (format!("`{word}` is not a {} command", full_name(command)), hint)
         }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => (
-            format!("{name} needs a command"),
-            Some(format!("`{name} --help` lists them")),
-        ),
         ErrorKind::MissingRequiredArgument => (format!("missing argument: {}", list(error)), None),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let value = text(ContextKind::InvalidValue).unwrap_or_default();
@@ -220,6 +251,24 @@ fn words(error: &clap::Error, name: &str) -> (String, Option<String>) {
         }
         _ => (first_line(&error.render().to_string()), None),
     }
+}
+
+fn did_you_mean(word: &str) -> String {
+    format!("did you mean `{word}`?")
+}
+
+/// The flag of `command` that was probably meant.
+fn nearest_flag(argument: &str, command: &clap::Command) -> Option<String> {
+    let word = argument
+        .trim_start_matches('-')
+        .split('=')
+        .next()
+        .unwrap_or_default();
+    let flags = command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set())
+        .filter_map(clap::Arg::get_long);
+    plimsoll_dockerfile::nearest(word, flags).map(|flag| format!("--{flag}"))
 }
 
 fn list(error: &clap::Error) -> String {
@@ -279,7 +328,8 @@ mod tests {
 
     fn explain(args: &[&str]) -> (String, Option<String>, u8) {
         let error = tree("plimsoll").try_get_matches_from(args).unwrap_err();
-        let (message, hint) = words(&error, "plimsoll");
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        let (message, hint) = words(&error, &named(&args, "plimsoll"), "plimsoll");
         (message, hint, exit_code(error.kind()))
     }
 

@@ -44,7 +44,7 @@ impl Settings {
             }
         }
         if let Some(path) = explicit {
-            let text = read(path)?.ok_or_else(|| missing(path))?;
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
             settings.merge(Self::parse(path, &text)?);
         }
         let project = Utf8PathBuf::from(PROJECT);
@@ -93,18 +93,12 @@ fn read(path: &Utf8Path) -> Result<Option<String>, CommandError> {
         {
             Ok(None)
         }
-        Err(error) => Err(CommandError::config(
-            format!("cannot read settings in `{path}`"),
-            error,
-        )),
+        Err(error) => Err(unreadable(path, error)),
     }
 }
 
-fn missing(path: &Utf8Path) -> CommandError {
-    CommandError::config(
-        format!("cannot read settings in `{path}`"),
-        io::Error::from(io::ErrorKind::NotFound),
-    )
+fn unreadable(path: &Utf8Path, error: io::Error) -> CommandError {
+    CommandError::config(format!("cannot read settings in `{path}`"), error)
 }
 
 fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
