@@ -73,7 +73,10 @@ impl Hierarchies {
     /// Whether a limit on swap can be set.
     pub(crate) fn limits_swap(&self) -> bool {
         match self {
-            Self::Unified => Path::new("/proc/swaps").exists(),
+            // The root group has no such file; where memory is controlled at all, a group below it has.
+            Self::Unified => folders_in(Path::new(MOUNT))
+                .iter()
+                .any(|group| group.join("memory.swap.max").exists()),
             Self::Legacy(_) => self
                 .mount_of("memory")
                 .is_some_and(|at| at.join("memory.memsw.limit_in_bytes").exists()),

@@ -301,8 +301,16 @@ mod tests {
                     }
                     let target = folder.path().join("target");
                     std::fs::create_dir(&target).unwrap();
-                    way(&rootfs, &rootfs.lowers_or_empty().unwrap(), &target, true)
-                        .unwrap_or_else(|error| panic!("way {n}, {count} layers: {error}"));
+                    let mounted = way(&rootfs, &rootfs.lowers_or_empty().unwrap(), &target, true);
+                    if n == 0
+                        && mounted
+                            .as_ref()
+                            .is_err_and(|error| error.raw_os_error() == Some(22))
+                    {
+                        eprintln!("skipped: `lowerdir+` needs kernel 6.5");
+                        break;
+                    }
+                    mounted.unwrap_or_else(|error| panic!("way {n}, {count} layers: {error}"));
                     std::fs::write(target.join("new"), "x").unwrap();
                     assert!(rootfs.upper.join("new").exists());
                     if let Some(top) = rootfs.lowers.first() {

@@ -174,7 +174,8 @@ nodes:x:1001:nodejs
 
     #[test]
     fn every_form_of_user() {
-        let table: &[(&str, (u32, u32, &[u32], &str))] = &[
+        type Ids = (u32, u32, &'static [u32], &'static str);
+        let table: [(&str, Ids); 14] = [
             ("", (0, 0, &[0, 10], "/root")),
             ("root", (0, 0, &[0, 10], "/root")),
             ("0", (0, 0, &[0, 10], "/root")),
@@ -193,7 +194,7 @@ nodes:x:1001:nodejs
         for (text, (uid, gid, groups, home)) in table {
             assert_eq!(
                 ids(text),
-                Ok((*uid, *gid, groups.to_vec(), (*home).to_owned())),
+                Ok((uid, gid, groups.to_vec(), home.to_owned())),
                 "{text}"
             );
         }

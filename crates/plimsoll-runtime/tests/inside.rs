@@ -31,8 +31,12 @@ fn main() {
     if ready && !args.list {
         kit::busybox();
     }
-    let tests = steps::TESTS.iter().map(|(name, test)| (*name, Box::new(*test) as Box<dyn Fn() + Send>));
-    let alone = alone::TESTS.iter().map(|(name, _)| (*name, Box::new(|| alone::spawn(name)) as Box<dyn Fn() + Send>));
+    let tests = steps::TESTS
+        .iter()
+        .map(|(name, test)| (*name, Box::new(*test) as Box<dyn Fn() + Send>));
+    let alone = alone::TESTS
+        .iter()
+        .map(|(name, _)| (*name, Box::new(|| alone::spawn(name)) as Box<dyn Fn() + Send>));
     let trials = tests.chain(alone).map(|(name, test)| {
         Trial::test(name, move || {
             test();

@@ -26,9 +26,9 @@ pub(super) fn namespace(
         (NetworkNamespace::Host, _) => Ok(None),
         (NetworkNamespace::None, _) => empty().map(Some),
         (NetworkNamespace::Given, Some(fd)) => Ok(Some(fd.try_clone()?)),
-        (NetworkNamespace::Given, None) => {
-            Err(RuntimeError::Misuse("a given network namespace must come with its descriptor"))
-        }
+        (NetworkNamespace::Given, None) => Err(RuntimeError::Misuse(
+            "a given network namespace must come with its descriptor",
+        )),
     }
 }
 

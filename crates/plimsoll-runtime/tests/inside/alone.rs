@@ -1,7 +1,9 @@
 //! Containers that live longer than one step, as the shim has them: by a process with one thread.
 
 use crate::kit::Kit;
-use plimsoll_runtime::{Bundle, Exit, Libcontainer, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts};
+use plimsoll_runtime::{
+    Bundle, Exit, Libcontainer, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts,
+};
 use rustix::process::{Pid, WaitOptions};
 use std::fs::File;
 use std::io::Read;
@@ -14,13 +16,21 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("alone_exec_joins_and_is_confined", exec_joins_and_is_confined),
     ("alone_signals_reach_init_and_all", signals_reach_init_and_all),
     ("alone_a_terminal_is_handed_over", a_terminal_is_handed_over),
-    ("alone_a_failed_start_leaves_nothing", a_failed_start_leaves_nothing),
-    ("alone_the_container_dies_with_its_maker", the_container_dies_with_its_maker),
+    (
+        "alone_a_failed_start_leaves_nothing",
+        a_failed_start_leaves_nothing,
+    ),
+    (
+        "alone_the_container_dies_with_its_maker",
+        the_container_dies_with_its_maker,
+    ),
 ];
 
 /// The role.
 pub(crate) fn main(name: &str) -> i32 {
-    let Some((_, test)) = TESTS.iter().find(|(known, _)| *known == name) else { return 2 };
+    let Some((_, test)) = TESTS.iter().find(|(known, _)| *known == name) else {
+        return 2;
+    };
     test();
     0
 }
@@ -49,16 +59,30 @@ impl Box {
         std::fs::create_dir(&rootfs).unwrap();
         std::fs::create_dir(&state).unwrap();
         kit.rootfs().mount(&rootfs).unwrap();
-        Self { kit, runtime: Libcontainer::new(), rootfs, state }
+        Self {
+            kit,
+            runtime: Libcontainer::new(),
+            rootfs,
+            state,
+        }
     }
 
     fn create(&mut self, stdio: Stdio) -> i32 {
-        let bundle =
-            Bundle { spec: &self.kit.spec, rootfs: &self.rootfs, state: &self.state, netns: None, stdio };
+        let bundle = Bundle {
+            spec: &self.kit.spec,
+            rootfs: &self.rootfs,
+            state: &self.state,
+            netns: None,
+            stdio,
+        };
         self.runtime.create(bundle).unwrap()
     }
 
-    fn exec(&mut self, line: &str, change: impl FnOnce(&mut ProcessSpec)) -> Result<(Exit, String), RuntimeError> {
+    fn exec(
+        &mut self,
+        line: &str,
+        change: impl FnOnce(&mut ProcessSpec),
+    ) -> Result<(Exit, String), RuntimeError> {
         let mut process = ProcessSpec {
             args: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
             env: Vec::new(),
@@ -88,11 +112,20 @@ impl Drop for Box {
 fn pipes() -> (Stdio, File) {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let stdin = OwnedFd::from(File::open("/dev/null").unwrap());
-    (Stdio::Pipes { stdin, stdout: write.try_clone().unwrap(), stderr: write }, File::from(read))
+    (
+        Stdio::Pipes {
+            stdin,
+            stdout: write.try_clone().unwrap(),
+            stderr: write,
+        },
+        File::from(read),
+    )
 }
 
 fn wait(pid: i32) -> Exit {
-    let (_, status) = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
+    let (_, status) = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty())
+        .unwrap()
+        .unwrap();
     match status.exit_status() {
         Some(code) => Exit::Code(code),
         None => Exit::Signal(status.terminating_signal().unwrap()),
@@ -104,7 +137,15 @@ fn create_start_wait_delete() {
     let (stdio, mut output) = pipes();
     let pid = container.create(stdio);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent: u32 = stat.rsplit_once(')').unwrap().1.split(' ').nth(2).unwrap().parse().unwrap();
+    let parent: u32 = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(2)
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(parent, std::process::id());
     container.runtime.start().unwrap();
     let mut text = String::new();
@@ -133,21 +174,50 @@ fn exec_joins_and_is_confined() {
     assert_eq!(exit, Exit::Code(7), "{text}");
     // Root in it although the container is not.
     assert_eq!(lines[0].split_once(' ').unwrap().1, "0 0 here /root boat");
-    assert_eq!(&lines[1..], ["/tmp", "00000000a80425fb", "00000000a80425fb", "0", "2", "sleep"]);
-    let (_, text) = container.exec(look, |process| process.user = "app:extra".into()).unwrap();
-    assert!(text.contains(" 1000 77 ") && text.contains("0000000000000000\n00000000a80425fb\n0\n2"), "{text}");
-    let (_, text) = container.exec("grep CapEff /proc/self/status", |process| process.privileged = true).unwrap();
+    assert_eq!(
+        &lines[1..],
+        ["/tmp", "00000000a80425fb", "00000000a80425fb", "0", "2", "sleep"]
+    );
+    let (_, text) = container
+        .exec(look, |process| process.user = "app:extra".into())
+        .unwrap();
+    assert!(
+        text.contains(" 1000 77 ") && text.contains("0000000000000000\n00000000a80425fb\n0\n2"),
+        "{text}"
+    );
+    let (_, text) = container
+        .exec("grep CapEff /proc/self/status", |process| {
+            process.privileged = true
+        })
+        .unwrap();
     assert!(!text.contains("00000000a80425fb"), "{text}");
-    let (_, text) = container.exec("ls /proc/self/fd; grep -c . /proc/self/cgroup", |_| {}).unwrap();
+    let (_, text) = container
+        .exec("ls /proc/self/fd; grep -c . /proc/self/cgroup", |_| {})
+        .unwrap();
     assert!(text.starts_with("0\n1\n2\n3\n"), "{text}");
 
-    let error = container.exec("", |process| process.args = vec!["foo".into()]).unwrap_err();
-    assert_eq!(error.to_string(), "exec: \"foo\": executable file not found in $PATH");
+    let error = container
+        .exec("", |process| process.args = vec!["foo".into()])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "exec: \"foo\": executable file not found in $PATH"
+    );
     assert_eq!(error.exit_code(), 127);
-    let error = container.exec("", |process| process.args = vec!["/etc/passwd".into()]).unwrap_err();
-    assert_eq!((error.exit_code(), error.to_string().as_str()), (126, "exec: \"/etc/passwd\": permission denied"));
-    let error = container.exec("", |process| process.user = "nix".into()).unwrap_err();
-    assert_eq!(error.to_string(), "unable to find user nix: no matching entries in passwd file");
+    let error = container
+        .exec("", |process| process.args = vec!["/etc/passwd".into()])
+        .unwrap_err();
+    assert_eq!(
+        (error.exit_code(), error.to_string().as_str()),
+        (126, "exec: \"/etc/passwd\": permission denied")
+    );
+    let error = container
+        .exec("", |process| process.user = "nix".into())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unable to find user nix: no matching entries in passwd file"
+    );
     // Only init is left as a child: what failed has been waited for.
     container.runtime.kill(9, false).unwrap();
     assert_eq!(wait(pid), Exit::Signal(9));
@@ -172,7 +242,10 @@ fn signals_reach_init_and_all() {
     container.runtime.start().unwrap();
     // Until the sleep is there, only the shell hears it, and ignores it as the first process does.
     let mut fds = [rustix::event::PollFd::new(&output, rustix::event::PollFlags::IN)];
-    let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+    let pause = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 10_000_000,
+    };
     while rustix::event::poll(&mut fds, Some(&pause)).unwrap() == 0 {
         container.runtime.kill(15, true).unwrap();
     }
@@ -180,11 +253,18 @@ fn signals_reach_init_and_all() {
     let length = (&output).read(&mut heard).unwrap();
     let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
     assert!(heard.contains("143") || heard.contains("Terminated"), "{heard}");
-    assert!(matches!(container.runtime.kill(4000, false), Err(RuntimeError::Invalid(_))));
+    assert!(matches!(
+        container.runtime.kill(4000, false),
+        Err(RuntimeError::Invalid(_))
+    ));
 }
 
 fn a_terminal_is_handed_over() {
-    let mut container = Box::new(&["sh", "-c", "tty; test -t 0 && test -t 1 && echo $TERM; ls -l /dev/console"]);
+    let mut container = Box::new(&[
+        "sh",
+        "-c",
+        "tty; test -t 0 && test -t 1 && echo $TERM; ls -l /dev/console",
+    ]);
     container.kit.spec.tty = true;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let pid = container.create(Stdio::Console(theirs.into()));
@@ -192,7 +272,13 @@ fn a_terminal_is_handed_over() {
     let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 64];
     let mut buffer = [std::io::IoSliceMut::new(&mut bytes)];
-    rustix::net::recvmsg(&ours, &mut buffer, &mut control, rustix::net::RecvFlags::CMSG_CLOEXEC).unwrap();
+    rustix::net::recvmsg(
+        &ours,
+        &mut buffer,
+        &mut control,
+        rustix::net::RecvFlags::CMSG_CLOEXEC,
+    )
+    .unwrap();
     let Some(rustix::net::RecvAncillaryMessage::ScmRights(mut fds)) = control.drain().next() else {
         panic!("no terminal came")
     };
@@ -210,7 +296,10 @@ fn a_failed_start_leaves_nothing() {
     let mut container = Box::new(&["foo"]);
     container.create(pipes().0);
     let error = container.runtime.start().unwrap_err();
-    assert_eq!((error.exit_code(), error.to_string().as_str()), (127, "exec: \"foo\": executable file not found in $PATH"));
+    assert_eq!(
+        (error.exit_code(), error.to_string().as_str()),
+        (127, "exec: \"foo\": executable file not found in $PATH")
+    );
     assert!(rustix::process::waitpid(None, WaitOptions::NOHANG).is_err());
     container.runtime.delete().unwrap();
     // A container that was never started ends as well.
@@ -230,16 +319,24 @@ fn the_container_dies_with_its_maker() {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     }
     let program = std::env::current_exe().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
-    let output =
-        command.args(["alone", "alone_the_container_dies_with_its_maker"]).env("MAKER", "1").output().unwrap();
+    command.args(["alone", "alone_the_container_dies_with_its_maker"]);
+    let output = command
+        .env("MAKER", "1")
+        .env("TMPDIR", scratch.path())
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (pid, cgroup) = text.trim().split_once(' ').unwrap();
     let process = std::path::PathBuf::from(format!("/proc/{pid}"));
     let comm = || std::fs::read_to_string(process.join("comm")).unwrap_or_default();
     let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while comm() == "sleep\n" {
-        assert!(std::time::Instant::now() < until, "the container outlives its maker");
+        assert!(
+            std::time::Instant::now() < until,
+            "the container outlives its maker"
+        );
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     for folder in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {

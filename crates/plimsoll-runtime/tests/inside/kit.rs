@@ -42,12 +42,21 @@ pub(crate) fn busybox() -> &'static (tempfile::TempDir, Vec<String>) {
     static BUSYBOX: OnceLock<(tempfile::TempDir, Vec<String>)> = OnceLock::new();
     BUSYBOX.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+            .into_iter()
+            .find(|path| Path::new(path).exists());
         let busybox = busybox.expect("busybox-static is installed");
         std::fs::copy(busybox, folder.path().join("busybox")).unwrap();
         let applets = Command::new(busybox).arg("--list").output().unwrap().stdout;
         let applets = String::from_utf8(applets).unwrap();
-        (folder, applets.lines().filter(|name| *name != "busybox").map(str::to_owned).collect())
+        (
+            folder,
+            applets
+                .lines()
+                .filter(|name| *name != "busybox")
+                .map(str::to_owned)
+                .collect(),
+        )
     })
 }
 
@@ -55,7 +64,10 @@ impl Kit {
     /// busybox with a user `app` (1000, also in group `extra`); no /proc, /sys, /dev and no hosts.
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::Builder::new().prefix("plimsoll-inside-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("plimsoll-inside-")
+            .tempdir()
+            .unwrap();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:0>64}", format!("{:x}{count:04x}", std::process::id()));
         for path in ["lower/bin", "lower/etc", "lower/tmp", "upper", "work", "run"] {
@@ -67,10 +79,16 @@ impl Kit {
         for applet in applets {
             symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }
-        std::fs::write(lower.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
-            .unwrap();
-        std::fs::write(lower.join("etc/group"), "root:x:0:root\nwheel:x:10:root\nextra:x:77:app\napp:x:1000:\n")
-            .unwrap();
+        std::fs::write(
+            lower.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n",
+        )
+        .unwrap();
+        std::fs::write(
+            lower.join("etc/group"),
+            "root:x:0:root\nwheel:x:10:root\nextra:x:77:app\napp:x:1000:\n",
+        )
+        .unwrap();
         let spec = ContainerSpec {
             cgroup: format!("/plimsoll-inside-{}/{id}", std::process::id()),
             hostname: "boat".into(),
@@ -78,7 +96,11 @@ impl Kit {
             id,
             ..ContainerSpec::default()
         };
-        Self { folder, spec, netns: None }
+        Self {
+            folder,
+            spec,
+            netns: None,
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -86,16 +108,27 @@ impl Kit {
     }
 
     pub(crate) fn rootfs(&self) -> Rootfs {
-        Rootfs { lowers: vec![self.path("lower")], upper: self.path("upper"), work: self.path("work") }
+        Rootfs {
+            lowers: vec![self.path("lower")],
+            upper: self.path("upper"),
+            work: self.path("work"),
+        }
     }
 
     pub(crate) fn runtime(&self) -> Runtime {
         let run = Utf8PathBuf::from_path_buf(self.path("run")).unwrap();
-        Runtime { program: std::env::current_exe().unwrap(), run }
+        Runtime {
+            program: std::env::current_exe().unwrap(),
+            run,
+        }
     }
 
     pub(crate) fn request(&mut self) -> RunOnce {
-        RunOnce { spec: self.spec.clone(), rootfs: self.rootfs(), netns: self.netns.take() }
+        RunOnce {
+            spec: self.spec.clone(),
+            rootfs: self.rootfs(),
+            netns: self.netns.take(),
+        }
     }
 
     pub(crate) fn sh(&mut self, line: &str) -> Run {
@@ -112,10 +145,16 @@ impl Kit {
                 Stream::Stderr => stderr.extend_from_slice(bytes),
             };
             let limit = Duration::from_secs(60);
-            tokio::time::timeout(limit, runtime.run(request, &mut output)).await.expect("the run hangs")
+            tokio::time::timeout(limit, runtime.run(request, &mut output))
+                .await
+                .expect("the run hangs")
         });
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Run { end, stdout: text(stdout), stderr: text(stderr) }
+        Run {
+            end,
+            stdout: text(stdout),
+            stderr: text(stderr),
+        }
     }
 
     /// Paths in the upper directory, sorted.
@@ -138,17 +177,32 @@ impl Kit {
     /// Folders of the container's control group, in every hierarchy.
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         let below = self.spec.cgroup.trim_start_matches('/');
-        let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+        let mounts = std::fs::read_dir("/sys/fs/cgroup")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
         let roots = mounts.chain([PathBuf::from("/sys/fs/cgroup")]);
-        roots.map(|root| root.join(below)).filter(|path| path.exists()).collect()
+        roots
+            .map(|root| root.join(below))
+            .filter(|path| path.exists())
+            .collect()
     }
 }
 
 impl Drop for Kit {
     fn drop(&mut self) {
-        assert!(std::thread::panicking() || self.cgroups().is_empty(), "left: {:?}", self.cgroups());
+        assert!(
+            std::thread::panicking() || self.cgroups().is_empty(),
+            "left: {:?}",
+            self.cgroups()
+        );
         // The group of this test process, which others may still use.
-        let parent = Path::new(&self.spec.cgroup).parent().unwrap().strip_prefix("/").unwrap().to_owned();
+        let parent = Path::new(&self.spec.cgroup)
+            .parent()
+            .unwrap()
+            .strip_prefix("/")
+            .unwrap()
+            .to_owned();
         for entry in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
             let _ = std::fs::remove_dir(entry.path().join(&parent));
         }
@@ -157,5 +211,9 @@ impl Drop for Kit {
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }

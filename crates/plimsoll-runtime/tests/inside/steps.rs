@@ -18,17 +18,29 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("limits_are_set", limits_are_set),
     ("memory_is_short", memory_is_short),
     ("much_output_on_both_streams", much_output_on_both_streams),
-    ("a_missing_working_directory_is_made", a_missing_working_directory_is_made),
+    (
+        "a_missing_working_directory_is_made",
+        a_missing_working_directory_is_made,
+    ),
     ("a_layer_holds_no_mount_points", a_layer_holds_no_mount_points),
-    ("a_layer_keeps_what_the_step_made", a_layer_keeps_what_the_step_made),
-    ("links_that_lead_nowhere_can_be_mounted_on", links_that_lead_nowhere_can_be_mounted_on),
+    (
+        "a_layer_keeps_what_the_step_made",
+        a_layer_keeps_what_the_step_made,
+    ),
+    (
+        "links_that_lead_nowhere_can_be_mounted_on",
+        links_that_lead_nowhere_can_be_mounted_on,
+    ),
     ("scratch_has_no_layer", scratch_has_no_layer),
     ("networks", networks),
     ("privileged_and_unconfined", privileged_and_unconfined),
     ("read_only_root_and_tmpfs", read_only_root_and_tmpfs),
     ("seccomp_profile_of_a_file", seccomp_profile_of_a_file),
     ("cancelling_kills", cancelling_kills),
-    ("a_killed_runner_is_reported_and_cleaned_up", a_killed_runner_is_reported_and_cleaned_up),
+    (
+        "a_killed_runner_is_reported_and_cleaned_up",
+        a_killed_runner_is_reported_and_cleaned_up,
+    ),
     ("many_runs_leave_nothing", many_runs_leave_nothing),
     ("two_at_once", two_at_once),
 ];
@@ -38,7 +50,10 @@ fn exit_codes_and_streams() {
     assert_eq!(kit.sh("exit 0").code(), 0);
     assert_eq!(kit.sh("exit 3").code(), 3);
     let run = kit.sh("echo out; echo err >&2; read x || echo no input");
-    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("out\nno input\n", "err\n"));
+    assert_eq!(
+        (run.stdout.as_str(), run.stderr.as_str()),
+        ("out\nno input\n", "err\n")
+    );
     // The first process of a namespace does not hear signals it has no handler for; a child's end shows as 137.
     assert_eq!(kit.sh("sh -c 'kill -9 $$'; exit $?").code(), 137);
 }
@@ -50,18 +65,43 @@ fn programs_that_do_not_start() {
     std::fs::write(lower.join("bin/nothing"), "not a program").unwrap();
     std::fs::write(lower.join("bin/lost"), "#!/bin/lost-interpreter\n").unwrap();
     for name in ["bin/nothing", "bin/lost"] {
-        std::process::Command::new("chmod").arg("755").arg(lower.join(name)).status().unwrap();
+        std::process::Command::new("chmod")
+            .arg("755")
+            .arg(lower.join(name))
+            .status()
+            .unwrap();
     }
     let mut message = |args: &[&str]| kit.run(args).error();
-    assert_eq!(message(&["foo", "x"]), (127, "exec: \"foo\": executable file not found in $PATH".into()));
-    assert_eq!(message(&["/foo"]), (127, "exec: \"/foo\": stat /foo: no such file or directory".into()));
-    assert_eq!(message(&["/plain"]), (126, "exec: \"/plain\": permission denied".into()));
+    assert_eq!(
+        message(&["foo", "x"]),
+        (127, "exec: \"foo\": executable file not found in $PATH".into())
+    );
+    assert_eq!(
+        message(&["/foo"]),
+        (127, "exec: \"/foo\": stat /foo: no such file or directory".into())
+    );
+    assert_eq!(
+        message(&["/plain"]),
+        (126, "exec: \"/plain\": permission denied".into())
+    );
     assert_eq!(message(&["/etc"]), (126, "exec: \"/etc\": is a directory".into()));
-    assert_eq!(message(&["nothing"]), (126, "exec /bin/nothing: exec format error".into()));
-    assert_eq!(message(&["lost"]), (127, "exec /bin/lost: no such file or directory".into()));
+    assert_eq!(
+        message(&["nothing"]),
+        (126, "exec /bin/nothing: exec format error".into())
+    );
+    assert_eq!(
+        message(&["lost"]),
+        (127, "exec /bin/lost: no such file or directory".into())
+    );
     kit.spec.user = "nobody".into();
     let (code, text) = kit.run(&["true"]).error();
-    assert_eq!((code, text.as_str()), (125, "unable to find user nobody: no matching entries in passwd file"));
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            125,
+            "unable to find user nobody: no matching entries in passwd file"
+        )
+    );
     kit.spec.user = String::new();
     kit.spec.mounts = vec![bind("/no/such/source", "/x")];
     let (code, text) = kit.run(&["true"]).error();
@@ -70,8 +110,12 @@ fn programs_that_do_not_start() {
 }
 
 fn status_field(text: &str, name: &str) -> String {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().to_owned()
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))
+        .trim()
+        .to_owned()
 }
 
 fn hardening_as_seen_from_inside() {
@@ -131,7 +175,12 @@ fn users_and_groups() {
 
 fn environment_and_hostname() {
     let mut kit = Kit::new();
-    kit.spec.env = vec!["B=2".into(), "A=1 with space".into(), "PATH=/bin".into(), "HOSTNAME".into()];
+    kit.spec.env = vec![
+        "B=2".into(),
+        "A=1 with space".into(),
+        "PATH=/bin".into(),
+        "HOSTNAME".into(),
+    ];
     let run = kit.run(&["/bin/env"]);
     // In the order given; PATH keeps its place.
     assert_eq!(run.stdout, "PATH=/bin\nB=2\nA=1 with space\nHOME=/root\n");
@@ -140,7 +189,10 @@ fn environment_and_hostname() {
     assert_eq!(kit.run(&["hostname"]).stdout.trim(), &kit.spec.id[..12]);
     kit.spec.env = Vec::new();
     let run = kit.run(&["env"]);
-    assert!(run.stdout.starts_with("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=0"));
+    assert!(
+        run.stdout
+            .starts_with("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=0")
+    );
 }
 
 fn no_descriptor_leaks() {
@@ -148,15 +200,25 @@ fn no_descriptor_leaks() {
     // The listing itself holds one more.
     let run = kit.run(&["ls", "/proc/self/fd"]);
     assert_eq!(run.stdout, "0\n1\n2\n3\n");
-    let links = kit.sh("for n in 0 1 2; do readlink /proc/self/fd/$n; done; ls /proc/1/fd | wc -l").stdout;
+    let links = kit
+        .sh("for n in 0 1 2; do readlink /proc/self/fd/$n; done; ls /proc/1/fd | wc -l")
+        .stdout;
     let lines: Vec<&str> = links.lines().collect();
     assert_eq!((lines[0], lines.len()), ("/dev/null", 4));
-    assert!(lines[1].starts_with("pipe:") && lines[2].starts_with("pipe:"), "{links}");
+    assert!(
+        lines[1].starts_with("pipe:") && lines[2].starts_with("pipe:"),
+        "{links}"
+    );
     // Nothing of the host is left among the mounts.
     let mounts = kit.run(&["cat", "/proc/self/mounts"]).stdout;
     let targets: BTreeSet<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(1)).collect();
-    let own = |target: &&str| ["/proc", "/sys", "/dev"].iter().any(|own| target.starts_with(own)) || *target == "/";
-    assert!(targets.iter().all(|target| own(target)), "{mounts}");
+    let own = |target: &&str| {
+        ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|own| target.starts_with(own))
+            || *target == "/"
+    };
+    assert!(targets.iter().all(own), "{mounts}");
 }
 
 fn masked_and_read_only_paths() {
@@ -168,8 +230,17 @@ fn masked_and_read_only_paths() {
          test -d /dev/shm && test -d /dev/mqueue && test -d /dev/pts && echo ok > /dev/shm/x && cat /dev/shm/x;
          cat /proc/self/cgroup | cut -d: -f3 | sort -u | head -1; stat -f -c %T /dev/shm; dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c",
     );
-    assert_eq!(run.stdout.lines().collect::<Vec<_>>(), ["0", "0", "0", "ok", "/", "tmpfs", "1"], "{}", run.stderr);
-    assert!(run.stderr.matches("Read-only file system").count() >= 3, "{}", run.stderr);
+    assert_eq!(
+        run.stdout.lines().collect::<Vec<_>>(),
+        ["0", "0", "0", "ok", "/", "tmpfs", "1"],
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.matches("Read-only file system").count() >= 3,
+        "{}",
+        run.stderr
+    );
 }
 
 fn limit_file(v1: &str, v2: &str) -> String {
@@ -182,19 +253,35 @@ fn limits_are_set() {
     kit.spec.resources.nano_cpus = Some(500_000_000);
     kit.spec.resources.pids_limit = Some(50);
     kit.spec.resources.cpuset_cpus = "0".into();
-    let soft = Ulimit { name: "nofile".into(), soft: 100, hard: 200 };
-    let wide = Ulimit { name: "core".into(), soft: u64::MAX, hard: u64::MAX };
+    let soft = Ulimit {
+        name: "nofile".into(),
+        soft: 100,
+        hard: 200,
+    };
+    let wide = Ulimit {
+        name: "core".into(),
+        soft: u64::MAX,
+        hard: u64::MAX,
+    };
     kit.spec.ulimits = vec![soft, wide];
     let line = [
         limit_file("memory/memory.limit_in_bytes", "memory.max"),
         limit_file("pids/pids.max", "pids.max"),
         limit_file("cpuset/cpuset.cpus", "cpuset.cpus"),
         "ulimit -Sn; ulimit -Hn".to_owned(),
-        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max".to_owned(),
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"
+            .to_owned(),
     ];
     let run = kit.sh(&line.join("; "));
-    assert_eq!(run.stdout.lines().collect::<Vec<_>>(), ["67108864", "50", "0", "100", "200", "50000"]);
-    kit.spec.ulimits = vec![Ulimit { name: "nofile".into(), soft: 1 << 40, hard: 1 << 40 }];
+    assert_eq!(
+        run.stdout.lines().collect::<Vec<_>>(),
+        ["67108864", "50", "0", "100", "200", "50000"]
+    );
+    kit.spec.ulimits = vec![Ulimit {
+        name: "nofile".into(),
+        soft: 1 << 40,
+        hard: 1 << 40,
+    }];
     let run = kit.sh("true");
     match run.end {
         // Either this process may not raise it, which is a warning, or the kernel's own bound is met.
@@ -216,8 +303,12 @@ fn memory_is_short() {
 
 fn much_output_on_both_streams() {
     let mut kit = Kit::new();
-    let run = kit.sh("(head -c 1048576 /dev/zero | tr '\\0' b >&2) & head -c 1048576 /dev/zero | tr '\\0' a; wait");
-    assert_eq!((run.code(), run.stdout.len(), run.stderr.len()), (0, 1 << 20, 1 << 20));
+    let run =
+        kit.sh("(head -c 1048576 /dev/zero | tr '\\0' b >&2) & head -c 1048576 /dev/zero | tr '\\0' a; wait");
+    assert_eq!(
+        (run.code(), run.stdout.len(), run.stderr.len()),
+        (0, 1 << 20, 1 << 20)
+    );
     assert!(run.stdout.bytes().all(|byte| byte == b'a') && run.stderr.bytes().all(|byte| byte == b'b'));
 }
 
@@ -245,9 +336,14 @@ fn bind(source: &str, target: &str) -> Mount {
 
 fn a_layer_holds_no_mount_points() {
     let mut kit = Kit::new();
-    kit.spec.mounts = vec![bind("/etc/hostname", "/etc/hosts"), bind("/etc/hostname", "/etc/resolv.conf")];
+    kit.spec.mounts = vec![
+        bind("/etc/hostname", "/etc/hosts"),
+        bind("/etc/hostname", "/etc/resolv.conf"),
+    ];
     kit.spec.mounts.push(bind("/usr", "/run/secrets/deep"));
-    let run = kit.sh("test -s /etc/hosts && test -s /etc/resolv.conf && test -d /proc/1 && test -d /run/secrets/deep/bin");
+    let run = kit.sh(
+        "test -s /etc/hosts && test -s /etc/resolv.conf && test -d /proc/1 && test -d /run/secrets/deep/bin",
+    );
     assert_eq!(run.code(), 0, "{}", run.stderr);
     assert_eq!(kit.layer(), [""; 0]);
     assert!(!kit.path("work/work/incompat").exists());
@@ -255,10 +351,28 @@ fn a_layer_holds_no_mount_points() {
 
 fn a_layer_keeps_what_the_step_made() {
     let mut kit = Kit::new();
-    kit.spec.mounts = vec![bind("/etc/hostname", "/etc/hosts"), bind("/etc/hostname", "/run/x/hosts")];
-    let run = kit.sh("echo mine > /etc/foo; touch /run/x/empty; mkdir -p /opt/a; chmod 700 /tmp; rm /bin/wget");
+    kit.spec.mounts = vec![
+        bind("/etc/hostname", "/etc/hosts"),
+        bind("/etc/hostname", "/run/x/hosts"),
+    ];
+    let run =
+        kit.sh("echo mine > /etc/foo; touch /run/x/empty; mkdir -p /opt/a; chmod 700 /tmp; rm /bin/wget");
     assert_eq!(run.code(), 0, "{}", run.stderr);
-    assert_eq!(kit.layer(), ["bin", "bin/wget", "etc", "etc/foo", "opt", "opt/a", "run", "run/x", "run/x/empty", "tmp"]);
+    assert_eq!(
+        kit.layer(),
+        [
+            "bin",
+            "bin/wget",
+            "etc",
+            "etc/foo",
+            "opt",
+            "opt/a",
+            "run",
+            "run/x",
+            "run/x/empty",
+            "tmp"
+        ]
+    );
     // Only the owner of the directory changed: it is a change all the same.
     let mut kit = Kit::new();
     kit.spec.mounts = vec![bind("/etc/hostname", "/etc/hosts")];
@@ -271,7 +385,10 @@ fn links_that_lead_nowhere_can_be_mounted_on() {
     symlink("../run/systemd/stub.conf", kit.path("lower/etc/resolv.conf")).unwrap();
     kit.spec.mounts = vec![bind("/etc/hostname", "/etc/resolv.conf")];
     let run = kit.sh("test -s /etc/resolv.conf && readlink /etc/resolv.conf");
-    assert_eq!((run.code(), run.stdout.as_str()), (0, "../run/systemd/stub.conf\n"));
+    assert_eq!(
+        (run.code(), run.stdout.as_str()),
+        (0, "../run/systemd/stub.conf\n")
+    );
     assert_eq!(kit.layer(), [""; 0]);
 }
 
@@ -279,26 +396,38 @@ fn scratch_has_no_layer() {
     let mut kit = Kit::new();
     std::fs::create_dir(kit.path("upper/bin")).unwrap();
     std::fs::copy(kit.path("lower/bin/busybox"), kit.path("upper/bin/busybox")).unwrap();
-    kit.spec.args = ["/bin/busybox", "sh", "-c", "echo $HOME; cd /; echo *"].map(str::to_owned).to_vec();
+    kit.spec.args = ["/bin/busybox", "sh", "-c", "echo $HOME; cd /; echo *"]
+        .map(str::to_owned)
+        .to_vec();
     let mut request = kit.request();
     request.rootfs.lowers.clear();
     let mut text = Vec::new();
     let runtime = kit.runtime();
     let exit = block_on(runtime.run_once(request, &mut |_, bytes| text.extend_from_slice(bytes))).unwrap();
-    assert_eq!((exit, String::from_utf8(text).unwrap().as_str()), (Exit::Code(0), "/\nbin dev proc sys\n"));
+    assert_eq!(
+        (exit, String::from_utf8(text).unwrap().as_str()),
+        (Exit::Code(0), "/\nbin dev proc sys\n")
+    );
     assert_eq!(kit.layer(), ["bin", "bin/busybox"]);
 }
 
 fn networks() {
     let mut kit = Kit::new();
-    let links = "ls /sys/class/net | tr '\\n' ' '; cat /sys/class/net/lo/operstate; readlink /proc/self/ns/net";
+    let links =
+        "ls /sys/class/net | tr '\\n' ' '; cat /sys/class/net/lo/operstate; readlink /proc/self/ns/net";
     let none = kit.sh(links);
     assert!(none.stdout.starts_with("lo "), "{}", none.stdout);
     assert_eq!(kit.sh("ip link show lo | grep -c LOOPBACK,UP").stdout, "1\n");
-    assert_eq!(kit.sh("cat /proc/sys/net/ipv4/ip_unprivileged_port_start").stdout, "0\n");
+    assert_eq!(
+        kit.sh("cat /proc/sys/net/ipv4/ip_unprivileged_port_start").stdout,
+        "0\n"
+    );
     kit.spec.network = NetworkNamespace::Host;
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-    assert_eq!(kit.sh("readlink /proc/self/ns/net").stdout.trim(), own.to_str().unwrap());
+    assert_eq!(
+        kit.sh("readlink /proc/self/ns/net").stdout.trim(),
+        own.to_str().unwrap()
+    );
     let made = std::thread::spawn(|| {
         plimsoll_linux::unshare(plimsoll_linux::UnshareFlags::NEWNET).unwrap();
         let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
@@ -307,13 +436,19 @@ fn networks() {
     let (namespace, name) = made.join().unwrap();
     kit.spec.network = NetworkNamespace::Given;
     kit.netns = Some(namespace.into());
-    assert_eq!(kit.sh("readlink /proc/self/ns/net").stdout.trim(), name.to_str().unwrap());
+    assert_eq!(
+        kit.sh("readlink /proc/self/ns/net").stdout.trim(),
+        name.to_str().unwrap()
+    );
 }
 
 fn privileged_and_unconfined() {
     let mut kit = Kit::new();
     kit.spec.seccomp = Seccomp::Unconfined;
-    assert_eq!(status_field(&kit.run(&["cat", "/proc/self/status"]).stdout, "Seccomp"), "0");
+    assert_eq!(
+        status_field(&kit.run(&["cat", "/proc/self/status"]).stdout, "Seccomp"),
+        "0"
+    );
     kit.spec.privileged = true;
     kit.spec.seccomp = Seccomp::Default;
     let run = kit.sh("cat /proc/self/status; mount -t tmpfs x /tmp && echo 1 > /proc/sys/net/ipv4/ip_forward && echo DONE: yes");
@@ -327,14 +462,31 @@ fn read_only_root_and_tmpfs() {
     let mut kit = Kit::new();
     kit.spec.read_only = true;
     let options = vec!["size=1m".to_owned(), "mode=1777".to_owned()];
-    kit.spec.mounts =
-        vec![Mount { kind: MountKind::Tmpfs, source: "".into(), target: "/tmp".into(), read_only: false, options }];
-    kit.spec.mounts.push(Mount { read_only: true, ..bind("/usr", "/host-usr") });
+    kit.spec.mounts = vec![Mount {
+        kind: MountKind::Tmpfs,
+        source: "".into(),
+        target: "/tmp".into(),
+        read_only: false,
+        options,
+    }];
+    kit.spec.mounts.push(Mount {
+        read_only: true,
+        ..bind("/usr", "/host-usr")
+    });
     let run = kit.sh(
         "touch /x; touch /host-usr/x; touch /tmp/x && echo tmp is fine; grep ' /tmp ' /proc/mounts | grep -o 'nosuid,nodev,noexec.*size=1024k'",
     );
-    assert_eq!(run.stderr.matches("Read-only file system").count(), 2, "{}", run.stderr);
-    assert!(run.stdout.starts_with("tmp is fine\nnosuid,nodev,noexec"), "{}", run.stdout);
+    assert_eq!(
+        run.stderr.matches("Read-only file system").count(),
+        2,
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stdout.starts_with("tmp is fine\nnosuid,nodev,noexec"),
+        "{}",
+        run.stdout
+    );
 }
 
 fn seccomp_profile_of_a_file() {
@@ -348,7 +500,12 @@ fn seccomp_profile_of_a_file() {
     assert_eq!(run.stdout, "still here\n");
     assert!(run.stderr.contains("No space left"), "{}", run.stderr);
     kit.spec.seccomp = Seccomp::Profile("{}".into());
-    assert!(kit.sh("true").error().1.starts_with("seccomp profile is not valid"));
+    assert!(
+        kit.sh("true")
+            .error()
+            .1
+            .starts_with("seccomp profile is not valid")
+    );
 }
 
 /// Processes on the host whose command line holds `mark`.
@@ -374,7 +531,9 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 fn cancelling_kills() {
     let mut kit = Kit::new();
     let mark = format!("100{}", std::process::id());
-    kit.spec.args = ["/bin/sh", "-c", &format!("sleep {mark} & echo ready; wait")].map(str::to_owned).to_vec();
+    kit.spec.args = ["/bin/sh", "-c", &format!("sleep {mark} & echo ready; wait")]
+        .map(str::to_owned)
+        .to_vec();
     let (runtime, request) = (kit.runtime(), kit.request());
     block_on(async {
         let (sender, ready) = tokio::sync::oneshot::channel();
@@ -387,16 +546,23 @@ fn cancelling_kills() {
             _ = ready => {}
         }
     });
-    assert!(!processes_with(&mark).is_empty() || kit.cgroups().is_empty());
     wait_until("everything is gone", || {
-        processes_with(&mark).is_empty() && kit.cgroups().is_empty() && !kit.path("run").join(&kit.spec.id).exists()
+        processes_with(&mark).is_empty()
+            && kit.cgroups().is_empty()
+            && !kit.path("run").join(&kit.spec.id).exists()
     });
 }
 
 fn a_killed_runner_is_reported_and_cleaned_up() {
     let mut kit = Kit::new();
     let mark = format!("200{}", std::process::id());
-    kit.spec.args = ["/bin/sh", "-c", &format!("cut -d' ' -f4 /proc/self/stat; sleep {mark}")].map(str::to_owned).to_vec();
+    kit.spec.args = [
+        "/bin/sh",
+        "-c",
+        &format!("cut -d' ' -f4 /proc/self/stat; sleep {mark}"),
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let (runtime, request) = (kit.runtime(), kit.request());
     let mut killed = false;
     let mut output = |_: Stream, _: &[u8]| {
@@ -410,7 +576,8 @@ fn a_killed_runner_is_reported_and_cleaned_up() {
         });
         let own = std::process::id() as i32;
         for parent in parents {
-            let command = std::fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero())).unwrap_or_default();
+            let command =
+                std::fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero())).unwrap_or_default();
             if command == b"plimsoll\0runner\0" && parent.as_raw_nonzero().get() != own {
                 rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
                 killed = true;
@@ -427,7 +594,12 @@ fn a_killed_runner_is_reported_and_cleaned_up() {
 
 fn many_runs_leave_nothing() {
     let mut kit = Kit::new();
-    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let mounts = || {
+        std::fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .lines()
+            .count()
+    };
     let before = mounts();
     assert_eq!(kit.run(&["true"]).code(), 0);
     let begun = Instant::now();
@@ -436,7 +608,10 @@ fn many_runs_leave_nothing() {
         assert_eq!(kit.run(&["true"]).code(), 0);
         assert_eq!(kit.cgroups(), [""; 0].map(std::path::PathBuf::from));
     }
-    eprintln!("run_once(true): {:.1} ms each", begun.elapsed().as_secs_f64() * 1000.0 / f64::from(count));
+    eprintln!(
+        "run_once(true): {:.1} ms each",
+        begun.elapsed().as_secs_f64() * 1000.0 / f64::from(count)
+    );
     assert_eq!(mounts(), before);
     assert_eq!(std::fs::read_dir(kit.path("run")).unwrap().count(), 0);
     assert_eq!(kit.layer(), [""; 0]);
