@@ -387,3 +387,116 @@ pub(crate) fn expand_word(
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plan in short, or the diagnostic as the user reads it.
+    fn planned(text: &str, target: Option<&str>, args: &[(&str, &str)]) -> String {
+        let source = Source::new("Dockerfile", text);
+        let parsed = Dockerfile::parse(&source);
+        assert!(!parsed.has_errors(), "{:?}", parsed.diagnostics);
+        let build_args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let platform = "linux/amd64".parse().unwrap();
+        let settings = PlanSettings { target, build_args: &build_args, platform: &platform };
+        let line = |(index, stage): (usize, &Option<Stage<'_>>)| {
+            let stage = stage.as_ref()?;
+            let sources: Vec<_> = stage.sources.iter().map(|(origin, _)| shown(origin)).collect();
+            Some(format!("{index} {} on {} from {sources:?}\n", stage.name.as_deref().unwrap_or("-"), shown(&stage.base.0)))
+        };
+        match plan(&parsed.dockerfile, &settings) {
+            Ok(plan) => plan.stages.iter().enumerate().filter_map(line).collect::<String>() + &format!("target {}", plan.target),
+            Err(diagnostics) => plimsoll_diagnostics::render(&diagnostics[0], false),
+        }
+    }
+
+    fn shown(origin: &Origin) -> String {
+        match origin {
+            Origin::Scratch => "scratch".to_owned(),
+            Origin::Image(reference, _) => reference.familiar(),
+            Origin::Stage(stage) => format!("stage {stage}"),
+        }
+    }
+
+    const STAGES: &str = "FROM node:20 AS deps\nRUN npm ci\nFROM deps AS Build\nFROM broken:1 AS unused\nFROM scratch\nCOPY --from=build /a /\nCOPY --from=0 /b /\nCOPY --from=busybox:1 /c /\n";
+
+    #[test]
+    fn stages_that_are_not_reached_drop_out() {
+        insta::assert_snapshot!(planned(STAGES, None, &[]), @r#"
+        0 deps on node:20 from []
+        1 Build on stage 0 from []
+        3 - on scratch from ["stage 1", "stage 0", "busybox:1"]
+        target 3
+        "#);
+        insta::assert_snapshot!(planned(STAGES, Some("DEPS"), &[]), @r"
+        0 deps on node:20 from []
+        target 0
+        ");
+        insta::assert_snapshot!(planned(STAGES, Some("2"), &[]), @r"
+        2 unused on broken:1 from []
+        target 2
+        ");
+    }
+
+    #[test]
+    fn from_sees_global_args_only() {
+        let text = "ARG V=18\nARG IMAGE=node:$V\nFROM ${IMAGE}-alpine\n";
+        insta::assert_snapshot!(planned(text, None, &[]), @r"
+        0 - on node:18-alpine from []
+        target 0
+        ");
+        insta::assert_snapshot!(planned(text, None, &[("V", "20")]), @r"
+        0 - on node:20-alpine from []
+        target 0
+        ");
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        insta::assert_snapshot!(planned(STAGES, Some("biuld"), &[]), @r"
+        error: target stage `biuld` could not be found
+         --> Dockerfile:1:1
+          |
+        1 | FROM node:20 AS deps
+          | ^^^^^^^^^^^^^^^^^^^^
+        2 | RUN npm ci
+          |
+        hint: did you mean `Build`?
+        ");
+        insta::assert_snapshot!(planned("FROM a AS builder\nFROM scratch\nCOPY --from=bulider /x /\n", None, &[]), @r"
+        error: stage `bulider` is not in this Dockerfile
+         --> Dockerfile:3:13
+          |
+        2 | FROM scratch
+        3 | COPY --from=bulider /x /
+          |             ^^^^^^^
+        hint: did you mean `builder`?
+        ");
+        insta::assert_snapshot!(planned("FROM scratch\nCOPY --from=later /x /\nFROM a AS later\n", Some("0"), &[]), @r"
+        error: stage `later` comes later: only earlier stages can be copied from
+         --> Dockerfile:2:13
+          |
+        1 | FROM scratch
+        2 | COPY --from=later /x /
+          |             ^^^^^
+        3 | FROM a AS later
+          |
+        ");
+        insta::assert_snapshot!(planned("FROM ${NOTHING}\n", None, &[]), @r"
+        error: base name `${NOTHING}` is blank
+         --> Dockerfile:1:6
+          |
+        1 | FROM ${NOTHING}
+          |      ^^^^^^^^^^
+        hint: give its ARG a default before the first FROM, or pass --build-arg
+        ");
+        insta::assert_snapshot!(planned("FROM Node:20\n", None, &[]), @r"
+        error: `Node:20` is not an image reference: a repository name must be lower case
+         --> Dockerfile:1:6
+          |
+        1 | FROM Node:20
+          |      ^^^^^^^
+        ");
+    }
+}
