@@ -16,7 +16,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::subnet::Subnet;
-use crate::{Endpoint, Network, NetworkError, Protocol, PublishedPort, nft};
+use crate::{Endpoint, Network, NetworkError, Protocol, PublishedPort, nfnetlink, nft};
 
 /// The table of one store.
 pub(crate) fn table(instance: u32) -> String {
@@ -88,7 +88,7 @@ table ip {table} {{
 
 /// Whether the table is there: `systemctl restart nftables` takes every table away.
 pub(crate) fn stands(instance: u32) -> bool {
-    nft::has_table(&table(instance)).unwrap_or(false)
+    nfnetlink::has_table(&table(instance)).unwrap_or(false)
 }
 
 /// Takes the table away; fine when it is gone.

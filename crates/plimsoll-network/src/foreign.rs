@@ -11,10 +11,16 @@ use serde_json::Value;
 use std::fs;
 use std::process::Command;
 
-use crate::{NetworkError, nft};
+use crate::{NetworkError, nfnetlink, nft};
 
 /// Docker's chain for the administrator's rules.
 const DOCKER_USER: &str = "DOCKER-USER";
+
+/// How many chains [`open`] would have to look at. A finished bridge remembers the number, so that a firewall which comes or
+/// goes later is noticed: Docker started after us, say. Those of the older interface are not counted.
+pub(crate) fn count() -> usize {
+    nfnetlink::closed_forward_chains().unwrap_or(0)
+}
 
 /// A chain of somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]

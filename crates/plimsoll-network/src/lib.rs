@@ -24,6 +24,7 @@ mod foreign;
 mod namespace;
 mod netlink;
 mod networks;
+mod nfnetlink;
 mod nft;
 mod port;
 mod resolver;

@@ -37,7 +37,7 @@ impl Networks {
     ///
     /// That is: a subnet free of the host's routes, addresses and name servers; the device with its address; forwarding; the
     /// nft table; and accept rules where a foreign firewall drops what is forwarded. When it stands already this costs
-    /// two questions to the kernel and no process.
+    /// three questions to the kernel and no process.
     pub fn default_bridge(&self) -> Result<Network, NetworkError> {
         let mut netlink = open_netlink()?;
         if let Some(network) = self.standing(&mut netlink)? {
@@ -160,13 +160,10 @@ impl Networks {
     }
 }
 
-/// What a finished bridge has as its alias.
+/// What a finished bridge has as its alias: which network it is, and how many foreign chains it was let through.
 fn alias(network: &Network) -> String {
-    format!(
-        "plimsoll {} {}",
-        network.subnet(),
-        &network.id[..network.id.len().min(12)]
-    )
+    let id = &network.id[..network.id.len().min(12)];
+    format!("plimsoll {} {id} past {}", network.subnet(), foreign::count())
 }
 
 fn open_netlink() -> Result<Netlink, NetworkError> {

@@ -3,7 +3,6 @@
 //! Scripts go in as text on its standard input, each one a single transaction. That text is what `nft list ruleset` prints and
 //! manuals show, so it is easier to read and to try by hand than the same rules as JSON; JSON is only read.
 
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -80,41 +79,4 @@ fn program() -> &'static str {
         .into_iter()
         .find(|place| std::path::Path::new(place).exists())
         .unwrap_or("nft")
-}
-
-/// Whether the table `name` of family `ip` exists, asked of the kernel without starting a program.
-pub(crate) fn has_table(name: &str) -> io::Result<bool> {
-    const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
-    const NFTA_TABLE_NAME: u16 = 1;
-    const AF_INET: u8 = 2;
-    const NLM_F_REQUEST: u16 = 1;
-    const NLMSG_ERROR: u16 = 2;
-
-    let mut attribute = (name.len() as u16 + 5).to_ne_bytes().to_vec();
-    attribute.extend(NFTA_TABLE_NAME.to_ne_bytes());
-    attribute.extend(name.as_bytes());
-    attribute.push(0);
-    attribute.resize(attribute.len().next_multiple_of(4), 0);
-
-    let mut message = (20 + attribute.len() as u32).to_ne_bytes().to_vec();
-    message.extend(NFT_MSG_GETTABLE.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend([0; 8]); // sequence and port
-    message.extend([AF_INET, 0, 0, 0]); // nfgenmsg
-    message.extend(attribute);
-
-    let family = rustix::net::AddressFamily::NETLINK;
-    let socket = socket_with(
-        family,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::NETFILTER),
-    )?;
-    send(&socket, &message, SendFlags::empty())?;
-    let mut answer = [0_u8; 4096];
-    let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    let kind = answer[..length.min(answer.len())]
-        .get(4..6)
-        .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
-    Ok(kind.is_some_and(|kind| kind != NLMSG_ERROR))
 }

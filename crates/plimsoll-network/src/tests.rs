@@ -463,6 +463,19 @@ fn packets_pass_where_an_administrator_drops() {
 }
 
 #[test]
+fn a_firewall_that_comes_later_is_noticed() {
+    needs!(root, tool = "nft", tool = "ip", tool = "iptables-nft");
+    let (host, root) = (Host::new(), Root::new());
+    let container = Container::new(&host, &root, "one");
+    serve(&host.world, 7000);
+    host.sh(&DOCKER.replace("$iptables", "iptables-nft"));
+    assert!(ask(&container.namespace, WORLD, 7000).is_err(), "shut out");
+    host.run(|| root.networks().default_bridge())
+        .expect("mended by the next container");
+    assert!(ask(&container.namespace, WORLD, 7000).is_ok());
+}
+
+#[test]
 fn nothing_foreign_is_touched_without_a_drop() {
     needs!(root, tool = "nft", tool = "ip");
     let (host, root) = (Host::new(), Root::new());
