@@ -7,7 +7,7 @@ use crate::RuntimeError;
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -104,19 +104,31 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// `path` is absolute below each hierarchy.
-    pub(crate) fn new(hierarchies: &Hierarchies, path: &str) -> Self {
+    /// `path` is absolute below each hierarchy, and never the top: everything in a group is killed at its end.
+    pub(crate) fn new(hierarchies: &Hierarchies, path: &str) -> Result<Self, RuntimeError> {
+        let mut parts = Path::new(path).components();
+        if parts.next() != Some(Component::RootDir) || !parts.all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(RuntimeError::Invalid(format!(
+                "invalid cgroup path `{path}`: it must be absolute"
+            )));
+        }
+        if path.trim_matches('/').is_empty() {
+            return Err(RuntimeError::Invalid(
+                "invalid cgroup path: a container needs a group of its own".into(),
+            ));
+        }
         let below = |mount: &Path| mount.join(path.trim_start_matches('/'));
         let folders = match hierarchies {
             Hierarchies::Unified => vec![below(Path::new(MOUNT))],
             Hierarchies::Legacy(mounts) => mounts.iter().map(|(mount, _)| below(mount)).collect(),
         };
         let memory = hierarchies.mount_of("memory").map(|mount| below(&mount));
-        Self {
+        Ok(Self {
             folders,
             memory,
             unified: *hierarchies == Hierarchies::Unified,
-        }
+        })
     }
 
     /// The folder on cgroup v2.
@@ -258,8 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn the_top_is_nobodys_group() {
+        for path in ["", "/", "//", "relative", "/a/../..", "/.."] {
+            assert!(Cgroup::new(&Hierarchies::Unified, path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
     fn a_group_has_a_folder_in_each_hierarchy() {
-        let group = Cgroup::new(&Hierarchies::parse(HYBRID), "/plimsoll-1/abc");
+        let group = Cgroup::new(&Hierarchies::parse(HYBRID), "/plimsoll-1/abc").unwrap();
         assert_eq!(
             group.folders[0],
             Path::new("/sys/fs/cgroup/cpu,cpuacct/plimsoll-1/abc")
@@ -269,7 +288,7 @@ mod tests {
             Some(Path::new("/sys/fs/cgroup/memory/plimsoll-1/abc"))
         );
         assert_eq!(group.unified(), None);
-        let unified = Cgroup::new(&Hierarchies::Unified, "/plimsoll-1/abc");
+        let unified = Cgroup::new(&Hierarchies::Unified, "/plimsoll-1/abc").unwrap();
         assert_eq!(
             unified.unified(),
             Some(Path::new("/sys/fs/cgroup/plimsoll-1/abc"))

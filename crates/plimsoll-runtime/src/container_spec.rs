@@ -1,5 +1,6 @@
 //! What the user asked for, in Docker's words.
 
+use crate::RuntimeError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +53,20 @@ pub struct ContainerSpec {
     pub cgroup: String,
     /// Kept in the OCI spec as they are.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl ContainerSpec {
+    /// The id names a folder that is removed at the end: it must be a name, and no way out.
+    pub(crate) fn check_id(&self) -> Result<(), RuntimeError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
+        if self.id.is_empty() || !self.id.bytes().all(plain) {
+            return Err(RuntimeError::Invalid(format!(
+                "invalid container id `{}`",
+                self.id
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// One mount the user or the caller asked for.
@@ -131,4 +146,23 @@ pub struct Ulimit {
     pub soft: u64,
     /// How far the process may raise it.
     pub hard: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_plain_name() {
+        let check = |id: &str| {
+            ContainerSpec {
+                id: id.into(),
+                ..ContainerSpec::default()
+            }
+            .check_id()
+            .is_ok()
+        };
+        assert!(check("0123abc") && check("build-1_2"));
+        assert!(!["", ".", "..", "a/b", "/a", "a b"].into_iter().any(check));
+    }
 }

@@ -82,6 +82,7 @@ impl Libcontainer {
 impl OciRuntime for Libcontainer {
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         check_process()?;
+        bundle.spec.check_id()?;
         let host = Host::detect()?;
         let root = Root::open(bundle.rootfs)?;
         let identity = user::lookup(&root, &bundle.spec.user, &bundle.spec.group_add)?;
@@ -96,7 +97,10 @@ impl OciRuntime for Libcontainer {
             .save(&config)
             .map_err(|error| failed("describe", &error))?;
 
-        let cgroup = Cgroup::new(&host.hierarchies, &request.cgroup);
+        let cgroup = Cgroup::new(&host.hierarchies, &request.cgroup)?;
+        // What an earlier container of this id left when it and its maker were killed: limits, counts, a folder.
+        cgroup.remove()?;
+        let _ = fs::remove_dir_all(bundle.state.join(&request.id));
         let (launch, report) = Launch::new(None)?;
         let (builder, console) = builder(&request.id, bundle.state, launch, bundle.stdio)?;
         let built = guarded("create", || {
@@ -264,7 +268,6 @@ fn builder(
     let builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_executor(launch)
         .with_root_path(state)
-        .and_then(ContainerBuilder::validate_id)
         .map_err(|error| failed("create", &error))?;
     match stdio {
         Stdio::Pipes {

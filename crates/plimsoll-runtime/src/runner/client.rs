@@ -73,6 +73,7 @@ impl Runtime {
         request: RunOnce,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<Finished, RuntimeError> {
+        request.spec.check_id()?;
         let cgroup = request.spec.cgroup.clone();
         let state = self.run.join(&request.spec.id).into_std_path_buf();
         let (mut runner, mut socket) = self.spawn(request.netns.as_ref())?;
@@ -184,9 +185,7 @@ async fn read_answer(socket: &mut UnixStream) -> Result<Option<Answer>, RuntimeE
 
 /// What a runner that was killed left: its container died with it.
 fn clean_up(cgroup: &str, state: &Path) -> Result<(), RuntimeError> {
-    if !cgroup.is_empty() {
-        Cgroup::new(&Hierarchies::detect()?, cgroup).remove()?;
-    }
+    Cgroup::new(&Hierarchies::detect()?, cgroup)?.remove()?;
     let _ = std::fs::remove_dir_all(state);
     Ok(())
 }
