@@ -11,6 +11,7 @@ use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use crate::command_error::CommandError;
 use crate::context::Context;
 
+pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
@@ -27,6 +28,7 @@ pub(crate) mod logs;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod reset;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
@@ -79,6 +81,7 @@ macro_rules! command {
 
 /// Every command.
 pub(crate) const COMMANDS: &[Command] = &[
+    command!(attach, One, ["attach", "container attach"]),
     command!(build, Many, ["build", "buildx build", "image build", "builder build"]),
     command!(container_inspect, One, ["container inspect"]),
     command!(create, One, ["create", "container create"]),
@@ -93,6 +96,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(port, One, ["port", "container port"]),
     command!(ps, One, ["ps", "container ls|list|ps"]),
     command!(pull, Many, ["pull", "image pull"]),
+    command!(reset, One, ["system reset"]),
     command!(restart, One, ["restart", "container restart"]),
     command!(rm, One, ["rm", "container rm|remove"]),
     command!(rmi, One, ["rmi", "image rm|remove"]),
