@@ -42,7 +42,11 @@ pub struct Input(Arc<Mutex<Sender>>);
 impl Attachment {
     pub(crate) fn new(stream: UnixStream, id: &str) -> Self {
         let (sender, receiver) = wire::split(stream);
-        Self { receiver, input: Input(Arc::new(Mutex::new(sender))), id: id[..12].to_owned() }
+        Self {
+            receiver,
+            input: Input(Arc::new(Mutex::new(sender))),
+            id: id[..12].to_owned(),
+        }
     }
 
     /// Returns the writing side.
@@ -52,7 +56,10 @@ impl Attachment {
 
     /// Returns what comes next, or None when the supervisor has gone without a word.
     pub async fn next(&mut self) -> Result<Option<Event>> {
-        let broken = |source| ContainerError::Shim { id: self.id.clone(), source };
+        let broken = |source| ContainerError::Shim {
+            id: self.id.clone(),
+            source,
+        };
         let frame = match self.receiver.next().await {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(None),
@@ -87,7 +94,11 @@ impl Input {
 
     /// Tells the container's terminal how large the user's is.
     pub async fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
-        self.0.lock().await.message(&Request::Resize { rows, columns }, &[]).await
+        self.0
+            .lock()
+            .await
+            .message(&Request::Resize { rows, columns }, &[])
+            .await
     }
 }
 
@@ -118,7 +129,11 @@ impl Containers {
         match message::<Reply>(&mut receiver, container.short_id()).await?.0 {
             Reply::Done => {
                 let input = Input(Arc::new(Mutex::new(sender)));
-                Ok(Attachment { receiver, input, id: container.short_id().to_owned() })
+                Ok(Attachment {
+                    receiver,
+                    input,
+                    id: container.short_id().to_owned(),
+                })
             }
             other => Err(answered(other, container.short_id())),
         }
@@ -154,7 +169,9 @@ impl Containers {
     /// time. Fine when it does not run.
     pub async fn stop(&self, container: &Container, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
         let definition = &container.definition;
-        let timeout = timeout.map_or(Some(definition.stop_timeout), |seconds| u64::try_from(seconds).ok());
+        let timeout = timeout.map_or(Some(definition.stop_timeout), |seconds| {
+            u64::try_from(seconds).ok()
+        });
         let signal = signal.unwrap_or(definition.stop_signal.number);
         match self.ask(container, &Request::Stop { signal, timeout }).await {
             Ok(Reply::Exited(_)) | Err(ContainerError::NotRunning(_)) => Ok(()),
@@ -169,8 +186,14 @@ impl Containers {
             Ok(Reply::Exited(ended)) => Ok(ended),
             Ok(other) => Err(answered(other, container.short_id())),
             Err(ContainerError::NotRunning(_) | ContainerError::Shim { .. }) => {
+                // It may be ending at this moment: the state is final when the supervisor has let go.
+                self.settle(container).await?;
                 let state = self.get(container.id())?.state;
-                Ok(Ended { exit_code: state.exit_code, oom_killed: state.oom_killed, error: state.error })
+                Ok(Ended {
+                    exit_code: state.exit_code,
+                    oom_killed: state.oom_killed,
+                    error: state.error,
+                })
             }
             Err(error) => Err(error),
         }
@@ -180,7 +203,9 @@ impl Containers {
     pub async fn settle(&self, container: &Container) -> Result<()> {
         let paths = self.paths(container.id());
         tokio::task::spawn_blocking(move || {
-            paths.wait_unsupervised().map_err(ContainerError::file("lock", paths.lock()))
+            paths
+                .wait_unsupervised()
+                .map_err(ContainerError::file("lock", paths.lock()))
         })
         .await
         .map_err(|_| ContainerError::Interrupted)?
@@ -209,7 +234,10 @@ impl Containers {
         request: &Request,
         fds: &[std::os::fd::BorrowedFd<'_>],
     ) -> Result<(Sender, Receiver)> {
-        let broken = |source| ContainerError::Shim { id: container.short_id().to_owned(), source };
+        let broken = |source| ContainerError::Shim {
+            id: container.short_id().to_owned(),
+            source,
+        };
         let connected = match short_path(&self.paths(container.id())) {
             Ok((_directory, path)) => UnixStream::connect(path).await,
             Err(error) => Err(error),
@@ -227,12 +255,17 @@ impl Containers {
 }
 
 async fn message<T: DeserializeOwned>(receiver: &mut Receiver, id: &str) -> Result<(T, Vec<OwnedFd>)> {
-    let broken = |source| ContainerError::Shim { id: id.to_owned(), source };
+    let broken = |source| ContainerError::Shim {
+        id: id.to_owned(),
+        source,
+    };
     match receiver.message().await {
         Ok(Some(message)) => Ok(message),
         // It ended between our question and its answer.
         Ok(None) => Err(ContainerError::NotRunning(id.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(ContainerError::NotRunning(id.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            Err(ContainerError::NotRunning(id.to_owned()))
+        }
         Err(error) => Err(broken(error)),
     }
 }
@@ -240,7 +273,10 @@ async fn message<T: DeserializeOwned>(receiver: &mut Receiver, id: &str) -> Resu
 fn answered(reply: Reply, id: &str) -> ContainerError {
     match reply {
         Reply::Failed { code, message } => ContainerError::Start { code, message },
-        other => ContainerError::Shim { id: id.to_owned(), source: unexpected(&other) },
+        other => ContainerError::Shim {
+            id: id.to_owned(),
+            source: unexpected(&other),
+        },
     }
 }
 
@@ -258,8 +294,15 @@ impl Watch {
     fn new(home: &camino::Utf8Path, paths: crate::model::Paths) -> io::Result<Self> {
         use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        add_watch(&inotify, home.as_std_path(), WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF)?;
-        Ok(Self { inotify: wire::watched(inotify, tokio::io::Interest::READABLE)?, paths })
+        add_watch(
+            &inotify,
+            home.as_std_path(),
+            WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF,
+        )?;
+        Ok(Self {
+            inotify: wire::watched(inotify, tokio::io::Interest::READABLE)?,
+            paths,
+        })
     }
 
     /// Returns after a change, or after a second: a supervisor that is killed changes nothing.
@@ -275,11 +318,16 @@ impl Watch {
                 }
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(1), drain).await.unwrap_or(Ok(()))
+        tokio::time::timeout(std::time::Duration::from_secs(1), drain)
+            .await
+            .unwrap_or(Ok(()))
     }
 
     /// Returns whether the container still runs. Ask before reading the log to its end for the last time.
     pub fn is_running(&self) -> bool {
-        self.paths.read_state().is_ok_and(|state| state.status == Status::Running) && self.paths.is_supervised()
+        self.paths
+            .read_state()
+            .is_ok_and(|state| state.status == Status::Running)
+            && self.paths.is_supervised()
     }
 }

@@ -11,7 +11,7 @@ use plimsoll_runtime::{ContainerSpec, Mount, MountKind, Rootfs};
 use plimsoll_store::{Lock, MergedTree, SnapshotId, Store};
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::create::{self, CreateOptions};
+use crate::create::{self, CreateOptions, Program};
 use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
 use crate::mounts::{MountRequest, MountSource};
 use crate::volumes::Volumes;
@@ -55,7 +55,10 @@ impl Container {
 impl Containers {
     /// Opens the door. `program` is run as `program shim`, the supervisor's role: `/proc/self/exe` but in tests.
     pub fn new(store: &Store, program: impl Into<PathBuf>) -> Self {
-        Self { store: store.clone(), program: program.into() }
+        Self {
+            store: store.clone(),
+            program: program.into(),
+        }
     }
 
     /// Returns the container of this name, id or unambiguous beginning of an id.
@@ -66,7 +69,9 @@ impl Containers {
         let row = match exact {
             Some(row) => row,
             None => {
-                let mut matching = rows.iter().filter(|row| !wanted.is_empty() && row.id.starts_with(wanted));
+                let mut matching = rows
+                    .iter()
+                    .filter(|row| !wanted.is_empty() && row.id.starts_with(wanted));
                 match (matching.next(), matching.next()) {
                     (Some(row), None) => row,
                     (Some(_), Some(_)) => return Err(ContainerError::Ambiguous(wanted.to_owned())),
@@ -87,7 +92,12 @@ impl Containers {
     }
 
     /// Makes a container of an image whose top layer is `parent`.
-    pub fn create(&self, image: &Image, parent: Option<SnapshotId>, options: &CreateOptions) -> Result<Container> {
+    pub fn create(
+        &self,
+        image: &Image,
+        parent: Option<SnapshotId>,
+        options: &CreateOptions,
+    ) -> Result<Container> {
         let id = names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))?;
         let _lock = self.lock(&id)?;
         let name = self.claim_name(&id, image, options)?;
@@ -99,7 +109,11 @@ impl Containers {
                 return Err(error);
             }
         };
-        Ok(Container { name, definition, state: State::default() })
+        Ok(Container {
+            name,
+            definition,
+            state: State::default(),
+        })
     }
 
     /// Removes a container that does not run, and with `volumes` the anonymous volumes only it had.
@@ -109,8 +123,13 @@ impl Containers {
         let id = container.id();
         let paths = self.paths(id);
         // The state is written before the supervisor lets go of the root.
-        if !paths.read_state().is_ok_and(|state| state.status == Status::Running) {
-            paths.wait_unsupervised().map_err(ContainerError::file("lock", paths.lock()))?;
+        if !paths
+            .read_state()
+            .is_ok_and(|state| state.status == Status::Running)
+        {
+            paths
+                .wait_unsupervised()
+                .map_err(ContainerError::file("lock", paths.lock()))?;
         }
         let _lock = self.lock(id)?;
         if paths.is_supervised() {
@@ -136,7 +155,10 @@ impl Containers {
             }
             return match self.insert(id, name, image, options)? {
                 None => Ok(name.to_owned()),
-                Some(other) => Err(ContainerError::NameInUse { name: name.to_owned(), id: other }),
+                Some(other) => Err(ContainerError::NameInUse {
+                    name: name.to_owned(),
+                    id: other,
+                }),
             };
         }
         let mut attempt = 0;
@@ -154,7 +176,9 @@ impl Containers {
         let labels = serde_json::to_string(&options.labels).expect("a map of strings becomes JSON");
         self.store.db().write(|transaction| -> Result<Option<String>> {
             let taken = transaction
-                .query_row("SELECT id FROM container WHERE name = ?1", [name], |row| row.get(0))
+                .query_row("SELECT id FROM container WHERE name = ?1", [name], |row| {
+                    row.get(0)
+                })
                 .optional()?;
             if taken.is_none() {
                 transaction.execute(
@@ -175,18 +199,34 @@ impl Containers {
         })
     }
 
-    fn make(&self, id: &str, image: &Image, parent: Option<SnapshotId>, options: &CreateOptions) -> Result<Definition> {
+    fn make(
+        &self,
+        id: &str,
+        image: &Image,
+        parent: Option<SnapshotId>,
+        options: &CreateOptions,
+    ) -> Result<Definition> {
         let paths = self.paths(id);
         let home = paths.home.clone();
         fs::create_dir_all(&home).map_err(ContainerError::file("make", &home))?;
         let config = &image.config.config;
-        let (entrypoint, command, args) = options.program(config)?;
+        let Program {
+            entrypoint,
+            command,
+            args,
+        } = options.program(config)?;
         let snapshots = self.store.snapshots();
-        let lowers = parent.map(|parent| snapshots.layers(parent)).transpose()?.unwrap_or_default();
+        let lowers = parent
+            .map(|parent| snapshots.layers(parent))
+            .transpose()?
+            .unwrap_or_default();
         let (points, tmpfs) = self.mounts(id, &options.all_mounts(config), &lowers)?;
         let snapshot = snapshots.prepare_container(parent, id)?;
         self.store.db().write(|transaction| -> Result<()> {
-            transaction.execute("UPDATE container SET snapshot = ?2 WHERE id = ?1", params![id, snapshot.0])?;
+            transaction.execute(
+                "UPDATE container SET snapshot = ?2 WHERE id = ?1",
+                params![id, snapshot.0],
+            )?;
             Ok(())
         })?;
         let (upper, work) = snapshots.directories(snapshot)?;
@@ -332,7 +372,12 @@ impl Containers {
     fn rows(&self) -> Result<Vec<Row>> {
         self.store.db().read(|connection| -> Result<Vec<Row>> {
             let mut statement = connection.prepare("SELECT id, name FROM container ORDER BY created DESC")?;
-            let rows = statement.query_map([], |row| Ok(Row { id: row.get(0)?, name: row.get(1)? }))?;
+            let rows = statement.query_map([], |row| {
+                Ok(Row {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                })
+            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -350,7 +395,11 @@ impl Containers {
             return Ok(None);
         };
         let state = paths.read_state()?;
-        let container = Container { name: row.name.clone(), definition, state };
+        let container = Container {
+            name: row.name.clone(),
+            definition,
+            state,
+        };
         if container.is_running() && !paths.is_supervised() {
             return self.reconcile(container).map(Some);
         }
@@ -413,7 +462,10 @@ struct Row {
 
 fn not_found(wanted: &str, rows: &[Row]) -> ContainerError {
     let suggestion = names::nearest(wanted, rows.iter().map(|row| row.name.as_str()));
-    ContainerError::NotFound { name: wanted.to_owned(), suggestion }
+    ContainerError::NotFound {
+        name: wanted.to_owned(),
+        suggestion,
+    }
 }
 
 fn bind_source(path: &Utf8PathBuf, create: bool) -> Result<()> {

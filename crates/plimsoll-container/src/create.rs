@@ -105,29 +105,52 @@ pub struct HealthOptions {
     pub retries: Option<u32>,
 }
 
+/// A program and where its words came from.
+pub(crate) struct Program {
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) command: Vec<String>,
+    /// Both joined.
+    pub(crate) args: Vec<String>,
+}
+
 impl CreateOptions {
-    /// Returns entrypoint, command, and both joined.
-    pub(crate) fn program(
-        &self,
-        image: &ContainerConfig,
-    ) -> Result<(Option<Vec<String>>, Vec<String>, Vec<String>)> {
+    /// What is executed.
+    pub(crate) fn program(&self, image: &ContainerConfig) -> Result<Program> {
         let (entrypoint, inherited) = match &self.entrypoint {
             // Docker writes `--entrypoint ""` as a list of one empty word.
-            Some(words) => (words.clone().into_iter().filter(|word| !word.is_empty()).collect(), None),
+            Some(words) => (
+                words
+                    .clone()
+                    .into_iter()
+                    .filter(|word| !word.is_empty())
+                    .collect(),
+                None,
+            ),
             None => (image.entrypoint.clone().unwrap_or_default(), image.cmd.clone()),
         };
-        let command =
-            if self.command.is_empty() { inherited.unwrap_or_default() } else { self.command.clone() };
+        let command = if self.command.is_empty() {
+            inherited.unwrap_or_default()
+        } else {
+            self.command.clone()
+        };
         let args: Vec<String> = entrypoint.iter().chain(&command).cloned().collect();
         if args.is_empty() {
             return Err(ContainerError::NoCommand);
         }
-        Ok(((!entrypoint.is_empty()).then_some(entrypoint), command, args))
+        Ok(Program {
+            entrypoint: (!entrypoint.is_empty()).then_some(entrypoint),
+            command,
+            args,
+        })
     }
 
     /// The image's environment with the user's over it; a name that is there keeps its place.
     pub(crate) fn environment(&self, image: &ContainerConfig) -> Vec<String> {
-        let name = |entry: &str| entry.split_once('=').map_or_else(|| entry.to_owned(), |(name, _)| name.to_owned());
+        let name = |entry: &str| {
+            entry
+                .split_once('=')
+                .map_or_else(|| entry.to_owned(), |(name, _)| name.to_owned())
+        };
         let mut merged = image.env.clone();
         for entry in &self.env {
             let wanted = name(entry);
@@ -151,13 +174,29 @@ impl CreateOptions {
     /// Exposed ports, sorted, each as `80/tcp`.
     pub(crate) fn exposed(&self, image: &ContainerConfig) -> Vec<String> {
         let of_image = image.exposed_ports.iter().flat_map(BTreeMap::keys);
-        let published = self.ports.iter().map(|port| format!("{}/{}", port.container_port, protocol(port.protocol)));
+        let published = self
+            .ports
+            .iter()
+            .map(|port| format!("{}/{}", port.container_port, protocol(port.protocol)));
         let mut ports: Vec<String> = of_image
             .chain(&self.expose)
-            .map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") })
+            .map(|port| {
+                if port.contains('/') {
+                    port.clone()
+                } else {
+                    format!("{port}/tcp")
+                }
+            })
             .chain(published)
             .collect();
-        ports.sort_by_key(|port| (port.split('/').next().and_then(|number| number.parse::<u16>().ok()), port.clone()));
+        ports.sort_by_key(|port| {
+            (
+                port.split('/')
+                    .next()
+                    .and_then(|number| number.parse::<u16>().ok()),
+                port.clone(),
+            )
+        });
         ports.dedup();
         ports
     }
@@ -183,8 +222,13 @@ impl CreateOptions {
 
     pub(crate) fn stop_signal(&self, image: &ContainerConfig) -> Result<StopSignal> {
         let name = self.stop_signal.clone().or_else(|| image.stop_signal.clone());
-        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
-        Ok(StopSignal { number: parse_signal(&name)?, name })
+        let name = name
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "SIGTERM".to_owned());
+        Ok(StopSignal {
+            number: parse_signal(&name)?,
+            name,
+        })
     }
 
     /// The image's mounts under the user's: a path the user mounts something on needs no anonymous volume.
@@ -197,8 +241,15 @@ impl CreateOptions {
         for target in image.volumes.iter().flat_map(BTreeMap::keys) {
             let target = crate::mounts::lexical(&Utf8PathBuf::from("/").join(target));
             if !mounts.iter().any(|known| known.target == target) {
-                let source = MountSource::Volume { name: None, copy: true };
-                mounts.push(MountRequest { source, target, read_only: false });
+                let source = MountSource::Volume {
+                    name: None,
+                    copy: true,
+                };
+                mounts.push(MountRequest {
+                    source,
+                    target,
+                    read_only: false,
+                });
             }
         }
         // A mount on a path below another one must come later.
@@ -219,11 +270,26 @@ impl CreateOptions {
         }
         let or = |own: Option<Duration>, image: i64, default: u64| {
             own.filter(|own| !own.is_zero())
-                .or_else(|| u64::try_from(image).ok().filter(|image| *image > 0).map(Duration::from_nanos))
+                .or_else(|| {
+                    u64::try_from(image)
+                        .ok()
+                        .filter(|image| *image > 0)
+                        .map(Duration::from_nanos)
+                })
                 .unwrap_or(Duration::from_secs(default))
         };
-        let Healthcheck { interval, timeout, start_period, start_interval, retries, .. } = inherited;
-        let retries = options.retries.or_else(|| u32::try_from(retries).ok()).filter(|retries| *retries > 0);
+        let Healthcheck {
+            interval,
+            timeout,
+            start_period,
+            start_interval,
+            retries,
+            ..
+        } = inherited;
+        let retries = options
+            .retries
+            .or_else(|| u32::try_from(retries).ok())
+            .filter(|retries| *retries > 0);
         Some(HealthCheck {
             test,
             args,
@@ -259,7 +325,12 @@ pub(crate) fn protocol(protocol: Protocol) -> &'static str {
 }
 
 /// The runtime's mounts: the user's, and the container's own files over `/etc`, unless the user mounts there.
-pub(crate) fn runtime_mounts(points: &[MountPoint], tmpfs: Vec<Mount>, paths: &Paths, read_only: bool) -> Vec<Mount> {
+pub(crate) fn runtime_mounts(
+    points: &[MountPoint],
+    tmpfs: Vec<Mount>,
+    paths: &Paths,
+    read_only: bool,
+) -> Vec<Mount> {
     let bind = |source: &Utf8PathBuf, target: &str, read_only| Mount {
         kind: MountKind::Bind,
         source: source.into(),
@@ -267,8 +338,10 @@ pub(crate) fn runtime_mounts(points: &[MountPoint], tmpfs: Vec<Mount>, paths: &P
         read_only,
         options: Vec::new(),
     };
-    let mut mounts: Vec<Mount> =
-        points.iter().map(|point| bind(&point.source, point.target.as_str(), !point.writable)).collect();
+    let mut mounts: Vec<Mount> = points
+        .iter()
+        .map(|point| bind(&point.source, point.target.as_str(), !point.writable))
+        .collect();
     mounts.extend(tmpfs);
     mounts.sort_by_key(|mount| mount.target.components().count());
     for (source, target) in [
@@ -305,8 +378,20 @@ mod tests {
             entrypoint: Some(words(&["/entry"])),
             cmd: Some(words(&["serve"])),
             env: words(&["PATH=/bin", "A=1"]),
-            volumes: Some([("/data".to_owned(), serde_json::json!({})), ("/cache/".to_owned(), serde_json::json!({}))].into()),
-            exposed_ports: Some([("8080".to_owned(), serde_json::json!({})), ("53/udp".to_owned(), serde_json::json!({}))].into()),
+            volumes: Some(
+                [
+                    ("/data".to_owned(), serde_json::json!({})),
+                    ("/cache/".to_owned(), serde_json::json!({})),
+                ]
+                .into(),
+            ),
+            exposed_ports: Some(
+                [
+                    ("8080".to_owned(), serde_json::json!({})),
+                    ("53/udp".to_owned(), serde_json::json!({})),
+                ]
+                .into(),
+            ),
             healthcheck: Some(Healthcheck {
                 test: words(&["CMD-SHELL", "wget -q localhost"]),
                 interval: 2_000_000_000,
@@ -330,15 +415,24 @@ mod tests {
                 command: words(command),
                 ..CreateOptions::default()
             };
-            assert_eq!(options.program(&image()).unwrap().2, words(args));
+            assert_eq!(options.program(&image()).unwrap().args, words(args));
         }
-        let options = CreateOptions { entrypoint: Some(words(&[""])), ..CreateOptions::default() };
-        assert!(matches!(options.program(&image()), Err(ContainerError::NoCommand)));
+        let options = CreateOptions {
+            entrypoint: Some(words(&[""])),
+            ..CreateOptions::default()
+        };
+        assert!(matches!(
+            options.program(&image()),
+            Err(ContainerError::NoCommand)
+        ));
     }
 
     #[test]
     fn environment_replaces_in_place_and_removes() {
-        let options = CreateOptions { env: words(&["B=2", "A=3", "PATH"]), ..CreateOptions::default() };
+        let options = CreateOptions {
+            env: words(&["B=2", "A=3", "PATH"]),
+            ..CreateOptions::default()
+        };
         assert_eq!(options.environment(&image()), words(&["A=3", "B=2"]));
     }
 
@@ -349,9 +443,15 @@ mod tests {
             target: target.into(),
             read_only: false,
         };
-        let options =
-            CreateOptions { mounts: vec![mount("/cache/deep"), mount("/data")], ..CreateOptions::default() };
-        let targets: Vec<_> = options.all_mounts(&image()).into_iter().map(|mount| mount.target).collect();
+        let options = CreateOptions {
+            mounts: vec![mount("/cache/deep"), mount("/data")],
+            ..CreateOptions::default()
+        };
+        let targets: Vec<_> = options
+            .all_mounts(&image())
+            .into_iter()
+            .map(|mount| mount.target)
+            .collect();
         assert_eq!(targets, ["/data", "/cache", "/cache/deep"]);
     }
 
@@ -359,8 +459,14 @@ mod tests {
     fn health_takes_dockers_defaults() {
         let check = CreateOptions::default().health(&image()).unwrap();
         assert_eq!(check.args, words(&["/bin/sh", "-c", "wget -q localhost"]));
-        assert_eq!((check.interval, check.timeout), (Duration::from_secs(2), Duration::from_secs(30)));
-        assert_eq!((check.start_period, check.start_interval), (Duration::ZERO, Duration::from_secs(5)));
+        assert_eq!(
+            (check.interval, check.timeout),
+            (Duration::from_secs(2), Duration::from_secs(30))
+        );
+        assert_eq!(
+            (check.start_period, check.start_interval),
+            (Duration::ZERO, Duration::from_secs(5))
+        );
         assert_eq!(check.retries, 5);
 
         let mut options = CreateOptions::default();
@@ -372,7 +478,10 @@ mod tests {
         options.health.disable = true;
         assert_eq!(options.health(&image()), None);
         let none = ContainerConfig {
-            healthcheck: Some(Healthcheck { test: words(&["NONE"]), ..Healthcheck::default() }),
+            healthcheck: Some(Healthcheck {
+                test: words(&["NONE"]),
+                ..Healthcheck::default()
+            }),
             ..image()
         };
         assert_eq!(CreateOptions::default().health(&none), None);

@@ -50,7 +50,9 @@ pub enum ContainerError {
     #[error("container {0} is not running")]
     NotRunning(String),
     /// The container runs, and what was asked needs it stopped.
-    #[error("cannot remove container `/{0}`: container is running: stop the container before removing or force remove")]
+    #[error(
+        "cannot remove container `/{0}`: container is running: stop the container before removing or force remove"
+    )]
     Running(String),
     /// The container could not be started, or a process in it.
     #[error("{message}")]
@@ -130,7 +132,11 @@ impl ContainerError {
     /// Makes an error about a file.
     pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { operation, path, source }
+        move |source| Self::File {
+            operation,
+            path,
+            source,
+        }
     }
 }
 

@@ -19,7 +19,11 @@ impl Containers {
     pub fn inspect(&self, container: &Container) -> Value {
         let paths = self.paths(container.id());
         let definition = &container.definition;
-        let (path, args) = definition.spec.args.split_first().map_or(("", &[][..]), |(path, args)| (path, args));
+        let (path, args) = definition
+            .spec
+            .args
+            .split_first()
+            .map_or(("", &[][..]), |(path, args)| (path, args));
         json!({
             "Id": definition.id,
             "Created": definition.created.to_string(),
@@ -56,7 +60,11 @@ impl Containers {
 }
 
 fn join(paths: &[std::path::PathBuf]) -> String {
-    paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":")
+    paths
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn time(time: Option<Timestamp>) -> String {
@@ -103,7 +111,12 @@ fn probes(health: &Health) -> Value {
 fn host_config(definition: &Definition) -> Value {
     let spec = &definition.spec;
     let resources = &spec.resources;
-    let binds: Vec<_> = definition.mounts.iter().filter(|mount| !mount.anonymous).map(bind).collect();
+    let binds: Vec<_> = definition
+        .mounts
+        .iter()
+        .filter(|mount| !mount.anonymous)
+        .map(bind)
+        .collect();
     let tmpfs: BTreeMap<_, _> = spec
         .mounts
         .iter()
@@ -158,7 +171,11 @@ fn host_config(definition: &Definition) -> Value {
 
 /// Go prints a list nobody has filled as null.
 fn list<T: serde::Serialize>(items: Vec<T>) -> Value {
-    if items.is_empty() { Value::Null } else { json!(items) }
+    if items.is_empty() {
+        Value::Null
+    } else {
+        json!(items)
+    }
 }
 
 fn bind(mount: &MountPoint) -> String {
@@ -170,17 +187,30 @@ fn bind(mount: &MountPoint) -> String {
 fn port_bindings(definition: &Definition) -> Value {
     let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for port in &definition.ports {
-        let host_ip = port.host_ip.map(|address| address.to_string()).unwrap_or_default();
-        let host_port = if port.host_port == 0 { String::new() } else { port.host_port.to_string() };
+        let host_ip = port
+            .host_ip
+            .map(|address| address.to_string())
+            .unwrap_or_default();
+        let host_port = if port.host_port == 0 {
+            String::new()
+        } else {
+            port.host_port.to_string()
+        };
         let key = format!("{}/{}", port.container_port, protocol(port.protocol));
-        ports.entry(key).or_default().push(json!({ "HostIp": host_ip, "HostPort": host_port }));
+        ports
+            .entry(key)
+            .or_default()
+            .push(json!({ "HostIp": host_ip, "HostPort": host_port }));
     }
     json!(ports)
 }
 
 fn mount(mount: &MountPoint) -> Value {
     let mut fields = Map::new();
-    fields.insert("Type".to_owned(), json!(if mount.volume.is_some() { "volume" } else { "bind" }));
+    fields.insert(
+        "Type".to_owned(),
+        json!(if mount.volume.is_some() { "volume" } else { "bind" }),
+    );
     if let Some(name) = &mount.volume {
         fields.insert("Name".to_owned(), json!(name));
     }
@@ -191,13 +221,20 @@ fn mount(mount: &MountPoint) -> Value {
     }
     fields.insert("Mode".to_owned(), json!(if mount.writable { "" } else { "ro" }));
     fields.insert("RW".to_owned(), json!(mount.writable));
-    fields.insert("Propagation".to_owned(), json!(if mount.volume.is_some() { "" } else { "rprivate" }));
+    fields.insert(
+        "Propagation".to_owned(),
+        json!(if mount.volume.is_some() { "" } else { "rprivate" }),
+    );
     Value::Object(fields)
 }
 
 fn config(definition: &Definition) -> Value {
     let spec = &definition.spec;
-    let exposed: BTreeMap<_, _> = definition.exposed_ports.iter().map(|port| (port, json!({}))).collect();
+    let exposed: BTreeMap<_, _> = definition
+        .exposed_ports
+        .iter()
+        .map(|port| (port, json!({})))
+        .collect();
     let volumes: BTreeMap<_, _> = definition
         .mounts
         .iter()
@@ -250,8 +287,12 @@ fn healthcheck(check: &HealthCheck) -> Value {
 fn network_settings(container: &Container) -> Value {
     let definition = &container.definition;
     let endpoint = container.state.endpoint.as_ref();
-    let address = endpoint.map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
-    let gateway = endpoint.map(|endpoint| endpoint.network.gateway.to_string()).unwrap_or_default();
+    let address = endpoint
+        .map(|endpoint| endpoint.address.to_string())
+        .unwrap_or_default();
+    let gateway = endpoint
+        .map(|endpoint| endpoint.network.gateway.to_string())
+        .unwrap_or_default();
     let mac = endpoint.map(|endpoint| endpoint.mac.clone()).unwrap_or_default();
     let prefix = endpoint.map_or(0, |endpoint| endpoint.network.prefix);
     let network = json!({

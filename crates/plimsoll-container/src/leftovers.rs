@@ -21,11 +21,18 @@ pub(crate) fn kill(cgroup: &str) {
 
 /// Where the cgroup is: in the unified hierarchy, in those of version 1, or in both.
 fn folders(cgroup: &str) -> Vec<PathBuf> {
-    let Some(relative) = cgroup.strip_prefix('/').filter(|path| !path.is_empty() && !path.contains("..")) else {
+    let Some(relative) = cgroup
+        .strip_prefix('/')
+        .filter(|path| !path.is_empty() && !path.contains(".."))
+    else {
         return Vec::new();
     };
     let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let hierarchies = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     std::iter::once(root.to_owned())
         .chain(hierarchies)
         .map(|hierarchy| hierarchy.join(relative))
@@ -35,5 +42,7 @@ fn folders(cgroup: &str) -> Vec<PathBuf> {
 
 fn processes(folder: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+    text.lines()
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+        .collect()
 }

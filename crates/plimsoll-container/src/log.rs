@@ -41,7 +41,10 @@ impl LogWriter {
     /// Opens the log for appending.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
-        Ok(Self { file, partial: Default::default() })
+        Ok(Self {
+            file,
+            partial: Default::default(),
+        })
     }
 
     /// Takes a piece of output.
@@ -79,7 +82,14 @@ impl LogWriter {
 
 fn encode(lines: &mut Vec<u8>, stream: LogStream, text: &[u8]) -> io::Result<()> {
     let log = String::from_utf8_lossy(text).into_owned();
-    serde_json::to_writer(&mut *lines, &LogLine { log, stream, time: Timestamp::now() })?;
+    serde_json::to_writer(
+        &mut *lines,
+        &LogLine {
+            log,
+            stream,
+            time: Timestamp::now(),
+        },
+    )?;
     lines.push(b'\n');
     Ok(())
 }
@@ -101,7 +111,10 @@ impl LogReader {
             let start = tail_offset(&mut file, tail)?;
             file.seek(SeekFrom::Start(start))?;
         }
-        Ok(Self { file: BufReader::new(file), line: Vec::new() })
+        Ok(Self {
+            file: BufReader::new(file),
+            line: Vec::new(),
+        })
     }
 
     /// Returns the next whole line, or None at the present end. Lines that are damaged are passed over.
@@ -153,7 +166,9 @@ mod tests {
 
     fn read_all(path: &Path, tail: Option<usize>) -> Vec<(String, LogStream)> {
         let mut reader = LogReader::open(path, tail).unwrap();
-        std::iter::from_fn(|| reader.next_line().unwrap()).map(|line| (line.log, line.stream)).collect()
+        std::iter::from_fn(|| reader.next_line().unwrap())
+            .map(|line| (line.log, line.stream))
+            .collect()
     }
 
     #[test]
@@ -171,7 +186,11 @@ mod tests {
         for ((log, stream), (text, number)) in seen.iter().zip(expected) {
             assert_eq!((log.as_str(), *stream as i32), (text, number));
         }
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with(r#"{"log":"one\n","stream":"stdout","time":"2"#));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .starts_with(r#"{"log":"one\n","stream":"stdout","time":"2"#)
+        );
     }
 
     #[test]
@@ -191,7 +210,8 @@ mod tests {
         let path = folder.path().join("json.log");
         let mut log = LogWriter::open(&path).unwrap();
         for number in 0..5_000 {
-            log.write(LogStream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
+            log.write(LogStream::Stdout, format!("line {number}\n").as_bytes())
+                .unwrap();
         }
         for (tail, first) in [(1, 4_999), (3_000, 2_000), (9_000, 0)] {
             let seen = read_all(&path, Some(tail));
@@ -211,7 +231,9 @@ mod tests {
         assert_eq!(reader.next_line().unwrap(), None);
         log.file.write_all(br#"{"log":"a\n","stre"#).unwrap();
         assert_eq!(reader.next_line().unwrap(), None);
-        log.file.write_all(b"am\":\"stdout\",\"time\":\"2026-01-01T00:00:00Z\"}\n").unwrap();
+        log.file
+            .write_all(b"am\":\"stdout\",\"time\":\"2026-01-01T00:00:00Z\"}\n")
+            .unwrap();
         assert_eq!(reader.next_line().unwrap().unwrap().log, "a\n");
     }
 }

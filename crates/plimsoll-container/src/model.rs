@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use plimsoll_network::{Endpoint, PortRequest, PublishedPort};
 use plimsoll_runtime::{ContainerSpec, Rootfs};
 use plimsoll_store::SnapshotId;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::{ContainerError, Result};
 
@@ -249,7 +249,10 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn new(root: &Utf8Path, run: &Utf8Path, id: &str) -> Self {
         let short = &id[..id.len().min(12)];
-        Self { home: root.join("containers").join(id), run: run.join("containers").join(short) }
+        Self {
+            home: root.join("containers").join(id),
+            run: run.join("containers").join(short),
+        }
     }
 
     pub(crate) fn definition(&self) -> Utf8PathBuf {
@@ -295,8 +298,13 @@ impl Paths {
     /// Returns whether a shim holds the lock, which is what says that it lives.
     pub(crate) fn is_supervised(&self) -> bool {
         use rustix::fs::{FlockOperation, flock};
-        let Ok(file) = fs::File::open(self.lock()) else { return false };
-        matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+        let Ok(file) = fs::File::open(self.lock()) else {
+            return false;
+        };
+        matches!(
+            flock(&file, FlockOperation::NonBlockingLockShared),
+            Err(rustix::io::Errno::WOULDBLOCK)
+        )
     }
 
     /// Waits until no shim holds the lock.
@@ -323,7 +331,10 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
-            .map_err(|source| ContainerError::Damaged { path: path.to_owned(), source }),
+            .map_err(|source| ContainerError::Damaged {
+                path: path.to_owned(),
+                source,
+            }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ContainerError::file("read", path)(error)),
     }

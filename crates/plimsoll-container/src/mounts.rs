@@ -39,7 +39,8 @@ pub enum MountSource {
 impl MountRequest {
     /// Parses `-v [SOURCE:]TARGET[:OPTIONS]`; a source that begins with `.` is meant from `directory`.
     pub fn parse_volume(text: &str, directory: &Utf8Path) -> Result<Self> {
-        let wrong = |why: &str| ContainerError::Option(format!("invalid volume specification `{text}`: {why}"));
+        let wrong =
+            |why: &str| ContainerError::Option(format!("invalid volume specification `{text}`: {why}"));
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts[..] {
             [target] => (None, target, ""),
@@ -61,14 +62,26 @@ impl MountRequest {
             None => MountSource::Volume { name: None, copy },
             Some("") => return Err(wrong("empty source")),
             Some(path) if path.starts_with('/') || path.starts_with('.') || path.starts_with('~') => {
-                MountSource::Bind { path: lexical(&directory.join(path)), create: true }
+                MountSource::Bind {
+                    path: lexical(&directory.join(path)),
+                    create: true,
+                }
             }
             Some(name) if name.contains('/') => {
-                return Err(wrong("a volume's name has no slash; for a folder of the host write `./` before it"));
+                return Err(wrong(
+                    "a volume's name has no slash; for a folder of the host write `./` before it",
+                ));
             }
-            Some(name) => MountSource::Volume { name: Some(valid(name)?), copy },
+            Some(name) => MountSource::Volume {
+                name: Some(valid(name)?),
+                copy,
+            },
         };
-        Ok(Self { source, target: absolute(target).ok_or_else(|| wrong("the target must be an absolute path"))?, read_only })
+        Ok(Self {
+            source,
+            target: absolute(target).ok_or_else(|| wrong("the target must be an absolute path"))?,
+            read_only,
+        })
     }
 
     /// Parses `--mount type=bind|volume|tmpfs,source=..,target=..,readonly`.
@@ -77,7 +90,9 @@ impl MountRequest {
         let (mut kind, mut source, mut target, mut read_only, mut copy) = ("volume", None, None, false, true);
         let mut tmpfs = Vec::new();
         for field in text.split(',') {
-            let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
+            let (key, value) = field
+                .split_once('=')
+                .map_or((field, None), |(key, value)| (key, Some(value)));
             let flag = || value.is_none_or(|value| matches!(value, "true" | "1"));
             match (key, value) {
                 ("type", Some(value)) => kind = value,
@@ -93,29 +108,54 @@ impl MountRequest {
         }
         let target = target.ok_or_else(|| wrong("the target must be an absolute path".to_owned()))?;
         let source = match (kind, source) {
-            ("bind", Some(path)) => MountSource::Bind { path: lexical(&directory.join(path)), create: false },
+            ("bind", Some(path)) => MountSource::Bind {
+                path: lexical(&directory.join(path)),
+                create: false,
+            },
             ("bind", None) => return Err(wrong("type `bind` needs a source".to_owned())),
-            ("volume", name) => MountSource::Volume { name: name.map(valid).transpose()?, copy },
+            ("volume", name) => MountSource::Volume {
+                name: name.map(valid).transpose()?,
+                copy,
+            },
             ("tmpfs", None) => MountSource::Tmpfs(tmpfs),
             ("tmpfs", Some(_)) => return Err(wrong("type `tmpfs` has no source".to_owned())),
             (other, _) => return Err(wrong(format!("unknown type `{other}`"))),
         };
-        Ok(Self { source, target, read_only })
+        Ok(Self {
+            source,
+            target,
+            read_only,
+        })
     }
 
     /// Parses `--tmpfs TARGET[:OPTIONS]`.
     pub fn parse_tmpfs(text: &str) -> Result<Self> {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
-        let target = absolute(target)
-            .ok_or_else(|| ContainerError::Option(format!("invalid tmpfs `{text}`: the target must be an absolute path")))?;
-        let options: Vec<String> = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+        let target = absolute(target).ok_or_else(|| {
+            ContainerError::Option(format!(
+                "invalid tmpfs `{text}`: the target must be an absolute path"
+            ))
+        })?;
+        let options: Vec<String> = options
+            .split(',')
+            .filter(|option| !option.is_empty())
+            .map(str::to_owned)
+            .collect();
         let read_only = options.iter().any(|option| option == "ro");
-        Ok(Self { source: MountSource::Tmpfs(options), target, read_only })
+        Ok(Self {
+            source: MountSource::Tmpfs(options),
+            target,
+            read_only,
+        })
     }
 }
 
 fn valid(name: &str) -> Result<String> {
-    if names::is_valid(name) { Ok(name.to_owned()) } else { Err(ContainerError::InvalidVolumeName(name.to_owned())) }
+    if names::is_valid(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(ContainerError::InvalidVolumeName(name.to_owned()))
+    }
 }
 
 fn absolute(target: &str) -> Option<Utf8PathBuf> {
@@ -148,20 +188,60 @@ mod tests {
     }
 
     fn bind(path: &str, create: bool) -> MountSource {
-        MountSource::Bind { path: path.into(), create }
+        MountSource::Bind {
+            path: path.into(),
+            create,
+        }
     }
 
     #[test]
     fn volumes_as_docker_reads_them() {
         for (text, source, target, read_only) in [
-            ("/data", MountSource::Volume { name: None, copy: true }, "/data", false),
-            ("db:/var/lib/db", MountSource::Volume { name: Some("db".into()), copy: true }, "/var/lib/db", false),
-            ("db:/x:nocopy,ro", MountSource::Volume { name: Some("db".into()), copy: false }, "/x", true),
-            ("./src:/app/./src/", bind("/work/app/src", true), "/app/src", false),
+            (
+                "/data",
+                MountSource::Volume {
+                    name: None,
+                    copy: true,
+                },
+                "/data",
+                false,
+            ),
+            (
+                "db:/var/lib/db",
+                MountSource::Volume {
+                    name: Some("db".into()),
+                    copy: true,
+                },
+                "/var/lib/db",
+                false,
+            ),
+            (
+                "db:/x:nocopy,ro",
+                MountSource::Volume {
+                    name: Some("db".into()),
+                    copy: false,
+                },
+                "/x",
+                true,
+            ),
+            (
+                "./src:/app/./src/",
+                bind("/work/app/src", true),
+                "/app/src",
+                false,
+            ),
             ("..:/up", bind("/work", true), "/up", false),
             ("/etc/x:/y:ro,z", bind("/etc/x", true), "/y", true),
         ] {
-            assert_eq!(volume(text).unwrap(), MountRequest { source, target: target.into(), read_only }, "{text}");
+            assert_eq!(
+                volume(text).unwrap(),
+                MountRequest {
+                    source,
+                    target: target.into(),
+                    read_only
+                },
+                "{text}"
+            );
         }
         for text in ["", "x", "a:b", "a/b:/c", "a:/b:what", "a:/b:ro:x", ":/x", "x:/"] {
             assert!(volume(text).is_err(), "{text}");
@@ -172,11 +252,30 @@ mod tests {
     fn mounts_as_docker_reads_them() {
         let parse = |text| MountRequest::parse_mount(text, Utf8Path::new("/work"));
         let request = parse("type=bind,src=a,dst=/b,readonly").unwrap();
-        assert_eq!(request, MountRequest { source: bind("/work/a", false), target: "/b".into(), read_only: true });
+        assert_eq!(
+            request,
+            MountRequest {
+                source: bind("/work/a", false),
+                target: "/b".into(),
+                read_only: true
+            }
+        );
         let request = parse("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(request.source, MountSource::Tmpfs(vec!["size=1m".into()]));
-        assert_eq!(parse("target=/t").unwrap().source, MountSource::Volume { name: None, copy: true });
-        for text in ["type=bind,dst=/x", "type=npipe,dst=/x", "type=volume", "type=tmpfs,src=x,dst=/y", "target=/t,typo"] {
+        assert_eq!(
+            parse("target=/t").unwrap().source,
+            MountSource::Volume {
+                name: None,
+                copy: true
+            }
+        );
+        for text in [
+            "type=bind,dst=/x",
+            "type=npipe,dst=/x",
+            "type=volume",
+            "type=tmpfs,src=x,dst=/y",
+            "target=/t,typo",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
@@ -184,7 +283,10 @@ mod tests {
     #[test]
     fn tmpfs_keeps_its_options() {
         let request = MountRequest::parse_tmpfs("/run:rw,size=64m,mode=1777").unwrap();
-        assert_eq!(request.source, MountSource::Tmpfs(vec!["rw".into(), "size=64m".into(), "mode=1777".into()]));
+        assert_eq!(
+            request.source,
+            MountSource::Tmpfs(vec!["rw".into(), "size=64m".into(), "mode=1777".into()])
+        );
         assert!(MountRequest::parse_tmpfs("run").is_err());
     }
 }

@@ -4,20 +4,65 @@ use std::fs::File;
 use std::io::Read as _;
 
 const ADJECTIVES: &[&str] = &[
-    "able", "amber", "brisk", "calm", "candid", "clever", "coral", "daring", "deep", "eager", "even", "fair", "fleet",
-    "gentle", "golden", "hardy", "honest", "jolly", "keen", "kind", "light", "lively", "loyal", "mellow", "merry",
-    "nimble", "noble", "patient", "placid", "proud", "quiet", "ready", "salty", "serene", "sharp", "steady", "stout",
-    "swift", "tidy", "true", "trusty", "upright", "valiant", "vivid", "warm", "wary", "wise", "witty", "young",
-    "zealous",
+    "able", "amber", "brisk", "calm", "candid", "clever", "coral", "daring", "deep", "eager", "even", "fair",
+    "fleet", "gentle", "golden", "hardy", "honest", "jolly", "keen", "kind", "light", "lively", "loyal",
+    "mellow", "merry", "nimble", "noble", "patient", "placid", "proud", "quiet", "ready", "salty", "serene",
+    "sharp", "steady", "stout", "swift", "tidy", "true", "trusty", "upright", "valiant", "vivid", "warm",
+    "wary", "wise", "witty", "young", "zealous",
 ];
 
 /// People who made ships safer, or found the way.
 const SURNAMES: &[&str] = &[
-    "amundsen", "barents", "baret", "beaufort", "bering", "blackborow", "bligh", "bowditch", "brunel", "cabot", "cook",
-    "crapo", "dampier", "drake", "earhart", "ericson", "fitzroy", "franklin", "froude", "gama", "grace", "halley",
-    "harrison", "heyerdahl", "hudson", "ibnmajid", "joshua", "kelvin", "lovell", "magellan", "marconi", "maury",
-    "mercator", "nansen", "nautilus", "parsons", "plimsoll", "polo", "raleigh", "ross", "scoresby", "shackleton",
-    "slocum", "stevenson", "sumner", "tasman", "vancouver", "villiers", "worsley", "zhenghe",
+    "amundsen",
+    "barents",
+    "baret",
+    "beaufort",
+    "bering",
+    "blackborow",
+    "bligh",
+    "bowditch",
+    "brunel",
+    "cabot",
+    "cook",
+    "crapo",
+    "dampier",
+    "drake",
+    "earhart",
+    "ericson",
+    "fitzroy",
+    "franklin",
+    "froude",
+    "gama",
+    "grace",
+    "halley",
+    "harrison",
+    "heyerdahl",
+    "hudson",
+    "ibnmajid",
+    "joshua",
+    "kelvin",
+    "lovell",
+    "magellan",
+    "marconi",
+    "maury",
+    "mercator",
+    "nansen",
+    "nautilus",
+    "parsons",
+    "plimsoll",
+    "polo",
+    "raleigh",
+    "ross",
+    "scoresby",
+    "shackleton",
+    "slocum",
+    "stevenson",
+    "sumner",
+    "tasman",
+    "vancouver",
+    "villiers",
+    "worsley",
+    "zhenghe",
 ];
 
 /// Returns 64 random hexadecimal digits whose first twelve are not all decimal, as Docker's.
@@ -37,7 +82,11 @@ pub(crate) fn random_name(attempt: usize) -> std::io::Result<String> {
     let [first, second, digit] = random::<3>()?;
     let adjective = ADJECTIVES[usize::from(first) % ADJECTIVES.len()];
     let surname = SURNAMES[usize::from(second) % SURNAMES.len()];
-    let suffix = if attempt < 3 { String::new() } else { format!("{}", usize::from(digit) + attempt) };
+    let suffix = if attempt < 3 {
+        String::new()
+    } else {
+        format!("{}", usize::from(digit) + attempt)
+    };
     Ok(format!("{adjective}_{surname}{suffix}"))
 }
 
@@ -106,7 +155,10 @@ mod tests {
 
     #[test]
     fn suggests_only_what_is_near() {
-        assert_eq!(nearest("databse", ["web", "database"]), Some("database".to_owned()));
+        assert_eq!(
+            nearest("databse", ["web", "database"]),
+            Some("database".to_owned())
+        );
         assert_eq!(nearest("web", ["database"]), None);
         assert_eq!(nearest("wbe", ["web", "database"]), None);
         assert_eq!(nearest("wb", ["web"]), Some("web".to_owned()));

@@ -12,7 +12,9 @@ use crate::{Containers, Result};
 pub(crate) fn main(arguments: &[OsString]) -> i32 {
     let [root, run, id] = arguments else { return 2 };
     let path = |argument: &OsString| Utf8PathBuf::try_from(std::path::PathBuf::from(argument)).ok();
-    let (Some(root), Some(run), Some(id)) = (path(root), path(run), id.to_str()) else { return 2 };
+    let (Some(root), Some(run), Some(id)) = (path(root), path(run), id.to_str()) else {
+        return 2;
+    };
     match reap(&root, &run, id) {
         Ok(()) => 0,
         Err(error) => {

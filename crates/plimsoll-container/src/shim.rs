@@ -102,7 +102,9 @@ fn prepare() -> io::Result<UnixStream> {
 
 /// Starts the container the request names, reports, supervises. Returns what to become afterwards.
 async fn control_loop(control: UnixStream, runtime: impl FnOnce() -> Box<dyn OciRuntime>) -> Option<Command> {
-    let control = tokio_stream(control).map_err(|error| eprintln!("no control socket: {error}")).ok()?;
+    let control = tokio_stream(control)
+        .map_err(|error| eprintln!("no control socket: {error}"))
+        .ok()?;
     let (sender, mut receiver) = wire::split(control);
     let (request, fds) = match receiver.message::<StartRequest>().await {
         Ok(Some((request, fds))) => match receiver.descriptors(fds, request.descriptors()).await {
@@ -135,13 +137,19 @@ async fn control_loop(control: UnixStream, runtime: impl FnOnce() -> Box<dyn Oci
 
 async fn refuse(sender: &Sender, error: &ContainerError) -> Option<Command> {
     eprintln!("{}", chain(error));
-    let reply = StartReply::Failed { code: error.exit_code(), message: chain(error) };
+    let reply = StartReply::Failed {
+        code: error.exit_code(),
+        message: chain(error),
+    };
     let _ = sender.message(&reply, &[]).await;
     None
 }
 
 fn control_error(source: io::Error) -> ContainerError {
-    ContainerError::Shim { id: "to be started".to_owned(), source }
+    ContainerError::Shim {
+        id: "to be started".to_owned(),
+        source,
+    }
 }
 
 fn tokio_stream(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
@@ -151,7 +159,12 @@ fn tokio_stream(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
 
 fn reaper(request: &StartRequest) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("shim").arg("reap").arg(&request.root).arg(&request.run).arg(&request.id);
+    command
+        .arg("shim")
+        .arg("reap")
+        .arg(&request.root)
+        .arg(&request.run)
+        .arg(&request.id);
     command
 }
 
@@ -170,16 +183,38 @@ impl Start {
     /// Reads what the request names, and takes the container's lock.
     fn new(request: StartRequest, fds: Vec<OwnedFd>) -> Result<(Self, File)> {
         let paths = Paths::new(&request.root, &request.run, &request.id);
-        let definition = read_json(paths.definition().as_std_path())?
-            .ok_or_else(|| ContainerError::NotFound { name: request.id.clone(), suggestion: None })?;
+        let definition =
+            read_json(paths.definition().as_std_path())?.ok_or_else(|| ContainerError::NotFound {
+                name: request.id.clone(),
+                suggestion: None,
+            })?;
         let mut fds = fds.into_iter();
         let namespace = if request.has_namespace { fds.next() } else { None };
-        let client = if request.has_client { fds.next().map(UnixStream::from) } else { None };
-        let served = request.sockets.iter().filter_map(|at| request.ports.get(*at)).cloned();
+        let client = if request.has_client {
+            fds.next().map(UnixStream::from)
+        } else {
+            None
+        };
+        let served = request
+            .sockets
+            .iter()
+            .filter_map(|at| request.ports.get(*at))
+            .cloned();
         let sockets = served.zip(fds).collect();
         let lock = lock(&paths)?;
         let (endpoint, ports) = (request.endpoint, request.ports);
-        Ok((Self { definition, paths, endpoint, ports, sockets, namespace, client }, lock))
+        Ok((
+            Self {
+                definition,
+                paths,
+                endpoint,
+                ports,
+                sockets,
+                namespace,
+                client,
+            },
+            lock,
+        ))
     }
 
     /// Mounts the root in a mount namespace of this process's own.
@@ -203,7 +238,12 @@ impl Start {
 fn lock(paths: &Paths) -> Result<File> {
     let path = paths.lock();
     let open = || {
-        let file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .open(&path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
         Ok(file)
     };
@@ -293,6 +333,8 @@ impl Running {
         let (stdio, ends) =
             Ends::new(definition.spec.tty, definition.open_stdin).map_err(file("make pipes for"))?;
         let state_folder = start.paths.runtime();
+        // What a shim that was killed has left there would look like a container that exists.
+        let _ = std::fs::remove_dir_all(&state_folder);
         std::fs::create_dir_all(&state_folder).map_err(ContainerError::file("make", &state_folder))?;
         let pid = runtime.create(Bundle {
             spec: &definition.spec,
@@ -307,9 +349,10 @@ impl Running {
             plimsoll_network::publish(definition.instance, endpoint, &start.ports)?;
         }
         let client = match start.client.take() {
-            Some(stream) => {
-                Some((tokio_stream(stream).map_err(file("attach to"))?, output.subscribe()))
-            }
+            Some(stream) => Some((
+                tokio_stream(stream).map_err(file("attach to"))?,
+                output.subscribe(),
+            )),
             None => None,
         };
         runtime.start()?;
@@ -323,13 +366,32 @@ impl Running {
             ..State::default()
         };
         start.paths.write_state(&state)?;
-        Ok(Self { start, child, streams, output, state, client })
+        Ok(Self {
+            start,
+            child,
+            streams,
+            output,
+            state,
+            client,
+        })
     }
 
     /// Supervises until the program ends, and cleans up after it.
     async fn supervise(self, runtime: Box<dyn OciRuntime>, control: &Sender) -> JoinSet<()> {
-        let Self { start, child, streams, output, state, client } = self;
-        let Streams { stdin, stdout, stderr, console } = streams;
+        let Self {
+            start,
+            child,
+            streams,
+            output,
+            state,
+            client,
+        } = self;
+        let Streams {
+            stdin,
+            stdout,
+            stderr,
+            console,
+        } = streams;
         let shim = Rc::new(Shim {
             definition: start.definition,
             paths: start.paths,
@@ -356,7 +418,9 @@ impl Running {
         }
         let connections = Rc::new(RefCell::new(JoinSet::new()));
         if let Some((stream, client)) = client {
-            connections.borrow_mut().spawn_local(server::attached(shim.clone(), stream, client));
+            connections
+                .borrow_mut()
+                .spawn_local(server::attached(shim.clone(), stream, client));
         }
         match server::listen(&shim.paths) {
             Ok(listener) => {
@@ -367,8 +431,11 @@ impl Running {
         let _ = control.message(&StartReply::Started, &[]).await;
 
         let exit = child.wait().await;
-        shim.finish(exit.map(plimsoll_runtime::Exit::code), pumps, services).await;
-        Rc::into_inner(connections).map(RefCell::into_inner).unwrap_or_default()
+        shim.finish(exit.map(plimsoll_runtime::Exit::code), pumps, services)
+            .await;
+        Rc::into_inner(connections)
+            .map(RefCell::into_inner)
+            .unwrap_or_default()
     }
 }
 
@@ -414,7 +481,11 @@ impl Shim {
             (state.endpoint.take(), std::mem::take(&mut state.ports))
         };
         unpublish(&self.definition, endpoint.as_ref(), &ports);
-        let ended = Ended { exit_code, oom_killed, error };
+        let ended = Ended {
+            exit_code,
+            oom_killed,
+            error,
+        };
         self.update(|state| {
             state.status = Status::Exited;
             state.pid = 0;
@@ -431,7 +502,10 @@ impl Shim {
     /// Waits for the end.
     async fn wait(&self) -> Ended {
         let mut ended = self.ended.subscribe();
-        let seen = ended.wait_for(Option::is_some).await.expect("the sender is in self");
+        let seen = ended
+            .wait_for(Option::is_some)
+            .await
+            .expect("the sender is in self");
         seen.clone().expect("waited for")
     }
 

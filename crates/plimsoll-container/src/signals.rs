@@ -4,9 +4,9 @@ use crate::{ContainerError, Result};
 
 /// The signals of x86_64 and aarch64 Linux by number, from 1.
 const NAMES: &[&str] = &[
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
@@ -25,7 +25,13 @@ pub fn parse_signal(text: &str) -> Result<i32> {
 }
 
 fn named(name: &str) -> Option<i32> {
-    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
+    let offset = |rest: &str| {
+        if rest.is_empty() {
+            Some(0)
+        } else {
+            rest.parse::<i32>().ok()
+        }
+    };
     if let Some(rest) = name.strip_prefix("RTMIN") {
         return Some(RTMIN + offset(rest)?);
     }
@@ -33,7 +39,10 @@ fn named(name: &str) -> Option<i32> {
         return Some(RTMAX + offset(rest)?);
     }
     let aliased = if name == "POLL" { "IO" } else { name };
-    NAMES.iter().position(|known| *known == aliased).and_then(|at| i32::try_from(at + 1).ok())
+    NAMES
+        .iter()
+        .position(|known| *known == aliased)
+        .and_then(|at| i32::try_from(at + 1).ok())
 }
 
 #[cfg(test)]
@@ -43,7 +52,13 @@ mod tests {
     #[test]
     fn names_numbers_and_real_time_signals() {
         for (text, number) in [
-            ("SIGTERM", 15), ("term", 15), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("SIGWINCH", 28), ("SYS", 31),
+            ("SIGTERM", 15),
+            ("term", 15),
+            ("9", 9),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("SIGWINCH", 28),
+            ("SYS", 31),
         ] {
             assert_eq!(parse_signal(text).unwrap(), number, "{text}");
         }

@@ -40,7 +40,9 @@ impl Containers {
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach))
             .await
             .map_err(|_| ContainerError::Interrupted)??;
-        let Some(mut prepared) = prepared else { return Ok(None) };
+        let Some(mut prepared) = prepared else {
+            return Ok(None);
+        };
         let started = self.hand_over(&mut prepared, container.id()).await;
         if let Err(error) = started {
             // The shim ends by itself after an answer; without one it must not start anything later.
@@ -49,12 +51,23 @@ impl Containers {
             Networks::new(&self.store).release(container.id())?;
             return Err(error);
         }
-        prepared.attached.take().map(|stream| attachment(stream, container.id())).transpose()
+        prepared
+            .attached
+            .take()
+            .map(|stream| attachment(stream, container.id()))
+            .transpose()
     }
 
     async fn hand_over(&self, prepared: &mut Prepared, id: &str) -> Result<()> {
-        let broken = |source| ContainerError::Shim { id: id[..12].to_owned(), source };
-        let control = prepared.control.try_clone().and_then(into_async).map_err(broken)?;
+        let broken = |source| ContainerError::Shim {
+            id: id[..12].to_owned(),
+            source,
+        };
+        let control = prepared
+            .control
+            .try_clone()
+            .and_then(into_async)
+            .map_err(broken)?;
         let (sender, mut receiver) = wire::split(control);
         let fds: Vec<_> = prepared.fds.iter().map(AsFd::as_fd).collect();
         // A shim that could not even begin has closed its end: what it wrote says more than a broken pipe.
@@ -71,8 +84,15 @@ impl Containers {
             None => {
                 let text = fs::read_to_string(self.paths(id).shim_log()).unwrap_or_default();
                 let text = text.trim();
-                let detail = if text.is_empty() { String::new() } else { format!(": {text}") };
-                Err(ContainerError::ShimDied { id: id[..12].to_owned(), detail })
+                let detail = if text.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {text}")
+                };
+                Err(ContainerError::ShimDied {
+                    id: id[..12].to_owned(),
+                    detail,
+                })
             }
         }
     }
@@ -85,7 +105,9 @@ impl Containers {
         if paths.is_supervised() && paths.read_state()?.status == Status::Running {
             return Ok(None);
         }
-        paths.wait_unsupervised().map_err(ContainerError::file("lock", paths.lock()))?;
+        paths
+            .wait_unsupervised()
+            .map_err(ContainerError::file("lock", paths.lock()))?;
         let prepared = self.prepare_locked(container, attach, &paths, lock);
         if prepared.is_err() {
             Networks::new(&self.store).release(id)?;
@@ -93,7 +115,13 @@ impl Containers {
         prepared.map(Some)
     }
 
-    fn prepare_locked(&self, container: &Container, attach: bool, paths: &Paths, lock: Lock) -> Result<Prepared> {
+    fn prepare_locked(
+        &self,
+        container: &Container,
+        attach: bool,
+        paths: &Paths,
+        lock: Lock,
+    ) -> Result<Prepared> {
         let definition = &container.definition;
         let bound = bind(definition)?;
         let (endpoint, namespace) = self.connect(definition)?;
@@ -103,7 +131,11 @@ impl Containers {
         let (mut fds, mut sockets, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         let has_namespace = namespace.is_some();
         fds.extend(namespace);
-        let (ours, theirs) = if attach { Some(pair()?).unzip() } else { (None, None) };
+        let (ours, theirs) = if attach {
+            Some(pair()?).unzip()
+        } else {
+            (None, None)
+        };
         fds.extend(theirs.map(OwnedFd::from));
         for (at, port) in bound.into_iter().enumerate() {
             sockets.extend(std::iter::repeat_n(at, port.sockets.len()));
@@ -122,7 +154,14 @@ impl Containers {
         };
         let (control, theirs) = pair()?;
         let shim = self.spawn(paths, &definition.id, theirs)?;
-        Ok(Prepared { _lock: lock, shim, control, request, fds, attached: ours })
+        Ok(Prepared {
+            _lock: lock,
+            shim,
+            control,
+            request,
+            fds,
+            attached: ours,
+        })
     }
 
     /// A place on the bridge and a namespace that is connected there.
@@ -146,7 +185,10 @@ impl Containers {
             .args(["shim", &id[..12]])
             .env_clear()
             // For nft.
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .stdin(OwnedFd::from(control))
             .stdout(log)
             .stderr(log_too)
@@ -166,7 +208,10 @@ fn into_async(stream: UnixStream) -> std::io::Result<AsyncStream> {
 }
 
 fn attachment(stream: UnixStream, id: &str) -> Result<Attachment> {
-    let stream = into_async(stream).map_err(|source| ContainerError::Shim { id: id[..12].to_owned(), source })?;
+    let stream = into_async(stream).map_err(|source| ContainerError::Shim {
+        id: id[..12].to_owned(),
+        source,
+    })?;
     Ok(Attachment::new(stream, id))
 }
 
@@ -175,7 +220,11 @@ fn bind(definition: &Definition) -> Result<Vec<BoundPort>> {
     if definition.network != NetworkMode::Bridge {
         return Ok(Vec::new());
     }
-    definition.ports.iter().map(|port| Ok(plimsoll_network::bind(port)?)).collect()
+    definition
+        .ports
+        .iter()
+        .map(|port| Ok(plimsoll_network::bind(port)?))
+        .collect()
 }
 
 /// Makes the run-time folder, for root's eyes only: whoever reaches the socket commands the container.
@@ -214,7 +263,11 @@ fn hosts(base: &str, definition: &Definition, endpoint: Option<&Endpoint>) -> St
     let mut text = base.to_owned();
     let gateway = endpoint.map_or(Ipv4Addr::LOCALHOST, |endpoint| endpoint.network.gateway);
     for (name, address) in &definition.extra_hosts {
-        let address = if address == HOST_GATEWAY { gateway.to_string() } else { address.clone() };
+        let address = if address == HOST_GATEWAY {
+            gateway.to_string()
+        } else {
+            address.clone()
+        };
         text.push_str(&format!("{address}\t{name}\n"));
     }
     if let Some(endpoint) = endpoint {

@@ -78,9 +78,15 @@ fn is_empty(directory: &Path) -> bool {
 }
 
 fn fill(image: Option<(&MergedTree, &Path)>, into: &Path) -> Result<()> {
-    let Some((tree, target)) = image else { return Ok(()) };
+    let Some((tree, target)) = image else {
+        return Ok(());
+    };
     match tree.resolve(target)? {
-        Some(entry) if entry.metadata.is_dir() => Copy { tree, links: HashMap::new() }.directory(&entry, into),
+        Some(entry) if entry.metadata.is_dir() => Copy {
+            tree,
+            links: HashMap::new(),
+        }
+        .directory(&entry, into),
         _ => Ok(()),
     }
 }
@@ -116,7 +122,9 @@ impl Copy<'_> {
             return fs::hard_link(first, to).map_err(file());
         }
         if kind.is_symlink() {
-            fs::read_link(&from.host_path).and_then(|target| std::os::unix::fs::symlink(target, to)).map_err(file())?;
+            fs::read_link(&from.host_path)
+                .and_then(|target| std::os::unix::fs::symlink(target, to))
+                .map_err(file())?;
         } else if kind.is_file() {
             fs::copy(&from.host_path, to).map_err(file())?;
         } else {
@@ -133,7 +141,13 @@ impl Copy<'_> {
 fn special(from: &Entry, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let mode = from.metadata.mode();
-    Ok(mknodat(CWD, to, FileType::from_raw_mode(mode), Mode::from_raw_mode(mode), from.metadata.rdev())?)
+    Ok(mknodat(
+        CWD,
+        to,
+        FileType::from_raw_mode(mode),
+        Mode::from_raw_mode(mode),
+        from.metadata.rdev(),
+    )?)
 }
 
 /// Gives a copy the owner, mode, attributes and times of the original. The owner first: changing it clears set-id bits.
@@ -147,8 +161,14 @@ fn dress(from: &Entry, to: &Path) -> io::Result<()> {
     }
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
     let times = Timestamps {
-        last_access: Timespec { tv_sec: from.metadata.atime(), tv_nsec: from.metadata.atime_nsec() },
-        last_modification: Timespec { tv_sec: from.metadata.mtime(), tv_nsec: from.metadata.mtime_nsec() },
+        last_access: Timespec {
+            tv_sec: from.metadata.atime(),
+            tv_nsec: from.metadata.atime_nsec(),
+        },
+        last_modification: Timespec {
+            tv_sec: from.metadata.mtime(),
+            tv_nsec: from.metadata.mtime_nsec(),
+        },
     };
     Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,8 +80,17 @@ pub(crate) fn encode(kind: Kind, body: &[u8]) -> Vec<u8> {
 }
 
 fn header(kind: Kind, length: usize, fds: usize) -> [u8; HEADER] {
-    let [a, b, c, d] = u32::try_from(length).expect("frames are shorter than 4 GiB").to_be_bytes();
-    [kind as u8, u8::try_from(fds).expect("at most 128 descriptors"), a, b, c, d]
+    let [a, b, c, d] = u32::try_from(length)
+        .expect("frames are shorter than 4 GiB")
+        .to_be_bytes();
+    [
+        kind as u8,
+        u8::try_from(fds).expect("at most 128 descriptors"),
+        a,
+        b,
+        c,
+        d,
+    ]
 }
 
 /// The sending half of a connection. Frames must not be sent from two tasks at once.
@@ -97,7 +107,14 @@ pub(crate) struct Receiver {
 /// Makes the two halves of a connected stream.
 pub(crate) fn split(stream: UnixStream) -> (Sender, Receiver) {
     let stream = Arc::new(stream);
-    (Sender(stream.clone()), Receiver { stream, buffer: Vec::new(), fds: VecDeque::new() })
+    (
+        Sender(stream.clone()),
+        Receiver {
+            stream,
+            buffer: Vec::new(),
+            fds: VecDeque::new(),
+        },
+    )
 }
 
 impl Sender {
@@ -126,7 +143,10 @@ impl Sender {
     /// Sends bytes that are frames already.
     pub(crate) async fn raw(&self, mut bytes: &[u8], mut fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = self.0.async_io(Interest::WRITABLE, || send_once(self.0.as_fd(), bytes, fds)).await?;
+            let sent = self
+                .0
+                .async_io(Interest::WRITABLE, || send_once(self.0.as_fd(), bytes, fds))
+                .await?;
             bytes = &bytes[sent..];
             fds = &[];
         }
@@ -140,7 +160,12 @@ fn send_once(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    Ok(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+    Ok(rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 impl Receiver {
@@ -152,21 +177,33 @@ impl Receiver {
             }
             let stream = self.stream.clone();
             let (buffer, fds) = (&mut self.buffer, &mut self.fds);
-            let read = stream.async_io(Interest::READABLE, || receive_once(stream.as_fd(), buffer, fds)).await?;
+            let read = stream
+                .async_io(Interest::READABLE, || receive_once(stream.as_fd(), buffer, fds))
+                .await?;
             if read == 0 {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         }
     }
 
     /// Returns the next message and `extra` further frames' descriptors folded into it.
     pub(crate) async fn message<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-        let Some(frame) = self.next().await? else { return Ok(None) };
+        let Some(frame) = self.next().await? else {
+            return Ok(None);
+        };
         Ok(Some((frame.message()?, frame.fds)))
     }
 
     /// Returns descriptors until there are `count`, taking further frames where one could not carry them all.
-    pub(crate) async fn descriptors(&mut self, mut fds: Vec<OwnedFd>, count: usize) -> io::Result<Vec<OwnedFd>> {
+    pub(crate) async fn descriptors(
+        &mut self,
+        mut fds: Vec<OwnedFd>,
+        count: usize,
+    ) -> io::Result<Vec<OwnedFd>> {
         while fds.len() < count {
             match self.next().await? {
                 Some(frame) if frame.kind == Kind::Descriptors => fds.extend(frame.fds),
@@ -182,7 +219,9 @@ impl Receiver {
     }
 
     fn take(&mut self) -> io::Result<Option<Frame>> {
-        let Some((head, rest)) = self.buffer.split_at_checked(HEADER) else { return Ok(None) };
+        let Some((head, rest)) = self.buffer.split_at_checked(HEADER) else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]) as usize;
         if length > MAX_FRAME {
             return Err(invalid("frame is too long"));
@@ -196,16 +235,28 @@ impl Receiver {
         }
         let body = rest[..length].to_vec();
         self.buffer.drain(..HEADER + length);
-        Ok(Some(Frame { kind, body, fds: self.fds.drain(..count).collect() }))
+        Ok(Some(Frame {
+            kind,
+            body,
+            fds: self.fds.drain(..count).collect(),
+        }))
     }
 }
 
-fn receive_once(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, fds: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+fn receive_once(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    fds: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
     let mut chunk = [0; 64 << 10];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut chunk)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let received = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut chunk)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             fds.extend(rights);
@@ -217,7 +268,10 @@ fn receive_once(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>, fds: &mut VecDeque
 
 /// Puts a descriptor into the event loop.
 pub(crate) fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    #[expect(deprecated, reason = "its successor is unsafe for the sake of types that may close early; OwnedFd does not")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for the sake of types that may close early; OwnedFd does not"
+    )]
     AsyncFd::with_interest(fd, interest)
 }
 
@@ -225,7 +279,8 @@ pub(crate) fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Own
 pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (mut bytes, mut fds) = (Vec::new(), VecDeque::new());
     receive_once(socket, &mut bytes, &mut fds)?;
-    fds.pop_front().ok_or_else(|| invalid("the runtime sent no terminal"))
+    fds.pop_front()
+        .ok_or_else(|| invalid("the runtime sent no terminal"))
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -238,7 +293,10 @@ mod tests {
     use std::io::Read as _;
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
     }
 
     #[test]
@@ -253,7 +311,10 @@ mod tests {
             sender.bytes(Kind::Stdin, b"").await.unwrap();
             drop(writer);
             let frame = receiver.next().await.unwrap().unwrap();
-            assert_eq!((frame.kind, frame.body.as_slice(), frame.fds.len()), (Kind::Stdout, b"plain".as_slice(), 0));
+            assert_eq!(
+                (frame.kind, frame.body.as_slice(), frame.fds.len()),
+                (Kind::Stdout, b"plain".as_slice(), 0)
+            );
             let (text, fds) = receiver.message::<String>().await.unwrap().unwrap();
             assert_eq!((text.as_str(), fds.len()), ("with", 1));
             assert_eq!(receiver.next().await.unwrap().unwrap().kind, Kind::Stdin);

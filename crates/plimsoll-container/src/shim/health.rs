@@ -20,10 +20,17 @@ const PROBES: usize = 5;
 
 /// Probes until the container ends (then the task is dropped) or is asked to.
 pub(super) async fn watch(shim: Rc<Shim>) {
-    let Some(check) = shim.definition.health.clone() else { return };
+    let Some(check) = shim.definition.health.clone() else {
+        return;
+    };
     let started = Instant::now();
     loop {
-        let starting = shim.state.borrow().health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
+        let starting = shim
+            .state
+            .borrow()
+            .health
+            .as_ref()
+            .is_some_and(|health| health.status == HealthStatus::Starting);
         let pause = pause(&check, starting, started.elapsed());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -48,7 +55,10 @@ pub(super) async fn watch(shim: Rc<Shim>) {
 /// How long to wait before the next probe: more often in the start period, as Docker does since 25.
 fn pause(check: &HealthCheck, starting: bool, elapsed: Duration) -> Duration {
     if starting && elapsed < check.start_period {
-        return check.start_interval.min(check.start_period - elapsed).max(Duration::from_millis(1));
+        return check
+            .start_interval
+            .min(check.start_period - elapsed)
+            .max(Duration::from_millis(1));
     }
     check.interval
 }
@@ -77,7 +87,12 @@ async fn probe(shim: &Shim, check: &HealthCheck) -> Probe {
         Ok(done) => done,
         Err(message) => (-1, message),
     };
-    Probe { start, end: Timestamp::now(), exit_code, output }
+    Probe {
+        start,
+        end: Timestamp::now(),
+        exit_code,
+        output,
+    }
 }
 
 /// Runs one probe to its end or its time-out.
@@ -86,7 +101,11 @@ async fn run(shim: &Shim, check: &HealthCheck) -> Result<(i32, String), String> 
     let (output, output_end) = std::io::pipe().map_err(io)?;
     let output = pipe::Receiver::from_owned_fd(output.into()).map_err(io)?;
     let stderr = output_end.try_clone().map_err(io)?.into();
-    let stdio = Stdio::Pipes { stdin: null().map_err(io)?, stdout: output_end.into(), stderr };
+    let stdio = Stdio::Pipes {
+        stdin: null().map_err(io)?,
+        stdout: output_end.into(),
+        stderr,
+    };
     let spec = &shim.definition.spec;
     let process = ProcessSpec {
         args: check.args.clone(),
@@ -96,7 +115,11 @@ async fn run(shim: &Shim, check: &HealthCheck) -> Result<(i32, String), String> 
         tty: false,
         privileged: spec.privileged,
     };
-    let pid = shim.runtime.borrow_mut().exec(&process, stdio).map_err(|error| chain(&error))?;
+    let pid = shim
+        .runtime
+        .borrow_mut()
+        .exec(&process, stdio)
+        .map_err(|error| chain(&error))?;
     let child = Child::new(pid).map_err(io)?;
 
     let collected = RefCell::new(Vec::new());
@@ -127,7 +150,10 @@ async fn run(shim: &Shim, check: &HealthCheck) -> Result<(i32, String), String> 
             let limit = humantime(check.timeout);
             let text = text();
             let separator = if text.is_empty() { "" } else { ": " };
-            Ok((-1, format!("Health check exceeded timeout ({limit}){separator}{text}")))
+            Ok((
+                -1,
+                format!("Health check exceeded timeout ({limit}){separator}{text}"),
+            ))
         }
     }
 }
@@ -160,7 +186,12 @@ mod tests {
     }
 
     fn answer(exit_code: i32) -> Probe {
-        Probe { start: Timestamp::UNIX_EPOCH, end: Timestamp::UNIX_EPOCH, exit_code, output: String::new() }
+        Probe {
+            start: Timestamp::UNIX_EPOCH,
+            end: Timestamp::UNIX_EPOCH,
+            exit_code,
+            output: String::new(),
+        }
     }
 
     #[test]
@@ -188,7 +219,10 @@ mod tests {
         for _ in 0..9 {
             health.record(answer(1), &check(), true);
         }
-        assert_eq!((health.status, health.failing_streak), (HealthStatus::Starting, 0));
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Starting, 0)
+        );
         health.record(answer(0), &check(), true);
         assert_eq!(health.status, HealthStatus::Healthy);
     }
@@ -197,14 +231,25 @@ mod tests {
     fn probes_come_faster_in_the_start_period() {
         let check = check();
         assert_eq!(pause(&check, true, Duration::ZERO), Duration::from_secs(5));
-        assert_eq!(pause(&check, true, Duration::from_secs(10)), Duration::from_secs(2));
-        assert_eq!(pause(&check, true, Duration::from_secs(12)), Duration::from_secs(30));
+        assert_eq!(
+            pause(&check, true, Duration::from_secs(10)),
+            Duration::from_secs(2)
+        );
+        assert_eq!(
+            pause(&check, true, Duration::from_secs(12)),
+            Duration::from_secs(30)
+        );
         assert_eq!(pause(&check, false, Duration::ZERO), Duration::from_secs(30));
     }
 
     #[test]
     fn durations_read_as_gos() {
-        for (millis, text) in [(500, "500ms"), (30_000, "30s"), (1_500, "1.5s"), (90_000, "1m30s")] {
+        for (millis, text) in [
+            (500, "500ms"),
+            (30_000, "30s"),
+            (1_500, "1.5s"),
+            (90_000, "1m30s"),
+        ] {
             assert_eq!(humantime(Duration::from_millis(millis)), text);
         }
     }

@@ -30,14 +30,22 @@ impl Output {
     /// `folder` takes what clients have not read yet, should it grow large.
     pub(super) fn new(log: &Path, folder: &Path) -> io::Result<Self> {
         let log = RefCell::new(LogWriter::open(log)?);
-        Ok(Self { log, clients: RefCell::default(), folder: folder.to_owned() })
+        Ok(Self {
+            log,
+            clients: RefCell::default(),
+            folder: folder.to_owned(),
+        })
     }
 
     pub(super) fn write(&self, stream: LogStream, bytes: &[u8]) {
         if let Err(error) = self.log.borrow_mut().write(stream, bytes) {
             eprintln!("cannot write the log: {error}");
         }
-        let kind = if stream == LogStream::Stdout { Kind::Stdout } else { Kind::Stderr };
+        let kind = if stream == LogStream::Stdout {
+            Kind::Stdout
+        } else {
+            Kind::Stderr
+        };
         self.send(&wire::encode(kind, bytes));
     }
 
@@ -55,30 +63,38 @@ impl Output {
     }
 
     fn send(&self, frame: &[u8]) {
-        self.clients.borrow_mut().retain(|client| match client.spool.borrow_mut().push(frame) {
-            Ok(()) => {
-                client.changed.notify_one();
-                true
-            }
-            Err(error) => {
-                eprintln!("a client is cut off: its output cannot be kept: {error}");
-                client.ended.set(true);
-                client.changed.notify_one();
-                false
-            }
-        });
+        self.clients
+            .borrow_mut()
+            .retain(|client| match client.spool.borrow_mut().push(frame) {
+                Ok(()) => {
+                    client.changed.notify_one();
+                    true
+                }
+                Err(error) => {
+                    eprintln!("a client is cut off: its output cannot be kept: {error}");
+                    client.ended.set(true);
+                    client.changed.notify_one();
+                    false
+                }
+            });
     }
 
     /// A new client that sees everything from here on.
     pub(super) fn subscribe(&self) -> Rc<Client> {
         let spool = RefCell::new(Spool::new(&self.folder));
-        let client = Rc::new(Client { spool, changed: Notify::new(), ended: Cell::new(false) });
+        let client = Rc::new(Client {
+            spool,
+            changed: Notify::new(),
+            ended: Cell::new(false),
+        });
         self.clients.borrow_mut().push(client.clone());
         client
     }
 
     pub(super) fn unsubscribe(&self, client: &Rc<Client>) {
-        self.clients.borrow_mut().retain(|known| !Rc::ptr_eq(known, client));
+        self.clients
+            .borrow_mut()
+            .retain(|known| !Rc::ptr_eq(known, client));
     }
 }
 

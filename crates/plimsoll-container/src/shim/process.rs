@@ -31,7 +31,8 @@ impl Child {
         loop {
             let mut ready = self.0.readable().await?;
             let id = WaitId::PidFd(self.0.get_ref().as_fd());
-            if let Some(status) = rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
+            if let Some(status) = rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?
+            {
                 return Ok(match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => Exit::Code(code),
                     (None, signal) => Exit::Signal(signal.unwrap_or(9)),
@@ -83,11 +84,17 @@ pub(super) struct Console(AsyncFd<OwnedFd>);
 impl Console {
     fn new(master: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self(wire::watched(master, Interest::READABLE | Interest::WRITABLE)?))
+        Ok(Self(wire::watched(
+            master,
+            Interest::READABLE | Interest::WRITABLE,
+        )?))
     }
 
     async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?)).await;
+        let read = self
+            .0
+            .async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?))
+            .await;
         match read {
             // The kernel says EIO when nobody has the terminal open any more.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(0),
@@ -98,21 +105,33 @@ impl Console {
     async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let interest = Interest::WRITABLE;
-            let written = self.0.async_io(interest, |fd| Ok(rustix::io::write(fd, bytes)?)).await?;
+            let written = self
+                .0
+                .async_io(interest, |fd| Ok(rustix::io::write(fd, bytes)?))
+                .await?;
             bytes = &bytes[written..];
         }
         Ok(())
     }
 
     pub(super) fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         Ok(rustix::termios::tcsetwinsize(self.0.get_ref(), size)?)
     }
 }
 
 /// Both ends of what a new process reads and writes: the runtime takes one, the shim keeps the other.
 pub(super) enum Ends {
-    Pipes { stdin: Option<pipe::Sender>, stdout: pipe::Receiver, stderr: pipe::Receiver },
+    Pipes {
+        stdin: Option<pipe::Sender>,
+        stdout: pipe::Receiver,
+        stderr: pipe::Receiver,
+    },
     Console(UnixStream),
 }
 
@@ -128,14 +147,28 @@ impl Ends {
         let (stderr, stderr_end) = std::io::pipe()?;
         let (stdin_end, stdin) = if stdin {
             let (reader, writer) = std::io::pipe()?;
-            (OwnedFd::from(reader), Some(pipe::Sender::from_owned_fd(writer.into())?))
+            (
+                OwnedFd::from(reader),
+                Some(pipe::Sender::from_owned_fd(writer.into())?),
+            )
         } else {
             (null()?, None)
         };
-        let stdio = Stdio::Pipes { stdin: stdin_end, stdout: stdout_end.into(), stderr: stderr_end.into() };
+        let stdio = Stdio::Pipes {
+            stdin: stdin_end,
+            stdout: stdout_end.into(),
+            stderr: stderr_end.into(),
+        };
         let stdout = pipe::Receiver::from_owned_fd(stdout.into())?;
         let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
-        Ok((stdio, Self::Pipes { stdin, stdout, stderr }))
+        Ok((
+            stdio,
+            Self::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+        ))
     }
 }
 
@@ -151,7 +184,11 @@ impl Streams {
     /// Takes the master of a terminal once the runtime has made it.
     pub(super) fn new(ends: Ends, stdin_open: bool) -> io::Result<Self> {
         match ends {
-            Ends::Pipes { stdin, stdout, stderr } => Ok(Self {
+            Ends::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            } => Ok(Self {
                 stdin: stdin.map(Sink::Pipe),
                 stdout: Source::Pipe(stdout),
                 stderr: Some(Source::Pipe(stderr)),
@@ -171,7 +208,11 @@ impl Streams {
 }
 
 /// Collects what a process writes, up to a limit; the rest is read and dropped so that it does not block.
-pub(super) async fn collect(mut pipe: pipe::Receiver, limit: usize, into: &RefCell<Vec<u8>>) -> io::Result<()> {
+pub(super) async fn collect(
+    mut pipe: pipe::Receiver,
+    limit: usize,
+    into: &RefCell<Vec<u8>>,
+) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let count = pipe.read(&mut buffer).await?;
@@ -185,5 +226,9 @@ pub(super) async fn collect(mut pipe: pipe::Receiver, limit: usize, into: &RefCe
 }
 
 pub(super) fn null() -> io::Result<OwnedFd> {
-    Ok(std::fs::File::options().read(true).write(true).open("/dev/null")?.into())
+    Ok(std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into())
 }

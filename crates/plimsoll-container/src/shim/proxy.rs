@@ -4,6 +4,7 @@
 //! same, so that the kernel says when a port is taken.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -81,7 +82,9 @@ async fn udp(socket: UdpSocket, target: SocketAddr) {
     let mut tasks = JoinSet::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let Ok((count, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((count, client)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         peers.retain(|_, peer| {
             let keep = peer.used.elapsed() < UDP_IDLE;
             if !keep {
@@ -90,16 +93,24 @@ async fn udp(socket: UdpSocket, target: SocketAddr) {
             keep
         });
         while tasks.try_join_next().is_some() {}
-        if !peers.contains_key(&client) {
-            let Ok(upstream) = connect(target).await else { continue };
-            let upstream = Rc::new(upstream);
-            let answers = tasks.spawn_local(answer(upstream.clone(), socket.clone(), client));
-            peers.insert(client, Peer { socket: upstream, used: Instant::now(), answers });
-        }
-        if let Some(peer) = peers.get_mut(&client) {
-            peer.used = Instant::now();
-            let _ = peer.socket.send(&buffer[..count]).await;
-        }
+        let peer = match peers.entry(client) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let Ok(upstream) = connect(target).await else {
+                    continue;
+                };
+                let upstream = Rc::new(upstream);
+                let answers = tasks.spawn_local(answer(upstream.clone(), socket.clone(), client));
+                let used = Instant::now();
+                entry.insert(Peer {
+                    socket: upstream,
+                    used,
+                    answers,
+                })
+            }
+        };
+        peer.used = Instant::now();
+        let _ = peer.socket.send(&buffer[..count]).await;
     }
 }
 
@@ -126,11 +137,19 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn port(protocol: Protocol, host_port: u16, container_port: u16) -> PublishedPort {
-        PublishedPort { host_ip: Ipv4Addr::LOCALHOST.into(), host_port, container_port, protocol }
+        PublishedPort {
+            host_ip: Ipv4Addr::LOCALHOST.into(),
+            host_port,
+            container_port,
+            protocol,
+        }
     }
 
     fn run(test: impl Future<Output = ()>) {
-        let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let event_loop = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&event_loop, test);
     }
 
@@ -142,7 +161,11 @@ mod tests {
             let address = published.local_addr().unwrap();
             let port = port(Protocol::Tcp, address.port(), server.local_addr().unwrap().port());
             let mut tasks = JoinSet::new();
-            serve(&mut tasks, Ipv4Addr::LOCALHOST.into(), vec![(port, published.into())]);
+            serve(
+                &mut tasks,
+                Ipv4Addr::LOCALHOST.into(),
+                vec![(port, published.into())],
+            );
             let mut client = TcpStream::connect(address).await.unwrap();
             let (mut inside, _) = server.accept().await.unwrap();
             client.write_all(b"question").await.unwrap();
@@ -164,8 +187,15 @@ mod tests {
             let address = published.local_addr().unwrap();
             let port = port(Protocol::Udp, address.port(), server.local_addr().unwrap().port());
             let mut tasks = JoinSet::new();
-            serve(&mut tasks, Ipv4Addr::LOCALHOST.into(), vec![(port, published.into())]);
-            let (one, two) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            serve(
+                &mut tasks,
+                Ipv4Addr::LOCALHOST.into(),
+                vec![(port, published.into())],
+            );
+            let (one, two) = (
+                UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+                UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            );
             one.send_to(b"one", address).await.unwrap();
             two.send_to(b"two", address).await.unwrap();
             let mut buffer = [0; 16];

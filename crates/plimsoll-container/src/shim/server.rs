@@ -73,7 +73,10 @@ async fn serve(shim: Rc<Shim>, stream: UnixStream) {
         Err(error) => Err(error),
     };
     if let Err(error) = served
-        && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        && !matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+        )
     {
         eprintln!("connection failed: {error}");
     }
@@ -96,7 +99,10 @@ async fn answer(
         Request::Exec(process) => return exec(shim, &process, fds, sender).await,
         Request::Resize { rows, columns } => match resize(shim, rows, columns) {
             Ok(()) => Reply::Done,
-            Err(error) => Reply::Failed { code: 1, message: format!("cannot resize the terminal: {error}") },
+            Err(error) => Reply::Failed {
+                code: 1,
+                message: format!("cannot resize the terminal: {error}"),
+            },
         },
         Request::Kill { signal } => match shim.kill(signal, false) {
             Ok(()) => Reply::Done,
@@ -117,11 +123,16 @@ async fn answer(
 }
 
 fn failed(error: &RuntimeError) -> Reply {
-    Reply::Failed { code: error.exit_code(), message: chain(error) }
+    Reply::Failed {
+        code: error.exit_code(),
+        message: chain(error),
+    }
 }
 
 fn resize(shim: &Shim, rows: u16, columns: u16) -> io::Result<()> {
-    shim.console.as_ref().map_or(Ok(()), |console| console.resize(rows, columns))
+    shim.console
+        .as_ref()
+        .map_or(Ok(()), |console| console.resize(rows, columns))
 }
 
 /// Asks the program to end, and after `timeout` seconds (None: for ever) makes it.
@@ -131,7 +142,9 @@ async fn stop(shim: &Shim, signal: i32, timeout: Option<u64>) -> Result<Ended, R
     if shim.ended.borrow().is_none() {
         shim.kill(signal, false)?;
     }
-    let Some(seconds) = timeout else { return Ok(shim.wait().await) };
+    let Some(seconds) = timeout else {
+        return Ok(shim.wait().await);
+    };
     if let Ok(ended) = tokio::time::timeout(Duration::from_secs(seconds), shim.wait()).await {
         return Ok(ended);
     }
@@ -158,11 +171,9 @@ async fn attach(shim: &Rc<Shim>, sender: &Sender, receiver: &mut Receiver, clien
 async fn take_input(shim: &Rc<Shim>, receiver: &mut Receiver) {
     while let Ok(Some(frame)) = receiver.next().await {
         match frame.kind {
-            Kind::Stdin if frame.body.is_empty() => {
-                // A terminal has no end of input: its user types it.
-                if shim.console.is_none() {
-                    shim.stdin.lock().await.take();
-                }
+            // A terminal has no end of input: its user types it.
+            Kind::Stdin if frame.body.is_empty() && shim.console.is_none() => {
+                shim.stdin.lock().await.take();
             }
             Kind::Stdin => {
                 let mut stdin = shim.stdin.lock().await;
@@ -200,7 +211,10 @@ async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender:
     // A client that has gone does not take its process with it, but the shim still has to reap it.
     let exit = child.wait().await?;
     told?;
-    let ended = Ended { exit_code: exit.code(), ..Ended::default() };
+    let ended = Ended {
+        exit_code: exit.code(),
+        ..Ended::default()
+    };
     sender.message(&Reply::Exited(ended), &[]).await
 }
 
@@ -212,5 +226,12 @@ fn exec_stdio(tty: bool, fds: Vec<OwnedFd>) -> io::Result<(Stdio, Option<std::os
     }
     let mut fds = fds.into_iter();
     let mut next = || fds.next().map_or_else(null, Ok);
-    Ok((Stdio::Pipes { stdin: next()?, stdout: next()?, stderr: next()? }, None))
+    Ok((
+        Stdio::Pipes {
+            stdin: next()?,
+            stdout: next()?,
+            stderr: next()?,
+        },
+        None,
+    ))
 }

@@ -29,7 +29,11 @@ struct Overflow {
 impl Spool {
     /// Makes an empty queue; `folder` takes the overflow.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { memory: VecDeque::new(), folder: folder.to_owned(), file: None }
+        Self {
+            memory: VecDeque::new(),
+            folder: folder.to_owned(),
+            file: None,
+        }
     }
 
     /// Appends bytes.
@@ -40,7 +44,11 @@ impl Spool {
         }
         let overflow = match &mut self.file {
             Some(overflow) => overflow,
-            empty => empty.insert(Overflow { file: unlinked(&self.folder)?, read: 0, written: 0 }),
+            empty => empty.insert(Overflow {
+                file: unlinked(&self.folder)?,
+                read: 0,
+                written: 0,
+            }),
         };
         overflow.file.write_all_at(bytes, overflow.written)?;
         overflow.written += bytes.len() as u64;
@@ -53,7 +61,9 @@ impl Spool {
             let count = self.memory.len().min(CHUNK);
             return Ok(Some(self.memory.drain(..count).collect()));
         }
-        let Some(overflow) = &mut self.file else { return Ok(None) };
+        let Some(overflow) = &mut self.file else {
+            return Ok(None);
+        };
         let count = (overflow.written - overflow.read).min(CHUNK as u64);
         let mut bytes = vec![0; usize::try_from(count).expect("at most 64 KiB")];
         overflow.file.read_exact_at(&mut bytes, overflow.read)?;
@@ -73,7 +83,11 @@ impl Spool {
 
 fn unlinked(folder: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
-    let file = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+    let file = rustix::fs::open(
+        folder,
+        OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::RUSR | Mode::WUSR,
+    )?;
     Ok(file.into())
 }
 

@@ -19,9 +19,22 @@ struct Fake {
 }
 
 impl Fake {
+    #[expect(clippy::zombie_processes, reason = "the shim waits for it, through a pidfd")]
     fn spawn(command: &mut Command, stdio: Stdio) -> Result<i32, RuntimeError> {
-        let Stdio::Pipes { stdin, stdout, stderr } = stdio else { panic!("no terminals here") };
-        let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
+        let Stdio::Pipes {
+            stdin,
+            stdout,
+            stderr,
+        } = stdio
+        else {
+            panic!("no terminals here")
+        };
+        let child = command
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
         Ok(i32::try_from(child.id()).unwrap())
     }
 }
@@ -40,7 +53,8 @@ impl OciRuntime for Fake {
         }
         let pid = self.pid.unwrap();
         waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
-        Ok(kill_process(pid, Signal::CONT).unwrap())
+        kill_process(pid, Signal::CONT).unwrap();
+        Ok(())
     }
 
     fn exec(&mut self, process: &ProcessSpec, stdio: Stdio) -> Result<i32, RuntimeError> {
@@ -72,8 +86,16 @@ fn definition() -> Definition {
         image: "busybox".to_owned(),
         image_id: format!("sha256:{id}"),
         platform: "linux/amd64".to_owned(),
-        spec: ContainerSpec { id: id.clone(), args: vec!["sh".to_owned()], ..ContainerSpec::default() },
-        rootfs: Rootfs { lowers: Vec::new(), upper: "/nonexistent".into(), work: "/nonexistent".into() },
+        spec: ContainerSpec {
+            id: id.clone(),
+            args: vec!["sh".to_owned()],
+            ..ContainerSpec::default()
+        },
+        rootfs: Rootfs {
+            lowers: Vec::new(),
+            upper: "/nonexistent".into(),
+            work: "/nonexistent".into(),
+        },
         snapshot: SnapshotId(1),
         instance: 1,
         entrypoint: None,
@@ -84,7 +106,10 @@ fn definition() -> Definition {
         ports: Vec::new(),
         extra_hosts: Vec::new(),
         mounts: Vec::new(),
-        stop_signal: StopSignal { name: "SIGTERM".to_owned(), number: 15 },
+        stop_signal: StopSignal {
+            name: "SIGTERM".to_owned(),
+            number: 15,
+        },
         stop_timeout: 10,
         health: None,
         auto_remove: false,
@@ -117,8 +142,17 @@ impl Scene {
         fs::create_dir_all(&paths.run).unwrap();
         write_json(paths.definition().as_std_path(), &definition).unwrap();
         let containers = Containers::new(&store, "/nonexistent");
-        let container = Container { name: "test".to_owned(), definition, state: State::default() };
-        Self { _folder: folder, containers, container, paths }
+        let container = Container {
+            name: "test".to_owned(),
+            definition,
+            state: State::default(),
+        };
+        Self {
+            _folder: folder,
+            containers,
+            container,
+            paths,
+        }
     }
 
     fn state(&self) -> State {
@@ -127,12 +161,21 @@ impl Scene {
 
     fn log(&self) -> String {
         let mut reader = self.containers.log(&self.container, None).unwrap();
-        std::iter::from_fn(|| reader.next_line().unwrap()).map(|line| line.log).collect()
+        std::iter::from_fn(|| reader.next_line().unwrap())
+            .map(|line| line.log)
+            .collect()
     }
 
     /// Runs `script` under a supervisor while `test` is the client.
     fn run(&self, script: &str, test: impl AsyncFnOnce(Attachment)) -> StartReply {
-        self.run_fake(Fake { script: script.to_owned(), pid: None, fail: None }, test)
+        self.run_fake(
+            Fake {
+                script: script.to_owned(),
+                pid: None,
+                fail: None,
+            },
+            test,
+        )
     }
 
     fn run_fake(&self, fake: Fake, test: impl AsyncFnOnce(Attachment)) -> StartReply {
@@ -162,11 +205,17 @@ impl Scene {
                 let (_sender, mut receiver) = wire::split(control);
                 let (reply, _) = receiver.message::<StartReply>().await.unwrap().unwrap();
                 if reply == StartReply::Started {
-                    test(Attachment::new(tokio_stream(client).unwrap(), self.container.id())).await;
+                    test(Attachment::new(
+                        tokio_stream(client).unwrap(),
+                        self.container.id(),
+                    ))
+                    .await;
                 }
                 reply
             };
-            let limit = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(supervisor, client).1 });
+            let limit = tokio::time::timeout(Duration::from_secs(30), async {
+                tokio::join!(supervisor, client).1
+            });
             limit.await.expect("the supervisor ends")
         })
     }
@@ -193,26 +242,37 @@ async fn output(mut attachment: Attachment) -> (String, String, Option<Ended>) {
             Event::Exited(end) => ended = Some(end),
         }
     }
-    (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), ended)
+    (
+        String::from_utf8(out).unwrap(),
+        String::from_utf8(err).unwrap(),
+        ended,
+    )
 }
 
 /// Any error of the runtime will do.
 fn failure() -> RuntimeError {
-    Rootfs { lowers: Vec::new(), upper: "/nonexistent/u".into(), work: "/nonexistent/w".into() }
-        .mount("/nonexistent".as_ref())
-        .unwrap_err()
+    Rootfs {
+        lowers: Vec::new(),
+        upper: "/nonexistent/u".into(),
+        work: "/nonexistent/w".into(),
+    }
+    .mount("/nonexistent".as_ref())
+    .unwrap_err()
 }
 
 #[test]
 fn output_reaches_log_and_client_and_the_code_comes_back() {
     let scene = Scene::new(definition());
-    let reply = scene.run("echo out; echo err >&2; printf rest; exit 3", async |attachment| {
-        let (out, err, ended) = output(attachment).await;
-        assert_eq!((out.as_str(), err.as_str()), ("out\nrest", "err\n"));
-        assert_eq!(ended.unwrap().exit_code, 3);
-        let ended = scene.containers.wait(&scene.container).await;
-        assert!(ended.is_err() || ended.unwrap().exit_code == 3);
-    });
+    let reply = scene.run(
+        "echo out; echo err >&2; printf rest; exit 3",
+        async |attachment| {
+            let (out, err, ended) = output(attachment).await;
+            assert_eq!((out.as_str(), err.as_str()), ("out\nrest", "err\n"));
+            assert_eq!(ended.unwrap().exit_code, 3);
+            let ended = scene.containers.wait(&scene.container).await;
+            assert!(ended.is_err() || ended.unwrap().exit_code == 3);
+        },
+    );
     assert_eq!(reply, StartReply::Started);
     let state = scene.state();
     assert_eq!((state.status, state.exit_code, state.pid), (Status::Exited, 3, 0));
@@ -223,7 +283,10 @@ fn output_reaches_log_and_client_and_the_code_comes_back() {
 
 #[test]
 fn input_is_passed_on_and_ended() {
-    let scene = Scene::new(Definition { open_stdin: true, ..definition() });
+    let scene = Scene::new(Definition {
+        open_stdin: true,
+        ..definition()
+    });
     scene.run("cat; echo end", async |attachment| {
         let input = attachment.input();
         input.write(b"one ").await.unwrap();
@@ -249,33 +312,59 @@ fn a_client_that_does_not_read_stalls_neither_program_nor_log() {
 #[test]
 fn stop_is_a_signal_then_a_kill() {
     let scene = Scene::new(definition());
-    scene.run("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done", async |mut attachment| {
-        assert_eq!(attachment.next().await.unwrap(), Some(Event::Stdout(b"ready\n".to_vec())));
-        scene.containers.stop(&scene.container, None, Some(20)).await.unwrap();
-        assert_eq!(scene.state().exit_code, 7);
-    });
+    scene.run(
+        "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done",
+        async |mut attachment| {
+            assert_eq!(
+                attachment.next().await.unwrap(),
+                Some(Event::Stdout(b"ready\n".to_vec()))
+            );
+            scene
+                .containers
+                .stop(&scene.container, None, Some(20))
+                .await
+                .unwrap();
+            assert_eq!(scene.state().exit_code, 7);
+        },
+    );
     let scene = Scene::new(definition());
-    scene.run("trap '' TERM; echo ready; while :; do sleep 0.01; done", async |mut attachment| {
-        attachment.next().await.unwrap();
-        scene.containers.stop(&scene.container, None, Some(0)).await.unwrap();
-        assert_eq!(scene.state().exit_code, 137);
-    });
+    scene.run(
+        "trap '' TERM; echo ready; while :; do sleep 0.01; done",
+        async |mut attachment| {
+            attachment.next().await.unwrap();
+            scene
+                .containers
+                .stop(&scene.container, None, Some(0))
+                .await
+                .unwrap();
+            assert_eq!(scene.state().exit_code, 137);
+        },
+    );
     assert!(scene.log().starts_with("ready"));
 }
 
 #[test]
 fn signals_are_sent() {
     let scene = Scene::new(definition());
-    scene.run("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", async |mut attachment| {
-        attachment.next().await.unwrap();
-        scene.containers.kill(&scene.container, 10).await.unwrap();
-        assert_eq!(scene.containers.wait(&scene.container).await.unwrap().exit_code, 9);
-    });
+    scene.run(
+        "trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done",
+        async |mut attachment| {
+            attachment.next().await.unwrap();
+            scene.containers.kill(&scene.container, 10).await.unwrap();
+            assert_eq!(
+                scene.containers.wait(&scene.container).await.unwrap().exit_code,
+                9
+            );
+        },
+    );
 }
 
 #[test]
 fn exec_has_the_clients_pipes() {
-    let scene = Scene::new(Definition { open_stdin: true, ..definition() });
+    let scene = Scene::new(Definition {
+        open_stdin: true,
+        ..definition()
+    });
     scene.run("read line", async |attachment| {
         let process = ProcessSpec {
             args: ["sh", "-c", "cat; exit 5"].map(str::to_owned).to_vec(),
@@ -291,7 +380,11 @@ fn exec_has_the_clients_pipes() {
         drop(writer);
         let error = stdout.try_clone().unwrap();
         let stdio = [stdin.into(), stdout.into(), error.into()];
-        let mut exec = scene.containers.exec(&scene.container, process, &stdio).await.unwrap();
+        let mut exec = scene
+            .containers
+            .exec(&scene.container, process, &stdio)
+            .await
+            .unwrap();
         drop(stdio);
         assert_eq!(exec.wait().await.unwrap(), 5);
         let mut text = String::new();
@@ -304,12 +397,21 @@ fn exec_has_the_clients_pipes() {
 #[test]
 fn a_failed_start_says_why_and_stays_created() {
     let scene = Scene::new(definition());
-    let fake = Fake { script: String::new(), pid: None, fail: Some("start") };
+    let fake = Fake {
+        script: String::new(),
+        pid: None,
+        fail: Some("start"),
+    };
     let reply = scene.run_fake(fake, async |_| unreachable!("it never starts"));
-    let StartReply::Failed { code, message } = reply else { panic!("{reply:?}") };
+    let StartReply::Failed { code, message } = reply else {
+        panic!("{reply:?}")
+    };
     assert_eq!((code, message), (failure().exit_code(), chain(&failure())));
     let state = scene.state();
-    assert_eq!((state.status, state.exit_code, state.error), (Status::Created, code, chain(&failure())));
+    assert_eq!(
+        (state.status, state.exit_code, state.error),
+        (Status::Created, code, chain(&failure()))
+    );
 }
 
 #[test]
@@ -318,7 +420,11 @@ fn a_root_of_two_hundred_characters_will_do() {
     let scene = Scene::below(&name, definition());
     assert!(scene.paths.run.as_str().len() > 200);
     scene.run("while :; do sleep 0.01; done", async |_attachment| {
-        scene.containers.stop(&scene.container, Some(9), None).await.unwrap();
+        scene
+            .containers
+            .stop(&scene.container, Some(9), None)
+            .await
+            .unwrap();
     });
     assert_eq!(scene.state().exit_code, 137);
 }
@@ -334,42 +440,76 @@ fn with_health(script: &str, timeout: Duration) -> Definition {
         start_interval: Duration::from_secs(5),
         retries: 2,
     };
-    Definition { health: Some(health), ..definition() }
+    Definition {
+        health: Some(health),
+        ..definition()
+    }
 }
 
 #[test]
 fn health_goes_from_starting_to_healthy() {
     let scene = Scene::new(with_health("echo fine; echo really >&2", Duration::from_secs(10)));
     scene.run("while :; do sleep 0.01; done", async |_attachment| {
-        let healthy = |state: &State| state.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy);
+        let healthy = |state: &State| {
+            state
+                .health
+                .as_ref()
+                .is_some_and(|health| health.status == HealthStatus::Healthy)
+        };
         let health = scene.until(healthy).await.health.unwrap();
         assert_eq!((health.failing_streak, health.log[0].exit_code), (0, 0));
         assert_eq!(health.log[0].output, "fine\nreally\n");
-        scene.containers.stop(&scene.container, Some(9), None).await.unwrap();
+        scene
+            .containers
+            .stop(&scene.container, Some(9), None)
+            .await
+            .unwrap();
     });
     assert!(scene.state().health.is_some(), "the last answers are kept");
 }
 
 #[test]
 fn a_probe_that_hangs_is_killed_and_counts() {
-    let scene = Scene::new(with_health("echo slow; exec sleep 60", Duration::from_millis(100)));
+    let scene = Scene::new(with_health(
+        "echo slow; exec sleep 60",
+        Duration::from_millis(100),
+    ));
     scene.run("while :; do sleep 0.01; done", async |_attachment| {
-        let unhealthy = |state: &State| state.health.as_ref().is_some_and(|health| health.status == HealthStatus::Unhealthy);
+        let unhealthy = |state: &State| {
+            state
+                .health
+                .as_ref()
+                .is_some_and(|health| health.status == HealthStatus::Unhealthy)
+        };
         let health = scene.until(unhealthy).await.health.unwrap();
         assert!(health.failing_streak >= 2);
         assert_eq!(health.log[0].exit_code, -1);
-        assert_eq!(health.log[0].output, "Health check exceeded timeout (100ms): slow\n");
-        scene.containers.stop(&scene.container, Some(9), None).await.unwrap();
+        assert_eq!(
+            health.log[0].output,
+            "Health check exceeded timeout (100ms): slow\n"
+        );
+        scene
+            .containers
+            .stop(&scene.container, Some(9), None)
+            .await
+            .unwrap();
     });
 }
 
 #[test]
 fn probe_output_has_a_limit() {
-    let scene = Scene::new(with_health("head -c 100000 /dev/zero | tr '\\0' x; exit 1", Duration::from_secs(10)));
+    let scene = Scene::new(with_health(
+        "head -c 100000 /dev/zero | tr '\\0' x; exit 1",
+        Duration::from_secs(10),
+    ));
     scene.run("while :; do sleep 0.01; done", async |_attachment| {
         let probed = |state: &State| state.health.as_ref().is_some_and(|health| !health.log.is_empty());
         let health = scene.until(probed).await.health.unwrap();
         assert_eq!((health.log[0].output.len(), health.log[0].exit_code), (4096, 1));
-        scene.containers.stop(&scene.container, Some(9), None).await.unwrap();
+        scene
+            .containers
+            .stop(&scene.container, Some(9), None)
+            .await
+            .unwrap();
     });
 }

@@ -17,5 +17,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    args.output.print(context, &args.names, |name| container(context, name))
+    args.output
+        .print(context, &args.names, |name| container(context, name))
 }

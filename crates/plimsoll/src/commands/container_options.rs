@@ -199,10 +199,14 @@ impl ContainerArgs {
         let directory = current_directory()?;
         let restart = self.restart.as_deref().filter(|policy| !policy.is_empty());
         if let Some(policy) = restart.filter(|policy| *policy != "no") {
-            return Err(wrong(format!("restart policy `{policy}` is not supported yet: only `no` is")));
+            return Err(wrong(format!(
+                "restart policy `{policy}` is not supported yet: only `no` is"
+            )));
         }
         if self.rm && restart.is_some_and(|policy| policy != "no") {
-            return Err(wrong("conflicting options: cannot specify both --restart and --rm".to_owned()));
+            return Err(wrong(
+                "conflicting options: cannot specify both --restart and --rm".to_owned(),
+            ));
         }
         let mut mounts = Vec::new();
         for text in &self.volume {
@@ -235,7 +239,11 @@ impl ContainerArgs {
             publish_all: self.publish_all,
             expose: self.expose.clone(),
             network: network(self.network.as_deref())?,
-            extra_hosts: self.add_host.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+            extra_hosts: self
+                .add_host
+                .iter()
+                .map(|text| extra_host(text))
+                .collect::<Result<_, _>>()?,
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
             privileged: self.privileged,
@@ -243,8 +251,15 @@ impl ContainerArgs {
             seccomp,
             read_only: self.read_only,
             resources: self.resources()?,
-            ulimits: self.ulimit.iter().map(|text| ulimit(text)).collect::<Result<_, _>>()?,
-            shm_size: self.shm_size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            ulimits: self
+                .ulimit
+                .iter()
+                .map(|text| ulimit(text))
+                .collect::<Result<_, _>>()?,
+            shm_size: self
+                .shm_size
+                .and_then(|size| u64::try_from(size).ok())
+                .unwrap_or(0),
             sysctls: pairs("sysctl", &self.sysctl)?,
             tty: self.tty,
             open_stdin: self.interactive,
@@ -259,7 +274,10 @@ impl ContainerArgs {
 
     /// The platform that was asked for, by flag or environment.
     pub(crate) fn platform(&self) -> Result<Option<Platform>, CommandError> {
-        let asked = self.platform.clone().or_else(|| crate::env::var(crate::env::DOCKER_DEFAULT_PLATFORM));
+        let asked = self
+            .platform
+            .clone()
+            .or_else(|| crate::env::var(crate::env::DOCKER_DEFAULT_PLATFORM));
         Ok(asked.map(|text| text.parse()).transpose()?)
     }
 
@@ -272,10 +290,14 @@ impl ContainerArgs {
             && swap > 0
             && swap < memory
         {
-            return Err(CommandError::usage("minimum memory-swap limit should be larger than memory limit"));
+            return Err(CommandError::usage(
+                "minimum memory-swap limit should be larger than memory limit",
+            ));
         }
         if self.memory_swap.is_some_and(|swap| swap > 0) && self.memory.is_none() {
-            return Err(CommandError::usage("you should always set the memory limit when using the memory-swap limit"));
+            return Err(CommandError::usage(
+                "you should always set the memory limit when using the memory-swap limit",
+            ));
         }
         Ok(Resources {
             memory: self.memory,
@@ -298,9 +320,16 @@ impl ContainerArgs {
             start_interval: self.health_start_interval,
             retries: self.health_retries,
         };
-        let any = self.health_cmd.is_some() || health.interval.or(health.timeout).or(health.start_period).is_some();
+        let any = self.health_cmd.is_some()
+            || health
+                .interval
+                .or(health.timeout)
+                .or(health.start_period)
+                .is_some();
         if self.no_healthcheck && any {
-            return Err(CommandError::usage("--no-healthcheck conflicts with --health-* options"));
+            return Err(CommandError::usage(
+                "--no-healthcheck conflicts with --health-* options",
+            ));
         }
         Ok(health)
     }
@@ -313,8 +342,10 @@ pub(crate) fn reference(name: &str) -> Result<ImageRef, CommandError> {
 
 /// The folder relative paths start from.
 pub(crate) fn current_directory() -> Result<Utf8PathBuf, CommandError> {
-    let path = std::env::current_dir().map_err(|error| CommandError::internal("cannot tell the current folder", error))?;
-    Utf8PathBuf::try_from(path).map_err(|error| CommandError::internal("the current folder's name is not UTF-8", error))
+    let path = std::env::current_dir()
+        .map_err(|error| CommandError::internal("cannot tell the current folder", error))?;
+    Utf8PathBuf::try_from(path)
+        .map_err(|error| CommandError::internal("the current folder's name is not UTF-8", error))
 }
 
 /// Variables of the files, then of the flags. A name alone is looked up in our own environment.
@@ -329,7 +360,9 @@ pub(crate) fn environment(files: &[Utf8PathBuf], flags: &[String]) -> Result<Vec
         .map(|entry| {
             let name = entry.split('=').next().unwrap_or_default();
             if name.is_empty() {
-                return Err(CommandError::usage(format!("invalid environment variable: `{entry}`")));
+                return Err(CommandError::usage(format!(
+                    "invalid environment variable: `{entry}`"
+                )));
             }
             Ok(match (entry.contains('='), std::env::var(name)) {
                 (false, Ok(value)) => format!("{name}={value}"),
@@ -341,10 +374,17 @@ pub(crate) fn environment(files: &[Utf8PathBuf], flags: &[String]) -> Result<Vec
 
 /// Lines of a file that are neither empty nor comments.
 fn lines(file: &Utf8Path) -> Result<Vec<String>, CommandError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CommandError::new(crate::command_error::Kind::User, format!("cannot read `{file}`: {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        CommandError::new(
+            crate::command_error::Kind::User,
+            format!("cannot read `{file}`: {error}"),
+        )
+    })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let wanted = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let wanted = text
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(wanted.map(str::to_owned).collect())
 }
 
@@ -366,7 +406,9 @@ fn pairs(what: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Comma
         .iter()
         .map(|text| match text.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(CommandError::usage(format!("invalid {what} `{text}`: expected `NAME=VALUE`"))),
+            _ => Err(CommandError::usage(format!(
+                "invalid {what} `{text}`: expected `NAME=VALUE`"
+            ))),
         })
         .collect()
 }
@@ -382,8 +424,15 @@ fn network(text: Option<&str>) -> Result<NetworkMode, CommandError> {
 }
 
 fn extra_host(text: &str) -> Result<(String, String), CommandError> {
-    let wrong = || CommandError::usage(format!("bad format for add-host: `{text}`: expected `NAME:ADDRESS`"));
-    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(wrong)?;
+    let wrong = || {
+        CommandError::usage(format!(
+            "bad format for add-host: `{text}`: expected `NAME:ADDRESS`"
+        ))
+    };
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(wrong)?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let valid = address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok();
     if name.is_empty() || !valid {
@@ -402,13 +451,18 @@ fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
             ("seccomp", "unconfined") => seccomp = Seccomp::Unconfined,
             ("seccomp", "builtin") => seccomp = Seccomp::Default,
             ("seccomp", path) if !path.is_empty() => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| CommandError::user(format!("opening seccomp profile ({path}) failed: {error}")))?;
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    CommandError::user(format!("opening seccomp profile ({path}) failed: {error}"))
+                })?;
                 seccomp = Seccomp::Profile(text);
             }
             // No such module is active on the hosts this runs on without a profile of its own; turning it off is no change.
             ("apparmor", "unconfined") | ("label", "disable") => {}
-            _ => return Err(CommandError::usage(format!("security option `{option}` is not supported"))),
+            _ => {
+                return Err(CommandError::usage(format!(
+                    "security option `{option}` is not supported"
+                )));
+            }
         }
     }
     Ok((no_new_privileges, seccomp))
@@ -426,7 +480,11 @@ fn ulimit(text: &str) -> Result<Ulimit, CommandError> {
     if name.is_empty() || soft > hard {
         return Err(wrong());
     }
-    Ok(Ulimit { name: name.to_owned(), soft, hard })
+    Ok(Ulimit {
+        name: name.to_owned(),
+        soft,
+        hard,
+    })
 }
 
 /// `64m`, `1.5g`, `1024`: powers of 1024, as Docker reads sizes of memory.
@@ -442,9 +500,17 @@ fn bytes(text: &str) -> Result<i64, String> {
         _ => return Err("invalid size".to_owned()),
     };
     let number: f64 = digits.trim().parse().map_err(|_| "invalid size".to_owned())?;
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a limit, rounded to a byte")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a limit, rounded to a byte"
+    )]
     let bytes = (number * (1_u64 << shift) as f64) as i64;
-    if !number.is_finite() || bytes < 0 { Err("invalid size".to_owned()) } else { Ok(bytes) }
+    if !number.is_finite() || bytes < 0 {
+        Err("invalid size".to_owned())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
@@ -453,7 +519,9 @@ fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
 
 /// Processors as billionths of one.
 fn cpus(text: &str) -> Result<i64, String> {
-    let number: f64 = text.parse().map_err(|_| "expected a number such as 1.5".to_owned())?;
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "expected a number such as 1.5".to_owned())?;
     if !(0.0..=4096.0).contains(&number) {
         return Err("out of range".to_owned());
     }
@@ -474,6 +542,7 @@ mod tests {
     use super::*;
 
     #[derive(clap::Parser)]
+    #[command(disable_help_flag = true)]
     struct Cli {
         #[command(flatten)]
         args: ContainerArgs,
@@ -482,7 +551,10 @@ mod tests {
     fn options(words: &[&str]) -> Result<CreateOptions, CommandError> {
         use clap::Parser as _;
         let all = std::iter::once("run").chain(words.iter().copied());
-        Cli::try_parse_from(all).map_err(|error| CommandError::usage(error.to_string()))?.args.options()
+        Cli::try_parse_from(all)
+            .map_err(|error| CommandError::usage(error.to_string()))?
+            .args
+            .options()
     }
 
     #[test]
@@ -500,7 +572,12 @@ mod tests {
 
     #[test]
     fn sizes_processors_and_limits() {
-        for (text, expected) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("1024", 1024), ("2KiB", 2048)] {
+        for (text, expected) in [
+            ("64m", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("1024", 1024),
+            ("2KiB", 2048),
+        ] {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
         assert!(bytes("12x").is_err() && bytes("").is_err() && bytes("-3m").is_err());
@@ -509,17 +586,26 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("x").is_err() && duration("-1s").is_err());
         let limit = ulimit("nofile=1024:2048").unwrap();
-        assert_eq!((limit.name.as_str(), limit.soft, limit.hard), ("nofile", 1024, 2048));
+        assert_eq!(
+            (limit.name.as_str(), limit.soft, limit.hard),
+            ("nofile", 1024, 2048)
+        );
         assert!(ulimit("nofile=9:1").is_err() && ulimit("nofile").is_err());
     }
 
     #[test]
     fn refusals_say_what_they_refuse() {
         for (words, message) in [
-            (&["--restart", "always", "x"][..], "restart policy `always` is not supported yet: only `no` is"),
+            (
+                &["--restart", "always", "x"][..],
+                "restart policy `always` is not supported yet: only `no` is",
+            ),
             (&["-m", "1m", "x"], "minimum memory limit allowed is 6MB"),
             (&["--network", "web", "x"], "network web not found"),
-            (&["--security-opt", "systempaths=unconfined", "x"], "security option `systempaths=unconfined` is not supported"),
+            (
+                &["--security-opt", "systempaths=unconfined", "x"],
+                "security option `systempaths=unconfined` is not supported",
+            ),
             (&["-v", "a:b", "x"], "invalid volume specification `a:b`"),
         ] {
             let error = options(words).unwrap_err().to_text();

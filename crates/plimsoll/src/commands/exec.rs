@@ -57,7 +57,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let [name, command @ ..] = args.container_and_command.as_slice() else { unreachable!("clap wants two at least") };
+    let [name, command @ ..] = args.container_and_command.as_slice() else {
+        unreachable!("clap wants two at least")
+    };
     if !args.detach {
         terminal::check_input(args.interactive, args.tty)?;
     }
@@ -108,7 +110,8 @@ async fn with_pipes(
         let (reader, writer) = pipe()?;
         (OwnedFd::from(reader), Some(writer))
     } else {
-        let null = std::fs::File::open("/dev/null").map_err(|error| CommandError::internal("cannot open /dev/null", error))?;
+        let null = std::fs::File::open("/dev/null")
+            .map_err(|error| CommandError::internal("cannot open /dev/null", error))?;
         (null.into(), None)
     };
     let ends = [stdin_end, out_end.into(), err_end.into()];
@@ -127,7 +130,10 @@ async fn with_pipes(
 }
 
 /// Waits for the process and for what it has written.
-async fn finish(exec: &mut Exec, copying: impl Future<Output = io::Result<()>>) -> Result<ExitCode, CommandError> {
+async fn finish(
+    exec: &mut Exec,
+    copying: impl Future<Output = io::Result<()>>,
+) -> Result<ExitCode, CommandError> {
     let mut copying = std::pin::pin!(copying);
     let mut copied = false;
     let code = {
@@ -161,12 +167,23 @@ async fn with_terminal(
     let mut exec = containers.exec(container, process, &[]).await?;
     let master = exec.terminal.take().map(std::fs::File::from);
     let master = master.ok_or_else(|| wrong(io::ErrorKind::NotFound.into()))?;
-    let (reader, mut writer) = (master.try_clone().map_err(wrong)?, master.try_clone().map_err(wrong)?);
-    let raw = if args.interactive { RawMode::enter().map_err(wrong)? } else { None };
+    let (reader, mut writer) = (
+        master.try_clone().map_err(wrong)?,
+        master.try_clone().map_err(wrong)?,
+    );
+    let raw = if args.interactive {
+        RawMode::enter().map_err(wrong)?
+    } else {
+        None
+    };
     let mut output = pieces(reader);
     let interactive = args.interactive;
     let typing = async {
-        let mut typed = if interactive { Some(terminal::input()) } else { None };
+        let mut typed = if interactive {
+            Some(terminal::input())
+        } else {
+            None
+        };
         while let Some(bytes) = match &mut typed {
             Some(typed) => typed.recv().await,
             None => None,
@@ -184,7 +201,12 @@ async fn with_terminal(
     let sizing = async {
         loop {
             if let Some((rows, columns)) = terminal::size() {
-                let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+                let size = rustix::termios::Winsize {
+                    ws_row: rows,
+                    ws_col: columns,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
                 let _ = rustix::termios::tcsetwinsize(&master, size);
             }
             resized.recv().await;
@@ -220,7 +242,10 @@ fn pieces(mut source: impl io::Read + Send + 'static) -> mpsc::Receiver<Vec<u8>>
     receiver
 }
 
-async fn copy_output<W: Write + 'static>(pieces: &mut mpsc::Receiver<Vec<u8>>, stream: fn() -> W) -> io::Result<()> {
+async fn copy_output<W: Write + 'static>(
+    pieces: &mut mpsc::Receiver<Vec<u8>>,
+    stream: fn() -> W,
+) -> io::Result<()> {
     let mut open = true;
     while let Some(bytes) = pieces.recv().await {
         open = open && print(stream, bytes).await?;

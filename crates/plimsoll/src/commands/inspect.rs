@@ -54,7 +54,12 @@ impl Output {
         names: &[String],
         find: impl Fn(&str) -> Result<Value, CommandError>,
     ) -> Result<ExitCode, CommandError> {
-        let template = self.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
+        let template = self
+            .format
+            .as_deref()
+            .filter(|format| *format != "json")
+            .map(Template::parse)
+            .transpose()?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for name in names {
             match find(name) {

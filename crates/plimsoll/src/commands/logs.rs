@@ -19,7 +19,13 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Print the last so many lines only
-    #[arg(short = 'n', long, visible_alias = "lines", value_name = "NUMBER", default_value = "all")]
+    #[arg(
+        short = 'n',
+        long,
+        visible_alias = "lines",
+        value_name = "NUMBER",
+        default_value = "all"
+    )]
     tail: String,
     /// Print what is newer than a time, or than a duration ago
     #[arg(long, value_name = "TIME")]
@@ -50,7 +56,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let containers = containers(context)?;
     let container = containers.get(&args.container)?;
     // Before the first reading, so that nothing falls between it and the watch.
-    let watch = if args.follow { Some(containers.watch(&container)?) } else { None };
+    let watch = if args.follow {
+        Some(containers.watch(&container)?)
+    } else {
+        None
+    };
     let mut reader = containers.log(&container, tail)?;
     loop {
         let running = watch.as_ref().is_some_and(plimsoll_container::Watch::is_running);
@@ -58,7 +68,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(watch) = &watch {
-            watch.changed().await.map_err(|error| CommandError::internal("cannot follow the log", error))?;
+            watch
+                .changed()
+                .await
+                .map_err(|error| CommandError::internal("cannot follow the log", error))?;
         }
     }
 }
@@ -94,7 +107,11 @@ impl Window {
                     return Ok(false);
                 }
             }
-            let own = if line.stream == LogStream::Stdout { &mut stdout } else { &mut stderr };
+            let own = if line.stream == LogStream::Stdout {
+                &mut stdout
+            } else {
+                &mut stderr
+            };
             self.write(own, &line)?;
         }
         flush(stdout, stderr).await
@@ -121,10 +138,16 @@ async fn flush(stdout: Vec<u8>, stderr: Vec<u8>) -> Result<bool, CommandError> {
 
 /// A time as Docker takes it: RFC 3339 (without a zone: local), seconds since 1970, or a duration ago.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
-    let wrong = || CommandError::usage(format!("invalid time `{text}`: expected a date and time, or a duration such as 10m"));
+    let wrong = || {
+        CommandError::usage(format!(
+            "invalid time `{text}`: expected a date and time, or a duration such as 10m"
+        ))
+    };
     if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite()) {
         let since_epoch = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
-        return Timestamp::UNIX_EPOCH.checked_add(since_epoch).map_err(|_| wrong());
+        return Timestamp::UNIX_EPOCH
+            .checked_add(since_epoch)
+            .map_err(|_| wrong());
     }
     if let Ok(ago) = super::container_options::duration(text) {
         return now.checked_sub(ago).map_err(|_| wrong());
@@ -133,7 +156,10 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
         return Ok(time);
     }
     let local = text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?;
-    Ok(local.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| wrong())?.timestamp())
+    Ok(local
+        .to_zoned(jiff::tz::TimeZone::system())
+        .map_err(|_| wrong())?
+        .timestamp())
 }
 
 #[cfg(test)]
@@ -153,8 +179,16 @@ mod tests {
 
     #[test]
     fn timestamps_have_nine_digits() {
-        let window = Window { since: None, until: None, timestamps: true };
-        let line = LogLine { log: "x\n".into(), stream: LogStream::Stdout, time: "2026-01-01T00:00:00.5Z".parse().unwrap() };
+        let window = Window {
+            since: None,
+            until: None,
+            timestamps: true,
+        };
+        let line = LogLine {
+            log: "x\n".into(),
+            stream: LogStream::Stdout,
+            time: "2026-01-01T00:00:00.5Z".parse().unwrap(),
+        };
         let mut out = Vec::new();
         window.write(&mut out, &line).unwrap();
         assert_eq!(out, b"2026-01-01T00:00:00.500000000Z x\n");

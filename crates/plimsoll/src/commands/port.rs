@@ -31,7 +31,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let wanted = if text.contains('/') { text.clone() } else { format!("{text}/tcp") };
+    let wanted = if text.contains('/') {
+        text.clone()
+    } else {
+        format!("{text}/tcp")
+    };
     let mut found = false;
     for port in ports.iter().filter(|port| inside(port) == wanted) {
         writeln!(out, "{}", outside(port))?;
@@ -41,13 +45,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         return Ok(ExitCode::SUCCESS);
     }
     let hint = ports.iter().map(inside).collect::<Vec<_>>().join(", ");
-    let error = CommandError::not_found(format!("No public port '{wanted}' published for {}", args.container));
-    Err(if hint.is_empty() { error } else { error.hint(format!("published: {hint}")) })
+    let error = CommandError::not_found(format!(
+        "No public port '{wanted}' published for {}",
+        args.container
+    ));
+    Err(if hint.is_empty() {
+        error
+    } else {
+        error.hint(format!("published: {hint}"))
+    })
 }
 
 /// `80/tcp`
 pub(crate) fn inside(port: &PublishedPort) -> String {
-    let protocol = if port.protocol == Protocol::Tcp { "tcp" } else { "udp" };
+    let protocol = if port.protocol == Protocol::Tcp {
+        "tcp"
+    } else {
+        "udp"
+    };
     format!("{}/{protocol}", port.container_port)
 }
 

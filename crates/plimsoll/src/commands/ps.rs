@@ -62,8 +62,14 @@ const HEADERS: &[(&str, &str)] = &[
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let all = containers(context)?.list()?;
-    let filters = args.filter.iter().map(|text| Filter::parse(text, &all)).collect::<Result<Vec<_>, _>>()?;
-    let by_state = filters.iter().any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)));
+    let filters = args
+        .filter
+        .iter()
+        .map(|text| Filter::parse(text, &all))
+        .collect::<Result<Vec<_>, _>>()?;
+    let by_state = filters
+        .iter()
+        .any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)));
     let last = if args.latest { Some(1) } else { args.last };
     let everything = args.all || by_state || last.is_some();
     let shown = all
@@ -74,11 +80,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let mut out = context.stdout();
     if args.quiet && args.format.is_none() {
         for container in shown {
-            writeln!(out, "{}", if args.no_trunc { container.id() } else { container.short_id() })?;
+            writeln!(
+                out,
+                "{}",
+                if args.no_trunc {
+                    container.id()
+                } else {
+                    container.short_id()
+                }
+            )?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Value> = shown.map(|container| row(container, args.no_trunc, args.size)).collect();
+    let rows: Vec<Value> = shown
+        .map(|container| row(container, args.no_trunc, args.size))
+        .collect();
     let mut default =
         "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}".to_owned();
     if args.size {
@@ -90,14 +106,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 
 fn row(container: &Container, whole: bool, size: bool) -> Value {
     let definition = &container.definition;
-    let labels: Vec<_> = definition.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Vec<_> = definition
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let mounts: Vec<_> = definition
         .mounts
         .iter()
         .map(|mount| mount.volume.clone().unwrap_or_else(|| mount.source.to_string()))
         .map(|name| if whole { name } else { ellipsis(&name, 15) })
         .collect();
-    let volumes = definition.mounts.iter().filter(|mount| mount.volume.is_some()).count();
+    let volumes = definition
+        .mounts
+        .iter()
+        .filter(|mount| mount.volume.is_some())
+        .count();
     json!({
         "Command": format!("{:?}", command(container, whole)),
         "CreatedAt": definition.created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
@@ -124,7 +148,13 @@ fn command(container: &Container, whole: bool) -> String {
         .args
         .iter()
         .enumerate()
-        .map(|(at, word)| if at > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() })
+        .map(|(at, word)| {
+            if at > 0 && word.contains(' ') {
+                format!("'{word}'")
+            } else {
+                word.clone()
+            }
+        })
         .collect();
     let text = words.join(" ");
     if whole { text } else { ellipsis(&text, 20) }
@@ -141,7 +171,9 @@ fn ellipsis(text: &str, limit: usize) -> String {
 fn status(container: &Container, now: Timestamp) -> String {
     let state = &container.state;
     let since = |time: Option<Timestamp>| {
-        let elapsed = time.map(|time| now.duration_since(time)).and_then(|elapsed| elapsed.try_into().ok());
+        let elapsed = time
+            .map(|time| now.duration_since(time))
+            .and_then(|elapsed| elapsed.try_into().ok());
         units::human_duration(elapsed.unwrap_or_default())
     };
     match state.status {
@@ -172,8 +204,11 @@ fn ports(container: &Container) -> String {
         .iter()
         .filter(|exposed| !published.iter().any(|port| inside(port) == **exposed))
         .cloned();
-    let shown: Vec<String> =
-        published.iter().map(|port| format!("{}->{}", outside(port), inside(port))).chain(open).collect();
+    let shown: Vec<String> = published
+        .iter()
+        .map(|port| format!("{}->{}", outside(port), inside(port)))
+        .chain(open)
+        .collect();
     shown.join(", ")
 }
 
@@ -212,7 +247,10 @@ impl Filter {
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
         let created = || {
             let same = |container: &&Container| container.name == value || container.id().starts_with(value);
-            let found = all.iter().find(same).map(|container| container.definition.created);
+            let found = all
+                .iter()
+                .find(same)
+                .map(|container| container.definition.created);
             found.ok_or_else(|| CommandError::not_found(format!("No such container: {value}")))
         };
         let owned = value.to_owned();
@@ -224,7 +262,9 @@ impl Filter {
                 None => Self::Label(owned, None),
             },
             "status" => match value {
-                "created" | "running" | "exited" | "dead" | "paused" | "restarting" | "removing" => Self::Status(owned),
+                "created" | "running" | "exited" | "dead" | "paused" | "restarting" | "removing" => {
+                    Self::Status(owned)
+                }
                 _ => return Err(wrong()),
             },
             "health" => Self::Health(owned),
@@ -242,7 +282,11 @@ impl Filter {
         filters.iter().all(|filter| {
             let conjunction = matches!(filter, Self::Label(..));
             let same = |other: &&Self| std::mem::discriminant(*other) == std::mem::discriminant(filter);
-            if conjunction { filter.passes(container) } else { filters.iter().filter(same).any(|other| other.passes(container)) }
+            if conjunction {
+                filter.passes(container)
+            } else {
+                filters.iter().filter(same).any(|other| other.passes(container))
+            }
         })
     }
 
@@ -251,9 +295,10 @@ impl Filter {
         match self {
             Self::Id(prefix) => container.id().starts_with(prefix.as_str()),
             Self::Name(part) => named(&container.name, part),
-            Self::Label(name, value) => {
-                definition.labels.get(name).is_some_and(|known| value.as_ref().is_none_or(|value| value == known))
-            }
+            Self::Label(name, value) => definition
+                .labels
+                .get(name)
+                .is_some_and(|known| value.as_ref().is_none_or(|value| value == known)),
             Self::Status(status) => state.status.as_str() == status,
             Self::Health(wanted) => {
                 let health = state.health.as_ref().filter(|_| container.is_running());
@@ -261,8 +306,15 @@ impl Filter {
             }
             Self::Exited(code) => state.status == Status::Exited && state.exit_code == *code,
             Self::Ancestor(image) => {
-                let id = definition.image_id.strip_prefix("sha256:").unwrap_or(&definition.image_id);
-                let same = |name: &str| super::container_options::reference(name).ok().map(|name| name.to_string());
+                let id = definition
+                    .image_id
+                    .strip_prefix("sha256:")
+                    .unwrap_or(&definition.image_id);
+                let same = |name: &str| {
+                    super::container_options::reference(name)
+                        .ok()
+                        .map(|name| name.to_string())
+                };
                 definition.image == *image
                     || (image.len() >= 12 && id.starts_with(image.strip_prefix("sha256:").unwrap_or(image)))
                     || same(&definition.image).is_some_and(|name| Some(name) == same(image))
@@ -280,7 +332,10 @@ impl Filter {
 
 /// Docker takes a regular expression; of those, the anchors are what scripts use.
 fn named(name: &str, part: &str) -> bool {
-    let part = part.strip_prefix("^/").or_else(|| part.strip_prefix('^')).map_or((part, false), |part| (part, true));
+    let part = part
+        .strip_prefix("^/")
+        .or_else(|| part.strip_prefix('^'))
+        .map_or((part, false), |part| (part, true));
     let (text, start) = part;
     let (text, end) = text.strip_suffix('$').map_or((text, false), |text| (text, true));
     let text = text.strip_prefix('/').unwrap_or(text);
@@ -298,13 +353,21 @@ mod tests {
 
     #[test]
     fn names_with_anchors() {
-        assert!(named("web-1", "web") && named("web-1", "^web") && named("web-1", "^/web-1$") && named("web-1", "-1$"));
+        assert!(
+            named("web-1", "web")
+                && named("web-1", "^web")
+                && named("web-1", "^/web-1$")
+                && named("web-1", "-1$")
+        );
         assert!(!named("web-1", "^1") && !named("web-1", "^web$"));
     }
 
     #[test]
     fn long_commands_are_cut() {
-        assert_eq!(ellipsis("docker-entrypoint.sh node", 20), "docker-entrypoint.s\u{2026}");
+        assert_eq!(
+            ellipsis("docker-entrypoint.sh node", 20),
+            "docker-entrypoint.s\u{2026}"
+        );
         assert_eq!(ellipsis("short", 20), "short");
     }
 }

@@ -94,10 +94,13 @@ pub(crate) async fn create(
     let parent = context.images()?.snapshot(&image)?;
     let container = containers.create(&image, parent, &options)?;
     if let Some(path) = &args.cidfile {
-        let written = std::fs::File::create_new(path).and_then(|mut file| file.write_all(container.id().as_bytes()));
+        let written =
+            std::fs::File::create_new(path).and_then(|mut file| file.write_all(container.id().as_bytes()));
         if let Err(error) = written {
             containers.remove(&container, true)?;
-            return Err(CommandError::user(format!("cannot write the container id to `{path}`: {error}")));
+            return Err(CommandError::user(format!(
+                "cannot write the container id to `{path}`: {error}"
+            )));
         }
     }
     Ok((containers, container))
@@ -108,24 +111,37 @@ async fn image(args: &ContainerArgs, context: &Context) -> Result<Image, Command
     let name = args.image();
     let images = context.images()?;
     let platform = args.platform()?;
-    let suits = |image: &Image| platform.as_ref().is_none_or(|wanted| image.config.platform().satisfies(wanted));
+    let suits = |image: &Image| {
+        platform
+            .as_ref()
+            .is_none_or(|wanted| image.config.platform().satisfies(wanted))
+    };
     if args.pull != Pull::Always
         && let Some(image) = images.find(name)?.filter(suits)
     {
         return Ok(image);
     }
     if args.pull == Pull::Never {
-        return Err(CommandError::new(Kind::Container(exit_byte(125)), format!("No such image: {name}")));
+        return Err(CommandError::new(
+            Kind::Container(exit_byte(125)),
+            format!("No such image: {name}"),
+        ));
     }
     let reference = reference(name)?;
     if args.pull == Pull::Missing && !args.quiet {
-        writeln!(context.stderr(), "Unable to find image '{}' locally", reference.familiar())?;
+        writeln!(
+            context.stderr(),
+            "Unable to find image '{}' locally",
+            reference.familiar()
+        )?;
     }
     let platform = platform.unwrap_or_else(Platform::host);
     let always = args.pull == Pull::Always;
     let mode = args.quiet.then_some(crate::progress::Mode::Quiet);
     let display = context.progress(mode)?;
-    let image = images.obtain(&reference, &platform, always, display.progress()).await;
+    let image = images
+        .obtain(&reference, &platform, always, display.progress())
+        .await;
     display.finish();
     Ok(image?)
 }

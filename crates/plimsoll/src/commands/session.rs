@@ -44,7 +44,13 @@ impl Session {
             signals.push((number, catch(number).map_err(wrong)?));
         }
         let resized = signal(SignalKind::window_change()).map_err(wrong)?;
-        Ok(Self { interactive, tty, keys: DetachKeys::parse(keys)?, signals, resized })
+        Ok(Self {
+            interactive,
+            tty,
+            keys: DetachKeys::parse(keys)?,
+            signals,
+            resized,
+        })
     }
 
     /// Runs until the program has ended or the user has left.
@@ -92,7 +98,10 @@ pub(crate) async fn print<W: Write + 'static>(stream: fn() -> W, bytes: Vec<u8>)
         stream.write_all(&bytes)?;
         stream.flush()
     };
-    match tokio::task::spawn_blocking(write).await.map_err(io::Error::other)? {
+    match tokio::task::spawn_blocking(write)
+        .await
+        .map_err(io::Error::other)?
+    {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),
@@ -108,7 +117,11 @@ async fn type_input(interactive: bool, tty: bool, keys: &mut DetachKeys, input: 
     while let Some(bytes) = typed.recv().await {
         let ended = bytes.is_empty();
         let (bytes, detach) = if tty { keys.filter(&bytes) } else { (bytes, false) };
-        let sent = if ended { input.close().await } else { input.write(&bytes).await };
+        let sent = if ended {
+            input.close().await
+        } else {
+            input.write(&bytes).await
+        };
         if detach {
             return;
         }
@@ -145,7 +158,9 @@ async fn forward(signals: &mut [(i32, Signal)], containers: &Containers, contain
 /// Waits for the first of several signals.
 async fn any(signals: &mut [(i32, Signal)]) -> i32 {
     std::future::poll_fn(|task| {
-        let caught = signals.iter_mut().find_map(|(number, signal)| signal.poll_recv(task).is_ready().then_some(*number));
+        let caught = signals
+            .iter_mut()
+            .find_map(|(number, signal)| signal.poll_recv(task).is_ready().then_some(*number));
         caught.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
     })
     .await
@@ -164,8 +179,15 @@ pub(crate) fn exit_code(context: &Context, container: &Container, outcome: &Outc
         }
         Outcome::Exited(ended) => {
             if ended.oom_killed {
-                let limit = container.definition.spec.resources.memory.and_then(|limit| u64::try_from(limit).ok());
-                let limit = limit.map(|bytes| format!(" of {} MiB", bytes >> 20)).unwrap_or_default();
+                let limit = container
+                    .definition
+                    .spec
+                    .resources
+                    .memory
+                    .and_then(|limit| u64::try_from(limit).ok());
+                let limit = limit
+                    .map(|bytes| format!(" of {} MiB", bytes >> 20))
+                    .unwrap_or_default();
                 context.warn(format_args!(
                     "container `{}` ran out of memory: the kernel killed a process of it at its limit{limit} (see `--memory`)",
                     container.name

@@ -34,7 +34,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         .await;
     }
     let [name] = args.containers.as_slice() else {
-        return Err(CommandError::user("you cannot start and attach multiple containers at once"));
+        return Err(CommandError::user(
+            "you cannot start and attach multiple containers at once",
+        ));
     };
     let containers = containers(context)?;
     let container = containers.get(name)?;

@@ -25,7 +25,13 @@ pub(crate) struct Patience {
     #[arg(short, long)]
     signal: Option<String>,
     /// Seconds to wait before it is killed; -1 for ever [default: the container's, 10 otherwise]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     time: Option<i64>,
 }
 
@@ -43,5 +49,8 @@ impl Patience {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    each(context, &args.containers, async |containers, container| args.patience.stop(containers, container).await).await
+    each(context, &args.containers, async |containers, container| {
+        args.patience.stop(containers, container).await
+    })
+    .await
 }

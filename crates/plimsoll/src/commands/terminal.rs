@@ -33,14 +33,17 @@ impl Drop for RawMode {
 
 /// Rows and columns of the user's terminal, if there is one.
 pub(crate) fn size() -> Option<(u16, u16)> {
-    let size = tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())).ok()?;
+    let size = tcgetwinsize(io::stdout())
+        .or_else(|_| tcgetwinsize(io::stdin()))
+        .ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
 /// A container's terminal needs one to be typed on.
 pub(crate) fn check_input(interactive: bool, tty: bool) -> Result<(), CommandError> {
     if interactive && tty && !io::stdin().is_terminal() {
-        return Err(CommandError::user("the input device is not a TTY").hint("without `-t` input can come from a pipe or file"));
+        return Err(CommandError::user("the input device is not a TTY")
+            .hint("without `-t` input can come from a pipe or file"));
     }
     Ok(())
 }

@@ -1,0 +1,43 @@
+//! `attach`, `container attach`
+
+use std::process::ExitCode;
+
+use super::containers::{containers, running};
+use super::session::{self, Session};
+use super::terminal;
+use crate::command_error::CommandError;
+use crate::context::Context;
+
+/// Show the output of a running container from now on, and pass input and signals on
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keys that leave the container running
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
+    /// Do not pass standard input on
+    #[arg(long)]
+    no_stdin: bool,
+    /// Pass signals on to the container
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sig_proxy: bool,
+    /// Container, by name or id
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let containers = containers(context)?;
+    let container = running(&containers, &args.container)?;
+    let definition = &container.definition;
+    let interactive = definition.open_stdin && !args.no_stdin;
+    terminal::check_input(interactive, definition.spec.tty)?;
+    let session = Session::new(
+        interactive,
+        definition.spec.tty,
+        args.sig_proxy,
+        &args.detach_keys,
+    )?;
+    let attachment = containers.attach(&container).await?;
+    let outcome = session.run(attachment, &containers, &container).await?;
+    Ok(session::exit_code(context, &container, &outcome))
+}
