@@ -322,7 +322,7 @@ impl Layer<'_> {
         }
         let directory = match open_in(&*self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(directory) => directory,
-            Err(Errno::NOENT) => self.imply(path)?,
+            Err(Errno::NOENT | Errno::NOTDIR) => self.imply(path)?,
             Err(error) => return Err(error).at("open", path),
         };
         let directory = Rc::new(directory);
@@ -335,9 +335,20 @@ impl Layer<'_> {
     fn imply(&mut self, path: &[u8]) -> Result<OwnedFd> {
         let (above, name) = split(path);
         let parent = self.directory(above)?;
+        // Deleted below by an earlier entry: then it starts empty.
+        let deleted = resolve::stat(&*parent, name)
+            .at("examine", path)?
+            .as_ref()
+            .is_some_and(is_whiteout);
+        if deleted {
+            resolve::remove(&*parent, name).at("replace", path)?;
+        }
         rustix::fs::mkdirat(&*parent, name, Mode::RWXU).at("create", path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(&*parent, name, flags, Mode::empty()).at("open", path)?;
+        if deleted {
+            set_opaque(&path_in(&directory, b".")).at("mark as opaque", path)?;
+        }
         let lower = self
             .lowers
             .find(path)?

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::params;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::db::Db;
@@ -16,6 +17,10 @@ use crate::trash::remove_all;
 
 /// The layout this program makes, and the highest it reads.
 pub(crate) const LAYOUT: u32 = 1;
+
+/// Dirty pages are written back after 30 seconds (`vm.dirty_expire_centisecs`), on laptops set to save power after ten
+/// minutes at most.
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(600);
 
 const DIRECTORIES: &[&str] = &[
     "builds",
@@ -112,11 +117,13 @@ impl Home {
         write_new(&mark, self.boot.as_bytes())
     }
 
-    /// After another boot, forgets what was built before it and never synced: after a loss of power its files may be
-    /// torn. Layers of pulled images are unpacked again, steps of builds run again; a named image was synced first.
+    /// After another boot, forgets what was made before it and is not known to be on disk, where it can be made again:
+    /// after a loss of power its files may be torn.
     fn distrust_unsynced(&self) -> Result<()> {
+        let stale = "boot IS NOT NULL AND boot <> ?1 AND kind = 'committed'";
+        let unpacked =
+            "diff_id IN (SELECT diff_id FROM layer_blob JOIN blob USING (digest) WHERE encoder IS NULL)";
         self.db.write(|tx| {
-            let stale = "boot IS NOT NULL AND boot <> ?1 AND kind = 'committed'";
             tx.execute(
                 &format!(
                     "DELETE FROM cache_record WHERE snapshot IN (SELECT id FROM snapshot WHERE {stale})"
@@ -124,8 +131,21 @@ impl Home {
                 [&self.boot],
             )?;
             tx.execute(
-                &format!("UPDATE snapshot SET chain_id = NULL WHERE {stale}"),
+                &format!("UPDATE snapshot SET chain_id = NULL WHERE {stale} AND {unpacked}"),
                 [&self.boot],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Marks as durable what the kernel has long since written back.
+    pub(crate) fn trust_settled(&self) -> Result<()> {
+        let before = now() - SETTLED.as_nanos() as i64;
+        let settled = "boot = ?1 AND created < ?2 AND kind = 'committed'";
+        self.db.write(|tx| {
+            tx.execute(
+                &format!("UPDATE snapshot SET boot = NULL WHERE {settled}"),
+                params![self.boot, before],
             )?;
             Ok(())
         })

@@ -138,7 +138,8 @@ impl Store {
         self.home.remove()
     }
 
-    /// Writes everything back to disk, so that it survives a loss of power. Call it before a built image gets a name.
+    /// Writes everything back to disk, so that it survives a loss of power. Nothing depends on it but
+    /// how much has to be made again then: see [`Snapshots`].
     pub fn sync(&self) -> Result<()> {
         self.snapshots.sync()
     }

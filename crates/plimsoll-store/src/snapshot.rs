@@ -10,9 +10,10 @@
 //!
 //! **Durability.** Commit does not sync: after `kill -9` the page cache holds everything, and a sync per build step
 //! would cost more than the step. Against loss of power: the row remembers the boot it was committed in until
-//! [`crate::Store::sync`] has written everything back; the first command after another boot drops the chain ids and
-//! cache records of rows never synced. So the worst is that a layer is unpacked or a step run again. Whoever gives a
-//! built image a name calls `sync` first.
+//! [`crate::Store::sync`] has run or the kernel has had ten minutes to write back (it takes half a one). After another
+//! boot, cache records of the others are dropped, and so are the chain ids of layers whose blob is there; so the worst
+//! is that a step runs or a layer is unpacked again. Layers built here that an image is made of stay: nothing else has
+//! them, and they are checked against their diff id when they are saved or pushed.
 
 use std::fs;
 use std::io;
@@ -303,13 +304,14 @@ impl Snapshots {
         let _linking = self.home.linking()?;
         let changed = self.home.db.write(|tx| -> Result<_> {
             let statement = "UPDATE snapshot SET kind = 'committed', lease = NULL, boot = ?2, diff_id = ?3, \
-                             chain_id = ?4, tar_size = ?5 WHERE id = ?1 AND kind = 'active'";
+                             chain_id = ?4, tar_size = ?5, created = ?6 WHERE id = ?1 AND kind = 'active'";
             Ok(tx.prepare_cached(statement)?.execute(params![
                 active.id.0,
                 self.home.boot,
                 layer.map(|layer| layer.diff_id.to_string()),
                 layer.map(|layer| layer.chain_id.to_string()),
                 layer.map(|layer| layer.tar_size),
+                now(),
             ])?)
         })?;
         match changed {
@@ -418,6 +420,7 @@ impl Snapshots {
 
     fn sweep(&self) -> Result<()> {
         lease::end_dead(&self.home)?;
+        self.home.trust_settled()?;
         let removed: Vec<i64> = self.home.db.read(|db| -> Result<_> {
             // Children first: a parent's row can only go after theirs.
             let query = "SELECT id FROM snapshot WHERE kind = 'removed' ORDER BY id DESC";

@@ -153,9 +153,12 @@ fn a_deletion_is_of_lower_layers_only() {
         .file(".wh.after", "")
         .directory("after")
         .file("after/x", "")
+        .file(".wh.implied", "")
+        .file("implied/x", "")
         .bytes();
     room.apply(&tar).unwrap();
     assert_eq!(room.read("kept"), "mine");
+    assert!(is_opaque(&room, "implied") && room.path("implied/x").exists());
     assert!(is_opaque(&room, "before") && room.path("before/x").exists());
     assert!(is_opaque(&room, "after") && room.path("after/x").exists());
 }
@@ -292,6 +295,7 @@ fn a_later_entry_replaces_an_earlier_one() {
 
 #[test]
 fn links_inside_the_layer_are_followed_inside_it() {
+    plimsoll_testkit::needs!(root);
     let room = Room::new();
     let tar = Tar::new()
         .directory("usr/lib")

@@ -71,7 +71,7 @@ CREATE TABLE snapshot (
   lease      TEXT,          -- active: whose it is; when that lease is dead the snapshot is swept
   container  TEXT,          -- active: the container that keeps writing to it (then lease is null)
   boot       TEXT,          -- committed in this boot and not known to be on disk; null: it is
-  created    INTEGER NOT NULL
+  created    INTEGER NOT NULL -- when it was prepared; once committed, when that was
 ) STRICT;
 CREATE INDEX snapshot_parent ON snapshot (parent);
 CREATE INDEX snapshot_chain ON snapshot (chain_id) WHERE chain_id IS NOT NULL;

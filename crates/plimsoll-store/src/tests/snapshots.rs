@@ -114,6 +114,7 @@ fn a_containers_snapshot_survives_its_maker() {
 
 #[test]
 fn unpacking_finds_what_is_there() {
+    plimsoll_testkit::needs!(root);
     let ground = Ground::new();
     let store = ground.open();
     let (base, top) = (layer(&[("a", "1")]), layer(&[("d/b", "2")]));
@@ -233,50 +234,67 @@ fn the_same_change_has_the_same_digest() {
 }
 
 #[test]
-fn after_another_boot_only_what_was_synced_is_trusted() {
+fn after_another_boot_what_may_be_torn_is_made_again() {
     let ground = Ground::new();
     let store = ground.open();
-    let tar = layer(&[("a", "1")]);
+    let (tar, other) = (layer(&[("a", "1")]), layer(&[("b", "2")]));
     let synced = store
         .snapshots()
         .unpack(None, Digest::of(&tar), &mut &tar[..])
         .unwrap();
     store.sync().unwrap();
     store.sync().unwrap();
-    let other = layer(&[("b", "2")]);
-    let torn = store
+    let unpacked = store
         .snapshots()
         .unpack(Some(synced), Digest::of(&other), &mut &other[..])
         .unwrap();
-    for (key, id) in [("synced", synced), ("torn", torn)] {
-        let insert = "INSERT INTO cache_record (key, snapshot, created, last_used) VALUES (?1, ?2, 0, 0)";
-        store
-            .db()
-            .write(|tx| tx.execute(insert, rusqlite::params![key, id.0]))
-            .unwrap();
+    let built = committed(&store, Some(unpacked), "built");
+    let layer = store.snapshots().layer(built).unwrap();
+    for id in [synced, unpacked, built] {
+        let insert = "INSERT INTO cache_record (key, snapshot, created, last_used) VALUES (?1, ?1, 0, 0)";
+        store.db().write(|tx| tx.execute(insert, [id.0])).unwrap();
     }
-    drop(store);
-    // As if the machine had started again.
-    fs::write(ground.path("run/boot-id"), "another").unwrap();
-    rusqlite::Connection::open(ground.path("root/meta.db"))
-        .unwrap()
-        .execute("UPDATE snapshot SET boot = 'before' WHERE boot IS NOT NULL", [])
+    let blob = store.content().put(&other).unwrap();
+    let insert = "INSERT INTO layer_blob (diff_id, digest, media_type, size) VALUES (?1, ?1, 'tar', 0)";
+    store
+        .db()
+        .write(|tx| tx.execute(insert, [blob.to_string()]))
         .unwrap();
+    drop(store);
+    start_again(&ground);
     let store = ground.open();
-    assert_eq!(
-        store.snapshots().by_chain_id(&Digest::of(&tar)).unwrap(),
-        Some(synced)
-    );
-    assert_eq!(
-        count(&store, "SELECT count(*) FROM cache_record WHERE key = 'synced'"),
-        1
-    );
-    assert_eq!(count(&store, "SELECT count(*) FROM cache_record"), 1);
+    let found = |chain: &Digest| store.snapshots().by_chain_id(chain).unwrap();
+    assert_eq!(found(&Digest::of(&tar)), Some(synced));
+    assert_eq!(found(&layer.chain_id), Some(built), "nothing else has it");
+    assert_eq!(count(&store, "SELECT max(snapshot) FROM cache_record"), synced.0);
     let again = store
         .snapshots()
         .unpack(Some(synced), Digest::of(&other), &mut &other[..])
         .unwrap();
-    assert_ne!(again, torn, "unpacked again");
+    assert_ne!(again, unpacked, "unpacked again");
+}
+
+/// As if the machine had started again.
+fn start_again(ground: &Ground) {
+    fs::write(ground.path("run/boot-id"), "another").unwrap();
+    let db = rusqlite::Connection::open(ground.path("root/meta.db")).unwrap();
+    db.execute("UPDATE snapshot SET boot = 'before' WHERE boot IS NOT NULL", [])
+        .unwrap();
+}
+
+#[test]
+fn what_is_old_is_on_disk() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let (old, new) = (committed(&store, None, "a"), committed(&store, None, "b"));
+    let age = "UPDATE snapshot SET created = created - 700000000000 WHERE id = ?1";
+    store.db().write(|tx| tx.execute(age, [old.0])).unwrap();
+    ground.open().snapshots().prepare(None).unwrap();
+    assert_eq!(count(&store, "SELECT id FROM snapshot WHERE boot IS NULL"), old.0);
+    assert_eq!(
+        count(&store, "SELECT id FROM snapshot WHERE boot IS NOT NULL"),
+        new.0
+    );
 }
 
 #[test]
