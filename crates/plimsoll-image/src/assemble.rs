@@ -6,10 +6,11 @@ use plimsoll_store::{LayerInfo, SnapshotId};
 use crate::{Image, Images, Result, document, rows};
 
 impl Images {
-    /// Makes an unnamed image of `config`, whose diff ids are filled in here, on the snapshots that end in `top`.
+    /// Makes an image of `config`, whose diff ids are filled in here, on the snapshots that end in `top`.
     ///
-    /// A layer that came compressed keeps that form, so that its digest stays the base image's; a layer built here is
-    /// described uncompressed.
+    /// It is not listed before [`Images::tag`] or [`Images::keep`]; until then the caller's lease protects it. A layer
+    /// that came compressed keeps that form, so that its digest stays the base image's; a layer built here is described
+    /// uncompressed.
     pub fn assemble(&self, mut config: ImageConfig, top: Option<SnapshotId>) -> Result<Image> {
         let layers = self.chain(top)?;
         config.rootfs.diff_ids = layers.iter().map(|(_, info)| info.diff_id).collect();
@@ -19,15 +20,7 @@ impl Images {
             .collect::<Result<_>>()?;
         let bytes = serde_json::to_vec(&config).expect("a configuration is JSON");
         let manifest = document::put_manifest(self.store.content(), &bytes, descriptors)?;
-        let image = self.read(manifest)?;
-        self.register(&[rows::Registration {
-            image: &image,
-            media_type: MediaType::ImageManifest.to_string(),
-            size: layers.iter().map(|(_, info)| info.tar_size).sum(),
-            names: &[],
-            pulled: None,
-        }])?;
-        Ok(image)
+        self.read(manifest)
     }
 
     fn describe(&self, info: &LayerInfo) -> Result<Descriptor> {

@@ -26,7 +26,7 @@ mod unpack;
 
 use std::sync::Arc;
 
-use plimsoll_oci::{Digest, ImageConfig, ImageManifest, ImageRef};
+use plimsoll_oci::{Digest, ImageConfig, ImageManifest, ImageRef, MediaType};
 use plimsoll_registry::Registry;
 use plimsoll_store::Store;
 
@@ -92,13 +92,32 @@ impl Images {
         if name.digest().is_some() {
             return Err(ImageError::TagWithDigest(name.familiar()));
         }
-        // What was built here is not synced before it gets a name.
+        self.keep_as(image, std::slice::from_ref(name))
+    }
+
+    /// Keeps an image that [`Images::assemble`] made, though it has no name.
+    pub fn keep(&self, image: &Image) -> Result<()> {
+        self.keep_as(image, &[])
+    }
+
+    /// Another process may have removed the image, nameless, since it was looked up: its row is written as well.
+    fn keep_as(&self, image: &Image, names: &[ImageRef]) -> Result<()> {
+        // What was built here is not on disk for certain before this.
         self.store.sync()?;
-        let now = plimsoll_store::now();
-        Ok(self
-            .store
-            .db()
-            .write(|db| rows::set_name(db, name, &image.manifest_digest, now))?)
+        let media_type = image
+            .manifest
+            .media_type()
+            .as_ref()
+            .unwrap_or(&MediaType::ImageManifest)
+            .to_string();
+        let size = self.size(image)?;
+        self.register(&[rows::Registration {
+            image,
+            media_type,
+            size,
+            names,
+            pulled: None,
+        }])
     }
 
     fn register(&self, registrations: &[rows::Registration<'_>]) -> Result<()> {

@@ -40,17 +40,6 @@ impl Images {
         }
     }
 
-    /// Forgets an image that has no name and nobody uses; other images are left alone.
-    pub fn forget_unnamed(&self, image: &Image) -> Result<()> {
-        if self.names(image)?.is_empty()
-            && self.digests(image)?.is_empty()
-            && self.containers(image)?.is_empty()
-        {
-            self.delete(image, &[])?;
-        }
-        Ok(())
-    }
-
     /// Returns name and id of every container made from the image.
     pub fn containers(&self, image: &Image) -> Result<Vec<(String, String)>> {
         Ok(self.store.db().read(|db| rows::containers_of(db, &image.id))?)
@@ -230,17 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_unnamed_are_forgotten() {
+    fn whoever_has_an_image_in_hand_may_still_name_it() {
         needs!(root);
         let sandbox = sandbox(&["app"]);
         let image = sandbox.images.get("app").unwrap();
-        sandbox.images.forget_unnamed(&image).unwrap();
-        assert_eq!(sandbox.names(), ["app:latest"]);
-        let unnamed = sandbox
+        remove(&sandbox, "app", false).unwrap();
+        sandbox.images.tag(&image, &"late".parse().unwrap()).unwrap();
+        assert_eq!(sandbox.names(), ["late:latest"]);
+    }
+
+    #[test]
+    fn a_built_image_is_listed_when_it_is_named_or_kept() {
+        needs!(root);
+        let sandbox = Sandbox::new();
+        let image = sandbox
             .images
             .assemble(plimsoll_oci::ImageConfig::default(), None)
             .unwrap();
-        sandbox.images.forget_unnamed(&unnamed).unwrap();
-        assert_eq!(sandbox.names(), ["app:latest"]);
+        assert!(sandbox.names().is_empty());
+        sandbox.images.keep(&image).unwrap();
+        assert_eq!(sandbox.names(), ["<none>"]);
+        sandbox.images.tag(&image, &"built".parse().unwrap()).unwrap();
+        assert_eq!(sandbox.names(), ["built:latest"]);
     }
 }

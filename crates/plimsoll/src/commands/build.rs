@@ -292,6 +292,9 @@ fn deliver(
     for output in outputs {
         match output {
             Output::Store => {
+                if args.tags.is_empty() {
+                    images.keep(image)?;
+                }
                 for tag in &args.tags {
                     images.tag(image, tag)?;
                     progress.start(format!("naming to {tag}")).done();
