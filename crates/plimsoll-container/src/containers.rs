@@ -487,3 +487,6 @@ fn working_directory(asked: Option<&str>, image: &str) -> String {
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,10 @@ impl From<ContainerError> for CommandError {
                     None => error,
                 }
             }
+            ContainerError::Network(network) => {
+                let hint = network.hint();
+                hint.into_iter().fold(Self::new(Kind::User, error), Self::hint)
+            }
             ContainerError::Start { code, .. } => Self::new(Kind::Container(exit_byte(*code)), error),
             ContainerError::Store(_)
             | ContainerError::Database(_)
