@@ -69,8 +69,15 @@ async fn remove_containers(context: &Context, store: &Store) -> Result<(), Comma
 /// The store's own cgroup, in the unified hierarchy and in those of version 1.
 fn cgroups(instance: u32) -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
-    let hierarchies = std::fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path());
-    hierarchies.chain([top.to_owned()]).map(|hierarchy| hierarchy.join(format!("plimsoll-{instance:08x}"))).collect()
+    let hierarchies = std::fs::read_dir(top)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    hierarchies
+        .chain([top.to_owned()])
+        .map(|hierarchy| hierarchy.join(format!("plimsoll-{instance:08x}")))
+        .collect()
 }
 
 /// Cgroups are removed from the leaves up; their files go with them. One that is busy stays: an empty name, no more.
