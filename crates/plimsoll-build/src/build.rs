@@ -6,8 +6,8 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use plimsoll_diagnostics::{Diagnostic, Severity, Source};
-use plimsoll_dockerfile::Dockerfile;
+use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
+use plimsoll_dockerfile::{Dockerfile, InstructionKind, nearest};
 use plimsoll_image::{Image, Images};
 use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
@@ -22,7 +22,9 @@ use crate::error::{BuildError, OpError};
 use crate::lower::{LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
-use crate::plan::{Origin, Plan, PlanSettings, plan};
+use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
+
+static NO_TRIGGERS: &Triggers = &Triggers::new();
 
 /// What is to be built: plain data.
 pub struct BuildRequest {
@@ -40,6 +42,8 @@ pub struct BuildRequest {
     pub platform: Platform,
     /// Runs every step again.
     pub no_cache: bool,
+    /// Runs every step of these stages again.
+    pub no_cache_stages: Vec<String>,
     /// Asks registries even for images that are stored.
     pub pull: bool,
     /// Network of RUN.
@@ -81,8 +85,17 @@ impl Build {
             build_args: &request.build_args,
             platform: &request.platform,
         };
-        let plan = plan(&dockerfile, &settings).map_err(BuildError::Diagnostics)?;
-        let images = self.obtain(&dockerfile, &plan, request.pull, progress).await?;
+        let first = plan(&dockerfile, NO_TRIGGERS, &settings).map_err(BuildError::Diagnostics)?;
+        let mut images = self.obtain(&dockerfile, &first, request.pull, progress).await?;
+        let triggers = triggers(&first, &images)?;
+        let plan = match triggers.is_empty() {
+            true => first,
+            false => {
+                let plan = plan(&dockerfile, &triggers, &settings).map_err(BuildError::Diagnostics)?;
+                images = self.obtain(&dockerfile, &plan, request.pull, progress).await?;
+                plan
+            }
+        };
         let scratch = Scratch::new(&self.store)?;
         let services = Arc::new(Services {
             store: self.store.clone(),
@@ -93,6 +106,7 @@ impl Build {
         let settings = LowerSettings {
             build_args: &request.build_args,
             no_cache: request.no_cache,
+            no_cache_stages: &request.no_cache_stages,
             network: request.network,
             add_hosts: &request.add_hosts,
         };
@@ -100,6 +114,11 @@ impl Build {
         let lowered = lower(&dockerfile, &plan, &images, &context, &services, &settings)
             .map_err(BuildError::Diagnostics)?;
         drop(services);
+        lowered
+            .warnings
+            .into_iter()
+            .for_each(|warning| progress.warn(warning));
+        warn_unused(&dockerfile, &request.build_args, progress);
         let mut state = lowered.state;
         set_labels(&mut state, &request.labels);
         let top = match state.vertex {
@@ -110,11 +129,7 @@ impl Build {
                 };
                 let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &[target], progress);
                 let solved = solver.solve(target).await;
-                Some(
-                    solved
-                        .map_err(|error| failure(&dockerfile.source, &solver, &error))?
-                        .snapshot,
-                )
+                Some(solved.map_err(|error| failure(&solver, &error))?.snapshot)
             }
         };
         let task = progress.start("exporting to image");
@@ -181,6 +196,54 @@ impl Build {
             Ok(image) => image,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+}
+
+/// What base images left to their children. A stage that only these triggers reach has no say in triggers itself: one
+/// more round would be needed, and BuildKit does not make it either.
+fn triggers(plan: &Plan<'_>, images: &StageImages) -> Result<Triggers, BuildError> {
+    let mut triggers = Triggers::new();
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let Some(Stage {
+            base: (Origin::Image(reference, platform), _),
+            ..
+        }) = stage
+        else {
+            continue;
+        };
+        let image = &images[&(reference.clone(), platform.clone())];
+        for text in image.config.config.on_build.iter().flatten() {
+            let source = Source::new(format!("ONBUILD of {}", reference.familiar()), text.as_str());
+            let parsed = Dockerfile::parse_trigger(&source);
+            if parsed.has_errors() {
+                return Err(BuildError::Diagnostics(parsed.diagnostics));
+            }
+            triggers.entry(index).or_default().push(parsed.dockerfile);
+        }
+    }
+    Ok(triggers)
+}
+
+/// A `--build-arg` that no ARG takes is most often misspelt.
+fn warn_unused(dockerfile: &Dockerfile, build_args: &BTreeMap<String, String>, progress: &Progress) {
+    let declared = || {
+        dockerfile
+            .instructions
+            .iter()
+            .flat_map(|instruction| match &instruction.kind {
+                InstructionKind::Arg(declarations) => declarations.as_slice(),
+                _ => &[],
+            })
+    };
+    let names = || declared().map(|declaration| declaration.name.value.as_str());
+    let known = |name: &str| names().any(|declared| declared == name) || is_predefined(name);
+    for name in build_args.keys().filter(|name| !known(name)) {
+        let message = format!("build argument `{name}` is used by no ARG of this Dockerfile");
+        let mut warning =
+            Diagnostic::warning("unused-build-arg", &dockerfile.source, Span::default(), message);
+        warning.labels.clear();
+        warning.help = nearest(name, names()).map(|near| format!("did you mean `{near}`?"));
+        progress.warn(warning);
     }
 }
 
@@ -256,10 +319,10 @@ fn created(store: &Store, id: SnapshotId) -> Result<String, BuildError> {
 }
 
 /// Points at the instruction that failed.
-fn failure(source: &Source, solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) -> BuildError {
+fn failure(solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) -> BuildError {
     let op = solver.op(error.vertex);
     let span = error.error.span().unwrap_or(op.span);
-    let mut diagnostic = Diagnostic::error("step-failed", source, span, chain(&*error.error));
+    let mut diagnostic = Diagnostic::error("step-failed", &op.source, span, chain(&*error.error));
     diagnostic.help = error.error.hint();
     match &*error.error {
         OpError::Exit { tail, .. } if !tail.is_empty() => {

@@ -8,19 +8,20 @@ mod metadata;
 mod run;
 mod state;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
-use plimsoll_dockerfile::{Directives, Dockerfile, Instruction, InstructionKind, Word};
+use plimsoll_dockerfile::{Directives, Dockerfile, Instruction, InstructionKind, Word, expand, nearest};
 use plimsoll_image::Image;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_solver::{Graph, VertexId};
 
 use crate::context::BuildContext;
 use crate::op::{BuildOp, ImageOp, Operation, Services};
-use crate::plan::{Origin, Plan, Stage, expand_word};
+use crate::plan::{Origin, Plan, Stage, Step};
 pub(crate) use state::StageState;
 
 /// Images by the words of the Dockerfile.
@@ -31,6 +32,8 @@ pub(crate) struct LowerSettings<'a> {
     pub(crate) build_args: &'a BTreeMap<String, String>,
     /// Nothing is taken from the cache.
     pub(crate) no_cache: bool,
+    /// Nothing of these stages is taken from the cache.
+    pub(crate) no_cache_stages: &'a [String],
     /// Network of RUN where the instruction does not say.
     pub(crate) network: crate::BuildNetwork,
     pub(crate) add_hosts: &'a [(String, String)],
@@ -39,6 +42,7 @@ pub(crate) struct LowerSettings<'a> {
 /// The graph, and what the target's stage came to.
 pub(crate) struct Lowered {
     pub(crate) graph: Graph<BuildOp>,
+    pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) state: StageState,
 }
 
@@ -53,6 +57,8 @@ pub(crate) fn lower(
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut lowering = Lowering {
         source: &dockerfile.source,
+        no_cache: settings.no_cache,
+        warnings: RefCell::default(),
         directives: &dockerfile.directives,
         plan,
         images,
@@ -75,6 +81,7 @@ pub(crate) fn lower(
         .remove(&plan.target)
         .expect("the target is one of its own plan's stages");
     Ok(Lowered {
+        warnings: lowering.warnings.into_inner(),
         graph: lowering.graph,
         state,
     })
@@ -83,7 +90,12 @@ pub(crate) fn lower(
 type Lower<T> = Result<T, Box<Diagnostic>>;
 
 struct Lowering<'a> {
+    /// The text of the instruction in work.
     source: &'a Source,
+    /// Nothing of the stage in work is taken from the cache.
+    no_cache: bool,
+    /// What looks like a mistake but does not stop the build.
+    warnings: RefCell<Vec<Diagnostic>>,
     directives: &'a Directives,
     plan: &'a Plan<'a>,
     images: &'a StageImages,
@@ -110,9 +122,9 @@ impl Steps {
             None => format!("stage-{index} "),
         };
         let total = 1 + stage
-            .instructions
+            .steps
             .iter()
-            .filter(|instruction| makes_layer(instruction))
+            .filter(|step| makes_layer(step.instruction))
             .count();
         Self {
             stage: stage_name,
@@ -148,13 +160,14 @@ fn makes_layer(instruction: &Instruction) -> bool {
     )
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
     fn stage(
         &mut self,
         index: usize,
-        stage: &Stage<'_>,
+        stage: &Stage<'a>,
         states: &HashMap<usize, StageState>,
     ) -> Lower<StageState> {
+        self.no_cache = self.settings.no_cache || self.filtered(index, stage);
         let mut steps = Steps::new(self.plan, index, stage);
         let mut state = match &stage.base.0 {
             Origin::Scratch => StageState::scratch(&stage.platform),
@@ -167,16 +180,17 @@ impl Lowering<'_> {
                     Some(steps.next(&format!("FROM {reference}"))),
                     stage.span,
                 );
-                let state = StageState::from_image(image, vertex);
-                self.refuse_triggers(stage, &state)?;
-                state
+                StageState::from_image(image, vertex)
             }
         };
+        // They fire here, in the steps below, and are gone.
+        state.config.on_build = None;
         if !matches!(stage.base.0, Origin::Image(..)) {
             steps.current += 1;
         }
         let mut sources = stage.sources.iter();
-        for instruction in stage.instructions {
+        for &Step { source, instruction } in &stage.steps {
+            self.source = source;
             let from = crate::plan::copy_from(instruction)
                 .and_then(|_| sources.next())
                 .map(|(origin, _)| origin);
@@ -211,7 +225,8 @@ impl Lowering<'_> {
         BuildOp {
             name,
             span,
-            cacheable: cacheable && !self.settings.no_cache,
+            cacheable: cacheable && !self.no_cache,
+            source: self.source.clone(),
             operation,
             services: self.services.clone(),
             key: tokio::sync::OnceCell::new(),
@@ -236,27 +251,36 @@ impl Lowering<'_> {
         Box::new(Diagnostic::error(code, self.source, span, message))
     }
 
-    fn refuse_triggers(&self, stage: &Stage<'_>, state: &StageState) -> Lower<()> {
-        match state.config.on_build.as_deref() {
-            None | Some([]) => Ok(()),
-            Some(triggers) => {
-                let error = self.error(
-                    "onbuild",
-                    stage.span,
-                    "the base image has ONBUILD triggers, which are not carried out yet",
-                );
-                Err(Box::new(error.with_help(format!(
-                    "write them into this Dockerfile: {}",
-                    triggers.join("; ")
-                ))))
-            }
-        }
+    /// Whether `--no-cache-filter` names the stage.
+    fn filtered(&self, index: usize, stage: &Stage<'_>) -> bool {
+        let named = |filter: &String| match &stage.name {
+            Some(name) => name.eq_ignore_ascii_case(filter),
+            None => filter.parse() == Ok(index),
+        };
+        self.settings.no_cache_stages.iter().any(named)
     }
 
     fn expand(&self, state: &StageState, word: &Word) -> Lower<String> {
-        expand_word(self.source, word, self.directives.escape, &|name| {
-            state.variable(name)
-        })
+        let expanded = expand(&word.value, self.directives.escape, &|name| state.variable(name))
+            .map_err(|error| self.error("expansion", word.span, error.to_string()))?;
+        for name in &expanded.undefined {
+            self.warn_undefined(state, word, name);
+        }
+        Ok(expanded.text)
+    }
+
+    /// BuildKit's check UndefinedVar.
+    fn warn_undefined(&self, state: &StageState, word: &Word, name: &str) {
+        let message = format!("variable `{name}` is not set here: it expands to nothing");
+        let mut warning = Diagnostic::warning("undefined-variable", self.source, word.span, message);
+        if let Some(near) = nearest(name, state.variable_names()) {
+            warning = warning.with_help(format!("did you mean `{near}`?"));
+        } else if self.plan.globals.contains_key(name) {
+            warning = warning.with_help(format!(
+                "an ARG from before the first FROM needs `ARG {name}` in the stage too"
+            ));
+        }
+        self.warnings.borrow_mut().push(warning);
     }
 
     fn instruction(

@@ -10,7 +10,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use plimsoll_diagnostics::Span;
+use plimsoll_diagnostics::{Source, Span};
 use plimsoll_image::Images;
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_progress::Task;
@@ -46,8 +46,9 @@ pub(crate) struct Services {
 /// One vertex of a build.
 pub(crate) struct BuildOp {
     pub(crate) name: Option<String>,
-    /// The instruction, for errors.
+    /// The instruction and its text, for errors.
     pub(crate) span: Span,
+    pub(crate) source: Source,
     pub(crate) cacheable: bool,
     pub(crate) operation: Operation,
     pub(crate) services: Arc<Services>,

@@ -19,6 +19,16 @@ pub(crate) enum Origin {
     Stage(usize),
 }
 
+/// An instruction, and the text it stands in: the Dockerfile, or a trigger that ONBUILD left in the base image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) instruction: &'a Instruction,
+}
+
+/// Triggers of base images by stage, each parsed as a text of its own.
+pub(crate) type Triggers = BTreeMap<usize, Vec<Dockerfile>>;
+
 /// One `FROM` and what follows it.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
@@ -26,7 +36,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) span: Span,
     pub(crate) base: (Origin, Span),
     pub(crate) platform: Platform,
-    pub(crate) instructions: &'a [Instruction],
+    /// Triggers of the base first, then the stage's own.
+    pub(crate) steps: Vec<Step<'a>>,
     /// `COPY --from` of these instructions, in order of appearance.
     pub(crate) sources: Vec<(Origin, Span)>,
 }
@@ -82,6 +93,28 @@ pub(crate) fn platform_args(target: &Platform, stage: &str) -> BTreeMap<String, 
     values
 }
 
+/// Set from the caller's environment by `--build-arg`, seen by RUN without `ARG`, in no key and no history.
+pub(crate) const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// Tells whether a build argument means something without an ARG.
+pub(crate) fn is_predefined(name: &str) -> bool {
+    PROXY_ARGS.contains(&name)
+        || name.starts_with("BUILDKIT_")
+        || name == "SOURCE_DATE_EPOCH"
+        || platform_args(&Platform::host(), "").contains_key(name)
+}
+
 /// A `FROM` with the instructions below it, before anything is looked up.
 struct Block<'a> {
     from: &'a From,
@@ -89,13 +122,16 @@ struct Block<'a> {
     instructions: &'a [Instruction],
 }
 
-/// Works out what the target needs.
+/// Works out what the target needs. The triggers of base images are known only when these are at hand: plan without
+/// them first, and again when there are any, since they may name further stages and images.
 pub(crate) fn plan<'a>(
     dockerfile: &'a Dockerfile,
+    triggers: &'a Triggers,
     settings: &PlanSettings<'_>,
 ) -> Result<Plan<'a>, Vec<Diagnostic>> {
     let planner = Planner {
         dockerfile,
+        triggers,
         settings,
         blocks: blocks(&dockerfile.instructions),
     };
@@ -120,6 +156,7 @@ fn blocks(instructions: &[Instruction]) -> Vec<Block<'_>> {
 
 struct Planner<'a, 's> {
     dockerfile: &'a Dockerfile,
+    triggers: &'a Triggers,
     settings: &'s PlanSettings<'s>,
     blocks: Vec<Block<'a>>,
 }
@@ -298,21 +335,64 @@ impl<'a> Planner<'a, '_> {
             ("scratch", None) => Origin::Scratch,
             _ => self.image(&image, block.from.image.span, &platform)?,
         };
-        let copies = block.instructions.iter().filter_map(copy_from);
+        let steps = self.steps(index, &base);
+        let copies = steps
+            .iter()
+            .filter_map(|step| Some((step.source, copy_from(step.instruction)?)));
         let sources = copies
-            .map(|word| Ok((self.copy_origin(word, index)?, word.span)))
+            .map(|(source, word)| Ok((self.copy_origin(source, word, index)?, word.span)))
             .collect::<Planned<_>>()?;
         Ok(Stage {
             name: block.from.name.as_ref().map(|name| name.value.clone()),
             span: block.span,
             base: (base, block.from.image.span),
             platform: self.settings.platform.clone(),
-            instructions: block.instructions,
+            steps,
             sources,
         })
     }
 
-    fn copy_origin(&self, word: &Word, index: usize) -> Planned<Origin> {
+    /// What the base left to its children, then the stage's own instructions.
+    fn steps(&self, index: usize, base: &Origin) -> Vec<Step<'a>> {
+        let own_source = &self.dockerfile.source;
+        let mut steps = Vec::new();
+        if let Origin::Stage(base) = base {
+            let triggers =
+                self.blocks[*base]
+                    .instructions
+                    .iter()
+                    .filter_map(|instruction| match &instruction.kind {
+                        InstructionKind::Onbuild(trigger) => Some(&**trigger),
+                        _ => None,
+                    });
+            steps.extend(triggers.map(|instruction| Step {
+                source: own_source,
+                instruction,
+            }));
+        }
+        for trigger in self.triggers.get(&index).into_iter().flatten() {
+            let parsed = trigger.instructions.iter();
+            steps.extend(parsed.map(|instruction| Step {
+                source: &trigger.source,
+                instruction,
+            }));
+        }
+        let own = self.blocks[index].instructions.iter();
+        steps.extend(own.map(|instruction| Step {
+            source: own_source,
+            instruction,
+        }));
+        steps
+    }
+
+    fn copy_origin(&self, source: &Source, word: &Word, index: usize) -> Planned<Origin> {
+        self.origin(word, index).map_err(|mut diagnostic| {
+            diagnostic.source = source.clone();
+            diagnostic
+        })
+    }
+
+    fn origin(&self, word: &Word, index: usize) -> Planned<Origin> {
         let name = word.value.as_str();
         if name.contains('$') {
             let error = self.error("variable-in-from", word.span, "COPY --from takes no variables");
@@ -397,16 +477,34 @@ mod tests {
         let source = Source::new("Dockerfile", text);
         let parsed = Dockerfile::parse(&source);
         assert!(!parsed.has_errors(), "{:?}", parsed.diagnostics);
-        let build_args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let build_args = args
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let platform = "linux/amd64".parse().unwrap();
-        let settings = PlanSettings { target, build_args: &build_args, platform: &platform };
+        let settings = PlanSettings {
+            target,
+            build_args: &build_args,
+            platform: &platform,
+        };
         let line = |(index, stage): (usize, &Option<Stage<'_>>)| {
             let stage = stage.as_ref()?;
             let sources: Vec<_> = stage.sources.iter().map(|(origin, _)| shown(origin)).collect();
-            Some(format!("{index} {} on {} from {sources:?}\n", stage.name.as_deref().unwrap_or("-"), shown(&stage.base.0)))
+            Some(format!(
+                "{index} {} on {} from {sources:?}\n",
+                stage.name.as_deref().unwrap_or("-"),
+                shown(&stage.base.0)
+            ))
         };
-        match plan(&parsed.dockerfile, &settings) {
-            Ok(plan) => plan.stages.iter().enumerate().filter_map(line).collect::<String>() + &format!("target {}", plan.target),
+        match plan(&parsed.dockerfile, &Triggers::new(), &settings) {
+            Ok(plan) => {
+                plan.stages
+                    .iter()
+                    .enumerate()
+                    .filter_map(line)
+                    .collect::<String>()
+                    + &format!("target {}", plan.target)
+            }
             Err(diagnostics) => plimsoll_diagnostics::render(&diagnostics[0], false),
         }
     }

@@ -5,20 +5,6 @@ use plimsoll_dockerfile::{ArgDeclaration, KeyValue, Word, expand_words};
 use super::state::insert_key;
 use super::{Lower, Lowering, StageState, join};
 
-/// Set from the caller's environment by `--build-arg`, seen by RUN without `ARG`, in no key and no history.
-pub(crate) const PROXY_ARGS: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-
 impl Lowering<'_> {
     /// All values of one ENV see the state before it.
     pub(super) fn env(&self, state: &mut StageState, pairs: &[KeyValue]) -> Lower<()> {

@@ -2,10 +2,10 @@
 
 use plimsoll_dockerfile::{Command, Instruction, Run};
 
-use super::metadata::PROXY_ARGS;
 use super::{Lower, Lowering, StageState, Steps};
 use crate::BuildNetwork;
 use crate::op::{ExecOp, Operation};
+use crate::plan::PROXY_ARGS;
 
 impl Lowering<'_> {
     pub(super) fn run(

@@ -91,6 +91,16 @@ impl StageState {
         self.env(name).map(str::to_owned).or_else(arg)
     }
 
+    /// Every name that means something here.
+    pub(crate) fn variable_names(&self) -> impl Iterator<Item = &str> {
+        let env = self
+            .config
+            .env
+            .iter()
+            .filter_map(|pair| Some(pair.split_once('=')?.0));
+        env.chain(self.args.iter().map(|(name, _)| name.as_str()))
+    }
+
     /// Sets an ENV variable in its place.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         let pair = format!("{name}={value}");

@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Run every step again
     #[arg(long)]
     no_cache: bool,
+    /// Run every step of a stage again
+    #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
+    no_cache_stages: Vec<String>,
     /// Ask the registry for base images even if they are stored
     #[arg(long)]
     pull: bool,
@@ -145,6 +148,7 @@ fn request(args: &Args) -> Result<BuildRequest, CommandError> {
         labels: args.labels.iter().map(|label| pair(label)).collect(),
         platform: args.platform.clone().unwrap_or_else(Platform::host),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_stages.clone(),
         pull: args.pull,
         network: args.network,
         add_hosts: args.add_hosts.clone(),
