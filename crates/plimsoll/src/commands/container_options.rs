@@ -606,7 +606,7 @@ mod tests {
                 &["--security-opt", "systempaths=unconfined", "x"],
                 "security option `systempaths=unconfined` is not supported",
             ),
-            (&["-v", "a:b", "x"], "invalid volume specification `a:b`"),
+            (&["-v", "aa:b", "x"], "invalid volume specification `aa:b`"),
         ] {
             let error = options(words).unwrap_err().to_text();
             assert!(error.contains(message), "{error}");
