@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use plimsoll_container::ContainerError;
+use plimsoll_image::ImageError;
 use serde_json::Value;
 
 use super::containers::containers;
@@ -103,9 +104,11 @@ fn either(context: &Context, name: &str) -> Result<Value, CommandError> {
         Err(error) => return Err(error.into()),
     };
     let images = context.images()?;
-    if let Some(image) = images.find(name)? {
-        return describe(&images, &image);
-    }
+    let suggestion = match images.get(name) {
+        Ok(image) => return describe(&images, &image),
+        Err(ImageError::NotFound { nearest, .. }) => suggestion.or(nearest),
+        Err(error) => return Err(error.into()),
+    };
     let error = CommandError::not_found(format!("No such object: {name}"));
     Err(match suggestion {
         Some(name) => error.hint(format!("did you mean `{name}`?")),
