@@ -10,6 +10,7 @@ mod images;
 mod instructions;
 mod network;
 mod refusals;
+mod reset;
 mod run;
 mod seed;
 mod vm;
