@@ -71,7 +71,8 @@ impl Output {
         let mut out = context.stdout();
         match (template, &self.format) {
             (Some(template), _) => {
-                for value in &found {
+                for value in &mut found {
+                    name_absent_health(value);
                     writeln!(out, "{}", template.render(value)?)?;
                 }
             }
@@ -81,6 +82,33 @@ impl Output {
         drop(out);
         let codes = errors.iter().map(|error| context.report(error));
         Ok(codes.last().unwrap_or(ExitCode::SUCCESS))
+    }
+}
+
+/// Docker leaves `Health` out of its JSON, but a template may ask whether it is there.
+fn name_absent_health(value: &mut Value) {
+    if let Some(Value::Object(state)) = value.get_mut("State") {
+        state.entry("Health").or_insert(Value::Null);
+    }
+}
+
+/// Fields that Docker leaves out of the JSON when they are empty, while its templates see an empty value.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("State", "Health"),
+    ("Config", "ExposedPorts"),
+    ("Config", "Healthcheck"),
+    ("Config", "OnBuild"),
+    ("Config", "Shell"),
+    ("Config", "StopSignal"),
+    ("Config", "Volumes"),
+];
+
+/// Adds what was left out, so that `{{if .State.Health}}` can be asked of every container.
+fn fill(value: &mut Value) {
+    for (part, field) in LEFT_OUT {
+        if let Some(fields) = value.get_mut(part).and_then(Value::as_object_mut) {
+            fields.entry(*field).or_insert(Value::Null);
+        }
     }
 }
 
