@@ -184,15 +184,21 @@ impl Sandbox {
         self.ok(["load", "-i", archive.as_str()]);
     }
 
-    /// Mount points, cgroups and processes that this root still has on the host.
+    /// Mount points, containers' cgroups and processes that this root still has on the host.
     pub fn leftovers(&self) -> Vec<String> {
         let mounts = self
             .mounts()
             .into_iter()
             .map(|mount| format!("mount {}", mount.display()));
+        // The instance's own cgroup stays with its root; what lies in it is a container or a build step.
+        let is_own = |cgroup: &PathBuf| {
+            let name = cgroup.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b"plimsoll-")
+        };
         let cgroups = self
             .cgroups()
             .into_iter()
+            .filter(|cgroup| !is_own(cgroup))
             .map(|cgroup| format!("cgroup {}", cgroup.display()));
         let processes = self
             .processes()

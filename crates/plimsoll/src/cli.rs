@@ -119,7 +119,7 @@ fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
     let mut names = names.split('|');
     let name = names.next().expect("split gives one part at least");
     let node = (command.augment)(help_flag(clap::Command::new(name)));
-    node.aliases(names).arg(
+    node.aliases(names).args_override_self(true).arg(
         Arg::new(INDEX)
             .long(INDEX)
             .hide(true)

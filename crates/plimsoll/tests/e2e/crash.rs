@@ -108,7 +108,7 @@ fn a_killed_run_is_cleaned_up_by_the_next_command() {
     let sandbox = with_busybox();
     let mut moments = Moments::new();
     for round in 0..ROUNDS / 2 {
-        let name = format!("c{round}");
+        let name = format!("box{round}");
         kill_after(
             &sandbox,
             &["run", "--name", &name, "busybox", "sleep", "0.1"],

@@ -15,9 +15,9 @@ printf 'FROM busybox\nRUN echo built > /built\nCMD ["cat", "/built"]\n' > Docker
 $p build -q -t app . > /dev/null
 [ "$($p run --rm app)" = built ] && echo BUILD-AND-RUN
 [ "$($p run --rm -m 64m app cat /sys/fs/cgroup/memory.max)" = 67108864 ] && echo MEMORY-LIMIT
-$p run -d --name c app sleep 1000 > /dev/null
-[ "$($p exec c echo inside)" = inside ] && echo EXEC
-$p stop -t 1 c && $p rm c > /dev/null && echo STOP
+$p run -d --name box app sleep 1000 > /dev/null
+[ "$($p exec box echo inside)" = inside ] && echo EXEC
+$p stop -t 1 box && $p rm box > /dev/null && echo STOP
 "#;
 
 #[test]
