@@ -36,7 +36,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         return print_version();
     }
     let (command, matches) = leaf(&matches);
-    let context = Context::new(global, name);
+    let context = Context::new(global);
     context.note_ignored();
     let outcome =
         runtime(command.threads).and_then(|runtime| runtime.block_on((command.run)(matches, &context)));
@@ -174,7 +174,7 @@ fn usage(error: &clap::Error, args: &[OsString], name: &'static str) -> ExitCode
         "\n{usage}\n\nRun '{} --help' for more information",
         full_name(&command)
     );
-    ExitCode::from(exit_code(error.kind()))
+    ExitCode::from(exit_code(error))
 }
 
 /// The deepest command that the arguments name.
@@ -197,10 +197,18 @@ fn full_name(command: &clap::Command) -> &str {
     command.get_bin_name().unwrap_or_else(|| command.get_name())
 }
 
-/// Docker: 125 for flags and commands it does not know, 1 for a wrong number of arguments.
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => 1,
+/// Docker: 125 for a flag that it does not know or cannot read, 1 for an unknown command or too many or few arguments.
+fn exit_code(error: &clap::Error) -> u8 {
+    let about_a_flag = || match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.starts_with('-'),
+        _ => true,
+    };
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::TooFewValues
+        | ErrorKind::WrongNumberOfValues
+        | ErrorKind::InvalidSubcommand => 1,
+        ErrorKind::UnknownArgument if !about_a_flag() => 1,
         _ => USAGE,
     }
 }

@@ -22,7 +22,6 @@ pub(crate) struct CommandError {
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the commands use them as they come")]
 pub(crate) enum Kind {
     /// The user's input: a Dockerfile, a path, a name that is taken.
     User,
@@ -68,7 +67,6 @@ impl Error for Caused {
     }
 }
 
-#[allow(dead_code, reason = "the commands use them as they come")]
 impl CommandError {
     pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -106,11 +104,6 @@ impl CommandError {
         cause: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self::new(Kind::Internal, Caused(message.into(), cause.into()))
-    }
-
-    /// A container that ended, or could not start, with `code`.
-    pub(crate) fn container(code: u8, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Container(code), source)
     }
 
     /// A mistake at a place in a file.
@@ -318,7 +311,7 @@ mod tests {
     #[test]
     fn codes_are_dockers() {
         assert_eq!(CommandError::usage("x").exit_code(), 125);
-        assert_eq!(CommandError::container(127, "x").exit_code(), 127);
+        assert_eq!(CommandError::new(Kind::Container(127), "x").exit_code(), 127);
         assert_eq!(CommandError::not_found("x").exit_code(), 1);
     }
 }

@@ -62,7 +62,6 @@ pub(crate) enum Threads {
     /// The calling thread only.
     One,
     /// A worker per processor, two at least.
-    #[allow(dead_code, reason = "build and pull use it")]
     Many,
 }
 
@@ -82,7 +81,11 @@ macro_rules! command {
 /// Every command.
 pub(crate) const COMMANDS: &[Command] = &[
     command!(attach, One, ["attach", "container attach"]),
-    command!(build, Many, ["build", "buildx build", "image build", "builder build"]),
+    command!(
+        build,
+        Many,
+        ["build", "buildx build", "image build", "builder build"]
+    ),
     command!(container_inspect, One, ["container inspect"]),
     command!(create, One, ["create", "container create"]),
     command!(exec, One, ["exec", "container exec"]),

@@ -95,8 +95,6 @@ pub(crate) enum LogLevel {
 /// What every command is given.
 pub(crate) struct Context {
     global: GlobalArgs,
-    /// `plimsoll` or `docker`.
-    pub(crate) name: &'static str,
     settings: OnceLock<Settings>,
     store: OnceLock<Store>,
     registry: OnceLock<Arc<Registry>>,
@@ -104,11 +102,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: GlobalArgs, name: &'static str) -> Self {
+    pub(crate) fn new(global: GlobalArgs) -> Self {
         start_log(&global);
         Self {
             global,
-            name,
             settings: OnceLock::new(),
             store: OnceLock::new(),
             registry: OnceLock::new(),
@@ -192,7 +189,6 @@ impl Context {
     }
 
     /// This program, for starting its other roles; right even after an update replaced the file.
-    #[allow(clippy::unused_self, reason = "a question to the context like the others")]
     pub(crate) fn program(&self) -> PathBuf {
         "/proc/self/exe".into()
     }

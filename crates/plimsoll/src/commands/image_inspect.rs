@@ -26,7 +26,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.images()?;
-    args.output.print(context, &args.images, |name| describe(&images, &images.get(name)?))
+    args.output.print(context, &args.images, |name| {
+        describe(&images, &images.get(name)?)
+    })
 }
 
 /// Returns Docker's object for an image.

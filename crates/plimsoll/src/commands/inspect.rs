@@ -72,7 +72,7 @@ impl Output {
         match (template, &self.format) {
             (Some(template), _) => {
                 for value in &mut found {
-                    name_absent_health(value);
+                    fill(value);
                     writeln!(out, "{}", template.render(value)?)?;
                 }
             }
@@ -82,13 +82,6 @@ impl Output {
         drop(out);
         let codes = errors.iter().map(|error| context.report(error));
         Ok(codes.last().unwrap_or(ExitCode::SUCCESS))
-    }
-}
-
-/// Docker leaves `Health` out of its JSON, but a template may ask whether it is there.
-fn name_absent_health(value: &mut Value) {
-    if let Some(Value::Object(state)) = value.get_mut("State") {
-        state.entry("Health").or_insert(Value::Null);
     }
 }
 

@@ -75,9 +75,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
     };
     let (nodes, end) = parser.block()?;
     match end {
-        End::Text => Ok(nodes),
-        End::End => Err(parser.error("unexpected {{end}}")),
-        End::Else(_) => Err(parser.error("unexpected {{else}}")),
+        Close::Nothing => Ok(nodes),
+        Close::End => Err(parser.error("unexpected {{end}}")),
+        Close::Else(_) => Err(parser.error("unexpected {{else}}")),
     }
 }
 
@@ -90,8 +90,8 @@ struct Parser<'a> {
 }
 
 /// What ended a block.
-enum End {
-    Text,
+enum Close {
+    Nothing,
     End,
     /// With what follows `else`.
     Else(Vec<Token>),
@@ -103,7 +103,7 @@ impl Parser<'_> {
     }
 
     /// Parses up to the `end` or `else` that closes this block.
-    fn block(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+    fn block(&mut self) -> Result<(Vec<Node>, Close), TemplateError> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             let tokens = match piece {
@@ -127,8 +127,8 @@ impl Parser<'_> {
                     .collect()
             };
             match keyword.as_str() {
-                "end" => return Ok((nodes, End::End)),
-                "else" => return Ok((nodes, End::Else(rest()))),
+                "end" => return Ok((nodes, Close::End)),
+                "else" => return Ok((nodes, Close::Else(rest()))),
                 "if" | "with" | "range" => nodes.push(self.control(&keyword, rest())?),
                 "break" | "continue" if self.depth_of_range == 0 => {
                     return Err(self.error(format!("{{{{{keyword}}}}} outside {{{{range}}}}")));
@@ -141,7 +141,7 @@ impl Parser<'_> {
                 _ => nodes.push(Node::Print(self.pipeline(tokens)?)),
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Close::Nothing))
     }
 
     /// `if`, `with` or `range` with its branches.
@@ -152,10 +152,10 @@ impl Parser<'_> {
         let (body, end) = self.block()?;
         self.depth_of_range -= usize::from(keyword == "range");
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Text => return Err(self.error("unexpected EOF")),
-            End::Else(tokens) if tokens.is_empty() => self.last_branch()?,
-            End::Else(tokens) => self.else_if(keyword, &tokens)?,
+            Close::End => Vec::new(),
+            Close::Nothing => return Err(self.error("unexpected EOF")),
+            Close::Else(tokens) if tokens.is_empty() => self.last_branch()?,
+            Close::Else(tokens) => self.else_if(keyword, &tokens)?,
         };
         self.variables.truncate(visible);
         Ok(match keyword {
@@ -167,9 +167,9 @@ impl Parser<'_> {
 
     fn last_branch(&mut self) -> Result<Vec<Node>, TemplateError> {
         match self.block()? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Else(_)) => Err(self.error("expected end; found {{else}}")),
-            (_, End::Text) => Err(self.error("unexpected EOF")),
+            (nodes, Close::End) => Ok(nodes),
+            (_, Close::Else(_)) => Err(self.error("expected end; found {{else}}")),
+            (_, Close::Nothing) => Err(self.error("unexpected EOF")),
         }
     }
 
