@@ -39,7 +39,7 @@ pub use container_spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Reso
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
 pub use rootfs::{Rootfs, enter_private_mounts};
-pub use runner::{Finished, RunOnce, Runtime, Stream, runner_main};
+pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use user::UserError;
 
 /// How a process ended.

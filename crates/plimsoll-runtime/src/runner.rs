@@ -10,9 +10,11 @@
 //! container. It is not tied to its parent by PR_SET_PDEATHSIG: that means the *thread* which spawned it, and threads
 //! of a pool end when they are idle. The socket closes with the process, which is what is meant.
 
+mod backing;
 mod client;
 mod role;
 mod wire;
 
+pub use backing::{Backing, SecretFile, View};
 pub use client::{Finished, RunOnce, Runtime, Stream};
 pub use role::runner_main;

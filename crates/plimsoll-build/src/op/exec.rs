@@ -109,7 +109,15 @@ impl ExecOp {
         };
         let exit = services
             .runtime
-            .run_once(RunOnce { spec, rootfs, netns }, &mut output)
+            .run_once(
+                RunOnce {
+                    spec,
+                    rootfs,
+                    netns,
+                    backing: plimsoll_runtime::Backing::default(),
+                },
+                &mut output,
+            )
             .await;
         match exit {
             Ok(Exit::Code(0)) => Ok(()),

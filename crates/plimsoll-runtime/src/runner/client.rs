@@ -1,5 +1,6 @@
 //! The caller's side: starts the runner, reads its output as it comes.
 
+use super::backing::Backing;
 use super::wire::{Answer, MAX_MESSAGE, Request, frame};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::container_spec::ContainerSpec;
@@ -23,6 +24,8 @@ pub struct RunOnce {
     pub rootfs: Rootfs,
     /// For [`crate::NetworkNamespace::Given`].
     pub netns: Option<OwnedFd>,
+    /// What else is there for it alone.
+    pub backing: Backing,
 }
 
 /// Which output a piece of text came from.
@@ -80,6 +83,7 @@ impl Runtime {
         let request = Request {
             spec: request.spec,
             rootfs: request.rootfs,
+            backing: request.backing,
             state: state.clone(),
         };
         // A runner that cannot read the request says so in its answer, or ends without one.

@@ -36,8 +36,8 @@ fn serve() -> io::Result<()> {
     let mut text = vec![0; length as usize];
     socket.read_exact(&mut text)?;
     let answer = match serde_json::from_slice(&text) {
-        Ok(request) => {
-            run(&request, netns.as_ref(), &socket).unwrap_or_else(|error| Some(Answer::failed(&error)))
+        Ok(mut request) => {
+            run(&mut request, netns.as_ref(), &socket).unwrap_or_else(|error| Some(Answer::failed(&error)))
         }
         Err(error) => Some(Answer::failed(&io::Error::from(error).into())),
     };
@@ -57,21 +57,34 @@ fn take_stdin() -> io::Result<UnixStream> {
 
 /// None when the caller is gone.
 fn run(
-    request: &Request,
+    request: &mut Request,
     netns: Option<&OwnedFd>,
     socket: &UnixStream,
 ) -> Result<Option<Answer>, RuntimeError> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     rustix::process::chdir("/").map_err(io::Error::from)?;
     enter_private_mounts()?;
-    let target = request.state.join("rootfs");
-    std::fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
-    let result = in_overlay(request, &target, netns, socket);
-    let removed =
-        std::fs::remove_dir_all(&request.state).map_err(RuntimeError::path("remove", &request.state));
+    let state = request.state.clone();
+    std::fs::create_dir_all(&state).map_err(RuntimeError::path("make", &state))?;
+    let result = in_state(request, netns, socket);
+    let removed = request
+        .backing
+        .detach(&state)
+        .and_then(|()| std::fs::remove_dir_all(&state).map_err(RuntimeError::path("remove", &state)));
     let answer = result?;
     removed?;
     Ok(answer)
+}
+
+fn in_state(
+    request: &mut Request,
+    netns: Option<&OwnedFd>,
+    socket: &UnixStream,
+) -> Result<Option<Answer>, RuntimeError> {
+    request.spec = request.backing.attach(&request.spec, &request.state)?;
+    let target = request.state.join("rootfs");
+    std::fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
+    in_overlay(request, &target, netns, socket)
 }
 
 fn in_overlay(

@@ -1,5 +1,6 @@
 //! What goes over the socket: one byte that may carry the network namespace, then the request, then the answer.
 
+use super::backing::Backing;
 use crate::container_spec::ContainerSpec;
 use crate::rootfs::Rootfs;
 use crate::{Exit, RuntimeError};
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 /// The largest message, to bound what a wrong length makes us read.
 pub(super) const MAX_MESSAGE: u32 = 64 << 20;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Cannot be printed: it may hold secrets.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) spec: ContainerSpec,
     pub(super) rootfs: Rootfs,
+    pub(super) backing: Backing,
     /// Made by the runner, gone at its end.
     pub(super) state: PathBuf,
 }

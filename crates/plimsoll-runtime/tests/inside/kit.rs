@@ -128,6 +128,7 @@ impl Kit {
             spec: self.spec.clone(),
             rootfs: self.rootfs(),
             netns: self.netns.take(),
+            backing: plimsoll_runtime::Backing::default(),
         }
     }
 
