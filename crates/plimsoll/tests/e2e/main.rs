@@ -13,6 +13,7 @@ mod refusals;
 mod reset;
 mod run;
 mod seed;
+mod together;
 mod vm;
 
 use std::time::{Duration, Instant};
