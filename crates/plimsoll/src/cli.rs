@@ -74,23 +74,23 @@ fn runtime(threads: Threads) -> Result<tokio::runtime::Runtime, CommandError> {
 /// Builds the whole command tree.
 fn tree(name: &'static str) -> clap::Command {
     let root = clap::Command::new(name)
-        .about("The container toolchain that makes production the default")
         .subcommand_required(true)
         .styles(Styles::plain())
+        .disable_help_subcommand(true)
         .disable_version_flag(true);
-    let root = <GlobalArgs as clap::Args>::augment_args(help_flag(root));
+    let mut root = <GlobalArgs as clap::Args>::augment_args(help_flag(root, ArgAction::HelpShort))
+        .about("The container toolchain that makes production the default");
     let mut groups: Vec<(&str, clap::Command)> = GROUPS
         .iter()
         .map(|(name, about)| {
             (
                 *name,
-                help_flag(clap::Command::new(*name))
+                help_flag(clap::Command::new(*name), ArgAction::HelpShort)
                     .about(*about)
                     .subcommand_required(true),
             )
         })
         .collect();
-    let mut root = root.disable_help_subcommand(true);
     for (index, command) in COMMANDS.iter().enumerate() {
         for path in command.paths {
             match path.split_once(' ') {
@@ -118,7 +118,7 @@ fn tree(name: &'static str) -> clap::Command {
 fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
     let mut names = names.split('|');
     let name = names.next().expect("split gives one part at least");
-    let node = (command.augment)(help_flag(clap::Command::new(name)));
+    let node = (command.augment)(help_flag(clap::Command::new(name), ArgAction::HelpLong));
     node.aliases(names).args_override_self(true).arg(
         Arg::new(INDEX)
             .long(INDEX)
@@ -131,11 +131,8 @@ fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
 const INDEX: &str = "command-index";
 
 /// `--help` only: `-h` belongs to Docker's `run --hostname`.
-fn help_flag(command: clap::Command) -> clap::Command {
-    let help = Arg::new("help")
-        .long("help")
-        .action(ArgAction::Help)
-        .help("Print help");
+fn help_flag(command: clap::Command, action: ArgAction) -> clap::Command {
+    let help = Arg::new("help").long("help").action(action).help("Print help");
     command.disable_help_flag(true).arg(help)
 }
 
