@@ -337,6 +337,11 @@ impl Host {
 
 /// A client that loads no certificates. It stops at a redirect to HTTPS, for the other one to go on.
 pub(crate) fn plain_client() -> Result<Client, reqwest::Error> {
+    stopping_at_tls(builder(true)).build()
+}
+
+/// Makes a client that loads no certificates and stops at a redirect to HTTPS.
+pub(crate) fn stopping_at_tls(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
     let policy = reqwest::redirect::Policy::custom(|attempt| {
         if attempt.url().scheme() == "https" || attempt.previous().len() > REDIRECTS {
             attempt.stop()
@@ -344,11 +349,11 @@ pub(crate) fn plain_client() -> Result<Client, reqwest::Error> {
             attempt.follow()
         }
     });
-    builder(true).tls_certs_only([]).redirect(policy).build()
+    builder.tls_certs_only([]).redirect(policy)
 }
 
 /// Proxies of the environment are for the world outside, as in Docker.
-fn builder(loopback: bool) -> reqwest::ClientBuilder {
+pub(crate) fn builder(loopback: bool) -> reqwest::ClientBuilder {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     // Fails only if the program has already chosen one, which is as good.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -359,7 +364,7 @@ fn builder(loopback: bool) -> reqwest::ClientBuilder {
     if loopback { builder.no_proxy() } else { builder }
 }
 
-fn redirect_to_https(response: &Response) -> Option<Url> {
+pub(crate) fn redirect_to_https(response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;
     }
@@ -371,7 +376,7 @@ fn redirect_to_https(response: &Response) -> Option<Url> {
 }
 
 /// Tells whether `host[:port]` is this machine.
-fn is_loopback(authority: &str) -> bool {
+pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']').map_or(bracketed, |(host, _)| host),
         None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
@@ -395,7 +400,7 @@ pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<Ve
 }
 
 /// Turns an answer that is not success into the failure it means.
-async fn failure_of(response: Response) -> Failure {
+pub(crate) async fn failure_of(response: Response) -> Failure {
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers());
     let json = response

@@ -5,6 +5,8 @@
 //! 5xx) or the connection breaks. What comes back is never believed: manifests are checked here against their digest,
 //! blobs by whoever takes them, for only the taker has all bytes when a download is resumed.
 //!
+//! [`Web`] gets other files of the web with the same patience.
+//!
 //! reqwest is used directly. `oci-client` hides the status and `Retry-After` of an answer that has an error body, drops
 //! the reason when a token is refused, and loads the system certificates also where only plain HTTP is spoken.
 
@@ -15,6 +17,7 @@ mod fake;
 mod fetch;
 mod host;
 mod retry;
+mod web;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +28,7 @@ use plimsoll_oci::{Digest, ImageRef};
 use auth::docker_config::DockerConfig;
 pub use error::{Attempt, Failure, FailureKind, RegistryError, Wanted};
 use host::{Host, Hosts};
+pub use web::{Piece, Validators, Web, WebAnswer, WebError, without_credentials};
 
 /// `[registry."host"]` of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
