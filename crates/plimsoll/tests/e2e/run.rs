@@ -459,5 +459,6 @@ fn a_root_with_a_long_path_works() {
         sandbox.ok(["--root", long.as_str(), "exec", "box", "echo", "ok"]),
         "ok\n"
     );
-    sandbox.ok(["--root", long.as_str(), "rm", "-f", "box"]);
+    sandbox.ok(["--root", long.as_str(), "system", "reset", "-f"]);
+    assert!(!long.exists());
 }
