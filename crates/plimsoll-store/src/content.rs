@@ -65,12 +65,25 @@ impl ContentStore {
     /// Stores `bytes`, which may be there already.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
-        if self.size(&digest)?.is_none() {
+        if !self.touch(&[digest])? {
             let mut ingest = self.ingest(None)?;
             ingest.write_all(bytes).at("write", &ingest.path)?;
             ingest.commit()?;
         }
         Ok(digest)
+    }
+
+    /// Tells whether all these blobs are in the store, and if so has the leases of now protect them as if they were new.
+    pub fn touch(&self, digests: &[Digest]) -> Result<bool> {
+        self.home.db.write(|tx| {
+            let mut touch = tx.prepare_cached("UPDATE blob SET created = ?2 WHERE digest = ?1")?;
+            for digest in digests {
+                if touch.execute(params![digest.to_string(), now()])? == 0 {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
     }
 
     /// Begins a new blob, written piece by piece. With `expected`, the bytes are verified at the end, and a partial
@@ -228,7 +241,9 @@ impl Ingest {
 
     fn record(&self, digest: &Digest) -> Result<()> {
         self.home.db.write(|tx| {
-            tx.prepare_cached("INSERT OR IGNORE INTO blob (digest, size, created) VALUES (?1, ?2, ?3)")?
+            let statement = "INSERT INTO blob (digest, size, created) VALUES (?1, ?2, ?3) \
+                             ON CONFLICT (digest) DO UPDATE SET created = excluded.created";
+            tx.prepare_cached(statement)?
                 .execute(params![digest.to_string(), self.offset, now()])?;
             Ok(())
         })

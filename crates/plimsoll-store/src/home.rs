@@ -170,6 +170,15 @@ impl Home {
         Ok(())
     }
 
+    /// Begins the lease of this process unless it has one; returns when that was.
+    pub(crate) fn protect(&self) -> Result<i64> {
+        let mut lease = self.own_lease();
+        match &*lease {
+            Some(lease) => Ok(lease.began),
+            None => Ok(lease.insert(OwnLease::begin(self)?).began),
+        }
+    }
+
     pub(crate) fn own_lease(&self) -> std::sync::MutexGuard<'_, Option<OwnLease>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }

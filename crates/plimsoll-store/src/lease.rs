@@ -59,6 +59,8 @@ impl Drop for Lease {
 /// The row and the locked file.
 pub(crate) struct OwnLease {
     pub(crate) id: String,
+    /// Nothing that is older can be told from what others left.
+    pub(crate) began: i64,
     _lock: Lock,
 }
 
@@ -66,12 +68,17 @@ impl OwnLease {
     pub(crate) fn begin(home: &Home) -> Result<Self> {
         let id = random_name()?;
         let lock = home.lock(&lock_name(&id))?;
+        let began = now();
         home.db.write(|tx| -> Result<()> {
             tx.prepare_cached("INSERT INTO lease (id, created) VALUES (?1, ?2)")?
-                .execute(params![id, now()])?;
+                .execute(params![id, began])?;
             Ok(())
         })?;
-        Ok(Self { id, _lock: lock })
+        Ok(Self {
+            id,
+            began,
+            _lock: lock,
+        })
     }
 
     /// Failing leaves a dead lease, which the next sweep finds.

@@ -19,13 +19,15 @@
 //! - everything half done has an owner whose death can be seen: a locked lease file, a locked ingest file;
 //! - no lock outlives its process, no pid is trusted.
 //!
-//! Lock order is in [`lock`](Lock), the database's rules in [`Db`], durability of snapshots in [`Snapshots`].
+//! Lock order is in [`lock`](Lock), the database's rules in [`Db`], durability of snapshots in [`Snapshots`], what may
+//! be collected in the module `gc`.
 //! Making a store creates every directory at once; opening one reads three small files and asks what file
 //! system it is on (65 µs).
 
 mod content;
 mod db;
 mod error;
+mod gc;
 mod home;
 mod lease;
 mod lock;
@@ -42,6 +44,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use content::{ContentStore, Ingest};
 pub use db::Db;
 pub use error::{Result, StoreError};
+pub use gc::{CacheItem, CacheKind, DiskUsage, ImageNeeds, ImageUsage, Meter, PruneRequest};
 pub use home::now;
 pub use lease::Lease;
 pub use lock::Lock;
@@ -126,6 +129,12 @@ impl Store {
     /// Begins a lease: see [`Lease`].
     pub fn lease(&self) -> Result<Lease> {
         Lease::new(&self.home)
+    }
+
+    /// Makes sure that this process has a lease, which lasts as long as the process has the store open, and returns when
+    /// it began. From then on everything made, and everything found through the cache, stays.
+    pub fn protect(&self) -> Result<i64> {
+        self.home.protect()
     }
 
     /// Moves a path of the store into the trash and removes it. Fine when there is nothing.

@@ -29,7 +29,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::content::ContentStore;
 use crate::error::{At, Result, StoreError};
 use crate::home::{Home, now};
-use crate::lease::{self, OwnLease};
+use crate::lease;
 
 /// Number of a snapshot's row; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -111,7 +111,9 @@ impl Snapshots {
         let below = parent.map(|parent| self.layer(parent)).transpose()?;
         let chain_id = chain_id(below.map(|layer| layer.chain_id).as_ref(), &diff_id);
         let _lock = self.home.lock(&format!("unpack/{}", chain_id.hex()))?;
-        if let Some(found) = self.by_chain_id(&chain_id)? {
+        if let Some(found) = self.by_chain_id(&chain_id)?
+            && self.hold(found)?
+        {
             return Ok(found);
         }
         let active = self.prepare(parent)?;
@@ -146,6 +148,17 @@ impl Snapshots {
                 .prepare_cached(query)?
                 .query_row([chain_id.to_string()], |row| row.get(0))?;
             Ok(found.map(SnapshotId))
+        })
+    }
+
+    /// Protects a committed snapshot from collection as long as this process has the store open. Returns false when it
+    /// has gone.
+    pub fn hold(&self, id: SnapshotId) -> Result<bool> {
+        let lease = self.process_lease()?;
+        self.home.db.write(|tx| {
+            let statement = "INSERT OR REPLACE INTO lease_ref (lease, kind, name) \
+                             SELECT ?1, 'snapshot', id FROM snapshot WHERE id = ?2 AND kind = 'committed'";
+            Ok(tx.prepare_cached(statement)?.execute(params![lease, id.0])? > 0)
         })
     }
 
@@ -385,27 +398,31 @@ impl Snapshots {
         })
     }
 
-    fn directory(&self, id: SnapshotId) -> Utf8PathBuf {
+    pub(crate) fn directory(&self, id: SnapshotId) -> Utf8PathBuf {
         self.home.root.join("snapshots").join(base36(id.0))
     }
 
     /// Removes the directory, then the row, of a snapshot marked `removed`.
-    fn bury(&self, id: SnapshotId) -> Result<()> {
+    pub(crate) fn bury(&self, id: SnapshotId) -> Result<()> {
         self.home.discard(&self.directory(id))?;
         self.home.db.write(|tx| -> Result<()> {
-            tx.prepare_cached("DELETE FROM snapshot WHERE id = ?1 AND kind = 'removed'")?
-                .execute([id.0])?;
+            // While somebody else removes one that lay on it, its row has to stay; a sweep finds it.
+            let statement = "DELETE FROM snapshot WHERE id = ?1 AND kind = 'removed' \
+                             AND NOT EXISTS (SELECT 1 FROM snapshot WHERE parent = ?1)";
+            tx.prepare_cached(statement)?.execute([id.0])?;
             Ok(())
         })
     }
 
     /// The lease that this process's active snapshots belong to.
     fn process_lease(&self) -> Result<String> {
-        let mut lease = self.home.own_lease();
-        if lease.is_none() {
-            *lease = Some(OwnLease::begin(&self.home)?);
-        }
-        Ok(lease.as_ref().expect("filled above").id.clone())
+        self.home.protect()?;
+        let lease = self.home.own_lease();
+        Ok(lease
+            .as_ref()
+            .expect("only dropping the store ends it")
+            .id
+            .clone())
     }
 
     /// Clears away what dead processes left; once per process, and never a reason to fail.
@@ -546,7 +563,7 @@ fn missing(snapshot: SnapshotId, wanted: &'static str) -> StoreError {
     StoreError::MissingSnapshot { snapshot, wanted }
 }
 
-fn base36(mut number: i64) -> String {
+pub(crate) fn base36(mut number: i64) -> String {
     let mut digits = Vec::new();
     loop {
         digits.push(char::from_digit((number % 36) as u32, 36).expect("a remainder of 36 is a digit"));

@@ -2,6 +2,7 @@
 
 mod content;
 mod database;
+mod gc;
 mod processes;
 mod rooms;
 mod snapshots;

@@ -39,6 +39,10 @@ fn in_a_child() {
         "busy" => loop {
             keep_busy(&store);
         },
+        "build" => (0..40).for_each(|_| build(&base.join("root"), &base.join("run"))),
+        "prune" => loop {
+            prune(&store);
+        },
         other => panic!("no such work: {other}"),
     }
 }
@@ -111,6 +115,61 @@ fn keep_busy(store: &Store) {
     }
 }
 
+/// What a build does: finds or makes two steps and gives the image a row. A store of its own, as every process has.
+fn build(root: &camino::Utf8Path, run: &camino::Utf8Path) {
+    let store = Store::open(root, run).unwrap();
+    store.protect().unwrap();
+    let bottom = step(&store, "one", None);
+    std::thread::sleep(Duration::from_millis(1));
+    let top = step(&store, "two", Some(bottom));
+    for layer in store.snapshots().layers(top).unwrap() {
+        assert!(layer.join("y").exists(), "{}", layer.display());
+    }
+    let blob = store.content().put(b"shared by all builds").unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    assert_eq!(store.content().read(&blob, 100).unwrap(), b"shared by all builds");
+}
+
+fn step(store: &Store, key: &str, parent: Option<SnapshotId>) -> SnapshotId {
+    if let Some(found) = super::gc::find(store, key) {
+        return found;
+    }
+    let active = store.snapshots().prepare(parent).unwrap();
+    std::fs::write(active.upper().join("y"), key).unwrap();
+    let id = store.snapshots().commit(active).unwrap();
+    super::gc::record(store, key, id);
+    id
+}
+
+fn prune(store: &Store) {
+    let request = crate::PruneRequest::default();
+    store.prune(&super::gc::no_images, &request, &mut |_| {}).unwrap();
+}
+
+/// As the crash test, with somebody who prunes and is killed as well.
+#[test]
+fn pruning_never_breaks_a_build() {
+    let ground = Ground::new();
+    for round in 0..6_u64 {
+        let mut pruning: Vec<Child> = (0..2).map(|_| child(&ground, "prune")).collect();
+        let builds = (0..2).map(|_| child(&ground, "build")).collect();
+        std::thread::sleep(Duration::from_millis(20 + round * 31 % 100));
+        pruning[0].kill().unwrap();
+        finish(builds);
+        pruning[1].kill().unwrap();
+        for child in &mut pruning {
+            child.wait().unwrap();
+        }
+        check(&ground);
+    }
+    prune(&ground.open());
+    let store = ground.open();
+    assert_eq!(count(&store, "SELECT count(*) FROM snapshot"), 0);
+    assert_eq!(count(&store, "SELECT count(*) FROM blob"), 0);
+    assert!(names(ground.path("root/snapshots")).is_empty());
+    assert!(names(ground.path("root/content/blobs/sha256")).is_empty());
+}
+
 fn finish(children: Vec<Child>) {
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -144,6 +203,7 @@ fn one_of_many_processes_unpacks() {
         "each layer was prepared once"
     );
     assert_eq!(unpack_both(&store), SnapshotId(2));
+    drop(store);
     check(&ground);
 }
 
