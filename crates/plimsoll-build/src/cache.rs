@@ -1,12 +1,17 @@
 //! The solver's cache storage over the store's database.
 
+use std::time::Duration;
+
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_solver::CacheStorage;
 use plimsoll_store::{Lock, SnapshotId, Store, now};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::error::OpError;
-use crate::op::{BuildOp, Output, blocking};
+use crate::op::{BuildOp, Output};
+
+/// How often a lock that another process holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Records of what operations came to. A record goes when its snapshot goes.
 pub(crate) struct BuildCache {
@@ -16,12 +21,30 @@ pub(crate) struct BuildCache {
 impl CacheStorage<BuildOp> for BuildCache {
     type Lock = Lock;
 
+    /// What is found is marked as used in the transaction that finds it, and so protected by this process's lease; once
+    /// per build is enough.
     fn find(&self, key: Digest) -> Result<Option<Output>, OpError> {
-        let found = self
-            .store
-            .db()
-            .read(|connection| -> plimsoll_store::Result<_> { Ok(find(connection, key)?) });
-        Ok(found?)
+        let lease = self.store.protect()?;
+        let known = self.store.db().read(|connection| -> plimsoll_store::Result<_> {
+            Ok(match find(connection, key)? {
+                Some(output) => Some((output, last_used(connection, key)? >= lease)),
+                None => None,
+            })
+        })?;
+        match known {
+            None => Ok(None),
+            Some((output, true)) => Ok(Some(output)),
+            Some((_, false)) => {
+                let found = self
+                    .store
+                    .db()
+                    .write(|transaction| -> plimsoll_store::Result<_> {
+                        touch(transaction, key)?;
+                        Ok(find(transaction, key)?)
+                    });
+                Ok(found?)
+            }
+        }
     }
 
     /// An output whose content was there before is replaced by the earlier one, and its own files are removed.
@@ -54,13 +77,25 @@ impl CacheStorage<BuildOp> for BuildCache {
         Ok(recorded)
     }
 
-    async fn lock(&self, key: Digest) -> Result<Lock, OpError> {
+    /// Asks again and again rather than blocks: a wait that is given up must not hold a thread.
+    async fn lock(&self, key: Digest, waiting: &(dyn Fn(&str) + Sync)) -> Result<Lock, OpError> {
         let name = format!("build-key-{}", key.hex());
-        if let Some(lock) = self.store.try_lock(&name)? {
-            return Ok(lock);
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.store.try_lock(&name)? {
+                return Ok(lock);
+            }
+            if !std::mem::replace(&mut told, true) {
+                let holder = self
+                    .store
+                    .lock_holder(&name)
+                    .map_or_else(String::new, |pid| format!(", process {pid}"));
+                waiting(&format!(
+                    "waiting for another build{holder}, which runs this step\n"
+                ));
+            }
+            tokio::time::sleep(LOCK_POLL).await;
         }
-        let store = self.store.clone();
-        blocking(move || Ok(store.lock(&name)?)).await
     }
 }
 
@@ -87,6 +122,29 @@ fn find(connection: &rusqlite::Connection, key: Digest) -> rusqlite::Result<Opti
         snapshot: SnapshotId(snapshot),
         content,
     }))
+}
+
+fn last_used(connection: &rusqlite::Connection, key: Digest) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT last_used FROM cache_record WHERE key = ?1")?
+        .query_row([key.to_string()], |row| row.get(0))
+}
+
+fn touch(transaction: &Transaction<'_>, key: Digest) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE cache_record SET last_used = ?2 WHERE key = ?1")?
+        .execute(params![key.to_string(), now()])
+        .map(drop)
+}
+
+/// Tells whether a snapshot is the result of a recorded step. One whose files a loss of power may have torn is not.
+pub(crate) fn is_recorded(store: &Store, snapshot: SnapshotId) -> bool {
+    let sql = "SELECT 1 FROM cache_record r JOIN snapshot s ON s.id = r.snapshot \
+               WHERE r.snapshot = ?1 AND s.kind = 'committed'";
+    let found = store.db().read(|connection| -> plimsoll_store::Result<_> {
+        Ok(connection.prepare_cached(sql)?.exists([snapshot.0])?)
+    });
+    found.unwrap_or(false)
 }
 
 fn insert(

@@ -36,9 +36,16 @@ pub trait Op: Send + Sync + 'static {
         inputs: &[Self::Output],
     ) -> impl Future<Output = Result<Digest, Self::Error>> + Send;
 
+    /// What the operation has to itself while it runs.
+    type Held: Send + Sync;
+
+    /// Takes what the operation must have to itself, waiting for it. No worker is kept waiting meanwhile.
+    fn hold(&self, inputs: &[Self::Output]) -> impl Future<Output = Result<Self::Held, Self::Error>> + Send;
+
     /// Does the work.
     fn run(
         &self,
+        held: &Self::Held,
         inputs: &[Self::Output],
         task: &Task,
     ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
@@ -72,8 +79,12 @@ pub trait CacheStorage<O: Op>: Send + Sync + 'static {
         replace: bool,
     ) -> Result<O::Output, O::Error>;
 
-    /// Waits until no other process runs `key`.
-    fn lock(&self, key: Digest) -> impl Future<Output = Result<Self::Lock, O::Error>> + Send;
+    /// Waits until no other process runs `key`; tells `waiting` for whom when it has to.
+    fn lock(
+        &self,
+        key: Digest,
+        waiting: &(dyn Fn(&str) + Sync),
+    ) -> impl Future<Output = Result<Self::Lock, O::Error>> + Send;
 }
 
 /// A failure, shared by all that waited for it, and the vertex it happened in.
@@ -225,7 +236,8 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
         let content = vertex.op.content_key(&inputs).await.map_err(&failed)?;
         let own = vertex.op.key().await.map_err(&failed)?;
         let content_key = hash(b"content", own, &[content]);
-        let _lock = self.cache.lock(content_key).await.map_err(&failed)?;
+        let waiting = |line: &str| self.log(id, line);
+        let _lock = self.cache.lock(content_key, &waiting).await.map_err(&failed)?;
         let description = vertex.op.name().unwrap_or_default();
         if vertex.op.cacheable() {
             let known = match self.cache.find(key).map_err(&failed)? {
@@ -251,16 +263,17 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
     }
 
     async fn run(&self, id: VertexId, inputs: &[O::Output]) -> Solved<O> {
+        let op = &self.graph.vertices[id.0].op;
+        let held = op.hold(inputs).await.map_err(Self::failed(id))?;
         let _slot = self
             .workers
             .acquire()
             .await
             .expect("the semaphore is never closed");
-        let op = &self.graph.vertices[id.0].op;
         let task = self.tasks[id.0].lock().expect(NOT_POISONED).take();
         let mut task = task.unwrap_or_else(|| Progress::none().task("", &[]));
         task.start();
-        match op.run(inputs, &task).await {
+        match op.run(&held, inputs, &task).await {
             Ok(output) => {
                 task.done();
                 Ok(output)
@@ -269,6 +282,12 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 task.failed(&error);
                 Err(Self::failed(id)(error))
             }
+        }
+    }
+
+    fn log(&self, id: VertexId, line: &str) {
+        if let Some(task) = &*self.tasks[id.0].lock().expect(NOT_POISONED) {
+            task.log(2, line.as_bytes());
         }
     }
 
@@ -332,7 +351,13 @@ mod tests {
             Ok(Digest::of(inputs.join("\0")))
         }
 
-        async fn run(&self, inputs: &[String], _: &Task) -> Result<String, String> {
+        type Held = ();
+
+        async fn hold(&self, _: &[String]) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn run(&self, (): &(), inputs: &[String], _: &Task) -> Result<String, String> {
             self.runs.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(self.delay).await;
             match self.fails {
@@ -367,7 +392,7 @@ mod tests {
             Ok(output)
         }
 
-        async fn lock(&self, _: Digest) -> Result<(), String> {
+        async fn lock(&self, _: Digest, _: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
             Ok(())
         }
     }

@@ -116,7 +116,7 @@ pub(crate) struct ContainerArgs {
     /// Remove the container when it ends
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Accepted: the first process of a container is reaped by its supervisor's kernel namespace
+    /// Accepted for Docker's sake; no init is put in front of the program yet
     #[arg(long)]
     init: bool,
     /// Set a label
@@ -468,7 +468,7 @@ fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
     Ok((no_new_privileges, seccomp))
 }
 
-fn ulimit(text: &str) -> Result<Ulimit, CommandError> {
+pub(super) fn ulimit(text: &str) -> Result<Ulimit, CommandError> {
     let wrong = || CommandError::usage(format!("invalid ulimit `{text}`: expected `NAME=SOFT[:HARD]`"));
     let limit = |text: &str| match text {
         "-1" | "unlimited" => Some(u64::MAX),
@@ -488,7 +488,7 @@ fn ulimit(text: &str) -> Result<Ulimit, CommandError> {
 }
 
 /// `64m`, `1.5g`, `1024`: powers of 1024, as Docker reads sizes of memory.
-fn bytes(text: &str) -> Result<i64, String> {
+pub(super) fn bytes(text: &str) -> Result<i64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let shift = match &lower[digits.len()..] {
