@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
@@ -107,7 +106,8 @@ impl<E> Clone for SolveError<E> {
 
 type Solved<O> = Result<<O as Op>::Output, SolveError<<O as Op>::Error>>;
 type SharedSolved<O> = Shared<BoxFuture<'static, Solved<O>>>;
-type SharedKey<O> = Shared<BoxFuture<'static, Result<Digest, SolveError<<O as Op>::Error>>>>;
+type Keyed<O> = Result<Digest, SolveError<<O as Op>::Error>>;
+type SharedKey<O> = Shared<BoxFuture<'static, Keyed<O>>>;
 
 /// Solves vertices of one graph. Dropping the returned futures cancels the work.
 pub struct Solver<O: Op, C> {
@@ -302,8 +302,8 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
 fn boxed_key<O: Op, C: CacheStorage<O>>(
     inner: Arc<Inner<O, C>>,
     id: VertexId,
-) -> Pin<Box<dyn Future<Output = Result<Digest, SolveError<O::Error>>> + Send>> {
-    Box::pin(inner.key(id))
+) -> BoxFuture<'static, Keyed<O>> {
+    inner.key(id).boxed()
 }
 
 fn hash(kind: &[u8], own: Digest, inputs: &[Digest]) -> Digest {
