@@ -120,9 +120,11 @@ struct Inner<O: Op, C> {
     workers: Semaphore,
     /// One task per named vertex, taken by whoever settles the vertex.
     tasks: Vec<Mutex<Option<Task>>>,
+    /// Vertices that run again, and all that depend on them: what is recorded under their definition may be outdated.
+    fresh: Vec<bool>,
     keys: Mutex<HashMap<VertexId, SharedKey<O>>>,
-    /// By definition key: two vertices that say the same run once.
-    outputs: Mutex<HashMap<Digest, SharedSolved<O>>>,
+    /// By definition key, fresh ones apart: two vertices that say the same run once.
+    outputs: Mutex<HashMap<(Digest, bool), SharedSolved<O>>>,
 }
 
 impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
@@ -141,6 +143,7 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
             tasks[id.0] = Some(progress.task(name, &inputs));
         }
         let shared = Inner {
+            fresh: fresh(&graph),
             graph,
             cache,
             workers: Semaphore::new(workers.max(1)),
@@ -207,7 +210,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 let mut outputs = self.outputs.lock().expect(NOT_POISONED);
                 let this = self.clone();
                 outputs
-                    .entry(key)
+                    .entry((key, self.fresh[id.0]))
                     .or_insert_with(|| async move { this.settle(id, key).await }.boxed().shared())
                     .clone()
             };
@@ -227,9 +230,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
             let inputs = self.clone().inputs(id).await?;
             return self.run(id, &inputs).await;
         }
-        if vertex.op.cacheable()
-            && let Some(output) = self.cache.find(key).map_err(&failed)?
-        {
+        if let Some(output) = self.find(id, key)? {
             return Ok(output);
         }
         let inputs = self.clone().inputs(id).await?;
@@ -240,7 +241,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
         let _lock = self.cache.lock(content_key, &waiting).await.map_err(&failed)?;
         let description = vertex.op.name().unwrap_or_default();
         if vertex.op.cacheable() {
-            let known = match self.cache.find(key).map_err(&failed)? {
+            let known = match self.find(id, key)? {
                 Some(output) => Some(output),
                 None => self.cache.find(content_key).map_err(&failed)?,
             };
@@ -255,6 +256,14 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
         self.cache
             .record([key, content_key], output, &description, !vertex.op.cacheable())
             .map_err(&failed)
+    }
+
+    /// Looks up a vertex by its definition, where that is enough.
+    fn find(&self, id: VertexId, key: Digest) -> Result<Option<O::Output>, SolveError<O::Error>> {
+        match self.fresh[id.0] {
+            true => Ok(None),
+            false => self.cache.find(key).map_err(Self::failed(id)),
+        }
     }
 
     async fn inputs(self: Arc<Self>, id: VertexId) -> Result<Vec<O::Output>, SolveError<O::Error>> {
@@ -299,6 +308,15 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
 }
 
 /// Breaks the recursion of the key's future type.
+fn fresh<O: Op>(graph: &Graph<O>) -> Vec<bool> {
+    let mut fresh: Vec<bool> = Vec::with_capacity(graph.vertices.len());
+    for vertex in &graph.vertices {
+        let runs_again = !vertex.op.cacheable() && !vertex.op.trivial();
+        fresh.push(runs_again || vertex.inputs.iter().any(|input| fresh[input.0]));
+    }
+    fresh
+}
+
 fn boxed_key<O: Op, C: CacheStorage<O>>(
     inner: Arc<Inner<O, C>>,
     id: VertexId,
@@ -495,6 +513,33 @@ mod tests {
             let mut bench = Bench::new();
             let a = bench.add_with("a", &[], |op| op.cacheable = false);
             assert_eq!(bench.solve(&cache, a).1, 1);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_step_that_runs_again_is_found_by_content_only() {
+        let cache = Memory::default();
+        for (output, cacheable, runs) in [("same", true, 3), ("same", false, 1), ("other", false, 3)] {
+            let mut bench = Bench::new();
+            let a = bench.add_with("a", &[], |op| {
+                op.output = Some(output.to_owned());
+                op.cacheable = cacheable;
+            });
+            let b = bench.add("b", &[a]);
+            let c = bench.add("c", &[b]);
+            assert_eq!(bench.solve(&cache, c), (Ok(format!("c(b({output}))")), runs));
+        }
+    }
+
+    #[test]
+    fn a_step_that_must_run_again_is_not_its_twin() {
+        let cache = Memory::default();
+        for runs in [3, 1] {
+            let mut bench = Bench::new();
+            let a = bench.add("a", &[]);
+            let again = bench.add_with("a", &[], |op| op.cacheable = false);
+            let top = bench.add("top", &[a, again]);
+            assert_eq!(bench.solve(&cache, top).1, runs);
         }
     }
 
