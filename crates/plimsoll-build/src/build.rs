@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
@@ -13,7 +12,7 @@ use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
 use plimsoll_solver::{SolveError, Solver};
-use plimsoll_store::{Lock, SnapshotId, Store};
+use plimsoll_store::{SnapshotId, Store};
 use rusqlite::OptionalExtension as _;
 
 use crate::cache::BuildCache;
@@ -22,6 +21,8 @@ use crate::error::{BuildError, OpError};
 use crate::lower::{LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
+use crate::run_options::RunOptions;
+use crate::scratch::Scratch;
 use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
 
 static NO_TRIGGERS: &Triggers = &Triggers::new();
@@ -48,8 +49,10 @@ pub struct BuildRequest {
     pub pull: bool,
     /// Network of RUN.
     pub network: BuildNetwork,
-    /// `--add-host`: name and address.
+    /// `--add-host`: name and address, or `host-gateway`.
     pub add_hosts: Vec<(String, String)>,
+    /// What else every RUN gets.
+    pub run: RunOptions,
     /// Operations at a time.
     pub max_parallelism: usize,
 }
@@ -102,6 +105,9 @@ impl Build {
             images: self.images.clone(),
             runtime: self.runtime.clone(),
             network: NetworkPool::new(&self.store, scratch.id.clone(), scratch.folder.clone()),
+            run: request.run.clone(),
+            folder: scratch.folder.clone(),
+            logs: scratch.logs(),
         });
         let settings = LowerSettings {
             build_args: &request.build_args,
@@ -109,6 +115,7 @@ impl Build {
             no_cache_stages: &request.no_cache_stages,
             network: request.network,
             add_hosts: &request.add_hosts,
+            run: &request.run,
         };
         let context = Arc::new(request.context);
         let lowered = lower(&dockerfile, &plan, &images, &context, &services, &settings)
@@ -325,11 +332,12 @@ fn failure(solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) ->
     let mut diagnostic = Diagnostic::error("step-failed", &op.source, span, chain(&*error.error));
     diagnostic.help = error.error.hint();
     match &*error.error {
-        OpError::Exit { tail, .. } if !tail.is_empty() => {
+        OpError::Exit { tail, log, .. } if !tail.is_empty() => {
             let step = op.name.clone().unwrap_or_default();
             BuildError::Step {
                 step,
                 tail: tail.clone(),
+                log: log.clone(),
                 diagnostic: Box::new(diagnostic),
             }
         }
@@ -346,61 +354,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// A folder for the files of one build, gone with it. Its lock says that the build lives.
-struct Scratch {
-    id: String,
-    folder: Utf8PathBuf,
-    store: Store,
-    _lock: Lock,
-}
-
-impl Scratch {
-    fn new(store: &Store) -> Result<Self, BuildError> {
-        sweep(store)?;
-        let id = format!(
-            "build-{}-{}",
-            std::process::id(),
-            Timestamp::now().as_nanosecond()
-        );
-        let lock = store.lock(&id)?;
-        let folder = store.root().join("builds").join(&id);
-        std::fs::create_dir_all(&folder).map_err(BuildError::io("make folder", folder.as_std_path()))?;
-        Ok(Self {
-            id,
-            folder,
-            store: store.clone(),
-            _lock: lock,
-        })
-    }
-}
-
-/// Removes what builds left that were killed: their folders and their addresses.
-fn sweep(store: &Store) -> Result<(), BuildError> {
-    let builds = store.root().join("builds");
-    let entries = builds
-        .read_dir_utf8()
-        .map_err(BuildError::io("read", builds.as_std_path()))?;
-    for entry in entries.flatten() {
-        let id = entry.file_name();
-        if id.starts_with("build-")
-            && let Some(_dead) = store.try_lock(id)?
-        {
-            store.db().write(|transaction| -> plimsoll_store::Result<_> {
-                transaction.execute("DELETE FROM address WHERE container LIKE ?1 || '-%'", [id])?;
-                Ok(())
-            })?;
-            store.discard(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = self.store.discard(&self.folder) {
-            tracing::warn!(%error, folder = %self.folder, "cannot remove the folder of a build");
-        }
-    }
 }

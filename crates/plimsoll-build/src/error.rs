@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use camino::Utf8PathBuf;
 use plimsoll_diagnostics::{Diagnostic, Span};
 use plimsoll_image::ImageError;
 use plimsoll_network::NetworkError;
@@ -22,6 +23,8 @@ pub enum BuildError {
         step: String,
         /// Its last lines of output.
         tail: Vec<String>,
+        /// All of its output, if there was any.
+        log: Option<Utf8PathBuf>,
         /// What happened, where.
         diagnostic: Box<Diagnostic>,
     },
@@ -68,6 +71,18 @@ pub enum OpError {
         code: i32,
         /// Its last lines of output.
         tail: Vec<String>,
+        /// All of its output, if there was any.
+        log: Option<Utf8PathBuf>,
+    },
+    /// A mount of a RUN that cannot be made.
+    #[error("{message}")]
+    Mount {
+        /// What is wrong.
+        message: String,
+        /// The option.
+        span: Span,
+        /// The way out.
+        hint: Option<String>,
     },
     /// The program of a RUN could not be started.
     #[error("cannot run `{command}`")]
@@ -93,6 +108,22 @@ pub enum OpError {
     /// A COPY that cannot be carried out.
     #[error("{0}")]
     Copy(String),
+    /// One word of the instruction is to blame.
+    #[error("{message}")]
+    Word {
+        /// What is wrong.
+        message: String,
+        /// The word.
+        span: Option<Span>,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// A file of the context changed between the cache key and the copy.
+    #[error("`{}` changed while it was copied", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file could not be used.
     #[error("cannot {operation} `{}`", path.display())]
     Io {
@@ -130,6 +161,7 @@ impl OpError {
     pub(crate) fn span(&self) -> Option<Span> {
         match self {
             Self::NotFound { span, .. } => *span,
+            Self::Mount { span, .. } => Some(*span),
             _ => None,
         }
     }
@@ -137,7 +169,7 @@ impl OpError {
     /// The way out, where one is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { hint, .. } => hint.clone(),
+            Self::NotFound { hint, .. } | Self::Mount { hint, .. } => hint.clone(),
             Self::Exit { code: 127, .. } => {
                 Some("exit code 127 means that a command was not found in this stage's image".to_owned())
             }

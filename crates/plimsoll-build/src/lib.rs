@@ -18,12 +18,16 @@ mod context;
 mod error;
 mod export;
 mod lower;
+mod mount;
 mod network;
 mod op;
 mod plan;
+mod run_options;
+mod scratch;
 
 pub use build::{Build, BuildRequest, BuildResult};
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;
 pub use network::BuildNetwork;
+pub use run_options::{RunOptions, Secret};

@@ -37,6 +37,7 @@ pub(crate) struct LowerSettings<'a> {
     /// Network of RUN where the instruction does not say.
     pub(crate) network: crate::BuildNetwork,
     pub(crate) add_hosts: &'a [(String, String)],
+    pub(crate) run: &'a crate::RunOptions,
 }
 
 /// The graph, and what the target's stage came to.
@@ -191,10 +192,9 @@ impl<'a> Lowering<'a> {
         let mut sources = stage.sources.iter();
         for &Step { source, instruction } in &stage.steps {
             self.source = source;
-            let from = crate::plan::copy_from(instruction)
-                .and_then(|_| sources.next())
-                .map(|(origin, _)| origin);
-            self.instruction(&mut state, instruction, from, states, &mut steps)?;
+            let count = crate::plan::sources(instruction).len();
+            let from: Vec<&Origin> = sources.by_ref().take(count).map(|(origin, _)| origin).collect();
+            self.instruction(&mut state, instruction, &from, states, &mut steps)?;
         }
         Ok(state)
     }
@@ -240,7 +240,7 @@ impl<'a> Lowering<'a> {
         name: String,
         span: Span,
         operation: Operation,
-        from: Option<VertexId>,
+        from: impl IntoIterator<Item = VertexId>,
     ) {
         let inputs = state.vertex.into_iter().chain(from).collect();
         let op = self.op(Some(name), span, operation, true);
@@ -287,14 +287,15 @@ impl<'a> Lowering<'a> {
         &mut self,
         state: &mut StageState,
         instruction: &Instruction,
-        from: Option<&Origin>,
+        from: &[&Origin],
         states: &HashMap<usize, StageState>,
         steps: &mut Steps,
     ) -> Lower<()> {
+        let first = from.first().copied();
         match &instruction.kind {
-            InstructionKind::Run(run) => self.run(state, instruction, run, steps),
-            InstructionKind::Copy(copy) => self.copy(state, instruction, copy, false, from, states, steps),
-            InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, from, states, steps),
+            InstructionKind::Run(run) => self.run(state, instruction, run, from, states, steps),
+            InstructionKind::Copy(copy) => self.copy(state, instruction, copy, false, first, states, steps),
+            InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, first, states, steps),
             InstructionKind::Workdir(word) => self.workdir(state, instruction, word, steps),
             InstructionKind::Env(pairs) => self.env(state, pairs),
             InstructionKind::Label(pairs) => self.label(state, pairs),

@@ -23,6 +23,9 @@ pub enum BuildNetwork {
     Host,
 }
 
+/// As an address of `--add-host`: the host, seen from the default bridge.
+const HOST_GATEWAY: &str = "host-gateway";
+
 /// Namespaces on the default bridge, made when first needed and used again by later steps.
 pub(crate) struct NetworkPool {
     state: Arc<Pool>,
@@ -71,11 +74,7 @@ impl NetworkPool {
         let ready = match idle {
             Some(ready) => ready,
             None => {
-                let bridge = pool
-                    .bridge
-                    .get_or_try_init(|| bridge(pool.store.clone()))
-                    .await?
-                    .clone();
+                let bridge = pool.bridge().await?.clone();
                 let pool = pool.clone();
                 crate::op::blocking(move || pool.make(&bridge)).await?
             }
@@ -87,16 +86,20 @@ impl NetworkPool {
     }
 
     /// /etc/hosts and /etc/resolv.conf, as files of this build.
-    pub(crate) fn mounts(
+    pub(crate) async fn mounts(
         &self,
         hostname: &str,
         add_hosts: &[(String, String)],
     ) -> Result<Vec<Mount>, OpError> {
         let mut hosts =
             format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        add_hosts
-            .iter()
-            .for_each(|(name, address)| hosts.push_str(&format!("{address}\t{name}\n")));
+        for (name, address) in add_hosts {
+            let address = match address.as_str() {
+                HOST_GATEWAY => self.state.bridge().await?.gateway.to_string(),
+                address => address.to_owned(),
+            };
+            hosts.push_str(&format!("{address}\t{name}\n"));
+        }
         let files = [
             ("hosts", "/etc/hosts", hosts),
             ("resolv.conf", "/etc/resolv.conf", resolv_conf()),
@@ -123,6 +126,10 @@ async fn bridge(store: Store) -> Result<Network, OpError> {
 }
 
 impl Pool {
+    async fn bridge(&self) -> Result<&Network, OpError> {
+        self.bridge.get_or_try_init(|| bridge(self.store.clone())).await
+    }
+
     fn make(&self, bridge: &Network) -> Result<(OwnedFd, Endpoint), OpError> {
         let owner = {
             let mut next = self.next.lock().expect(NOT_POISONED);

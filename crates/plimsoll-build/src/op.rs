@@ -4,6 +4,7 @@ mod copy;
 mod exec;
 mod image;
 mod mkdir;
+pub(crate) mod mount;
 mod unpack;
 mod user;
 mod writer;
@@ -20,10 +21,13 @@ use plimsoll_store::{MergedTree, SnapshotId, Store};
 
 use crate::error::OpError;
 use crate::network::NetworkPool;
+use crate::run_options::RunOptions;
+use crate::scratch::Logs;
 pub(crate) use copy::{CopyOp, InlineFile, SourcePath, SourceTree};
-pub(crate) use exec::ExecOp;
+pub(crate) use exec::{ExecOp, HOSTNAME, Script};
 pub(crate) use image::ImageOp;
 pub(crate) use mkdir::MkdirOp;
+pub(crate) use mount::{ExecMount, MountFiles};
 pub(crate) use writer::{Change, Owner, Writer};
 
 /// Files of a stage after an operation.
@@ -41,6 +45,10 @@ pub(crate) struct Services {
     pub(crate) images: Images,
     pub(crate) runtime: Runtime,
     pub(crate) network: NetworkPool,
+    pub(crate) run: RunOptions,
+    /// Scratch of this build.
+    pub(crate) folder: camino::Utf8PathBuf,
+    pub(crate) logs: Logs,
 }
 
 /// One vertex of a build.
@@ -89,14 +97,27 @@ impl Op for BuildOp {
     async fn content_key(&self, inputs: &[Output]) -> Result<Digest, OpError> {
         match &self.operation {
             Operation::Copy(op) => op.content_key(&self.services, inputs).await,
+            Operation::Exec(op) => op.content_key(&self.services, inputs).await,
             _ => Ok(contents(inputs)),
         }
     }
 
-    async fn run(&self, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
+    type Held = Vec<mount::cache::HeldCache>;
+
+    async fn hold(&self, inputs: &[Output]) -> Result<Self::Held, OpError> {
+        match &self.operation {
+            Operation::Exec(op) => mount::cache::take(&op.mounts, &self.services, inputs).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn run(&self, held: &Self::Held, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
         match &self.operation {
             Operation::Image(op) => op.run(&self.services).await,
-            Operation::Exec(op) => op.run(&self.services, inputs, task).await,
+            Operation::Exec(op) => {
+                let step = self.name.as_deref().unwrap_or_default();
+                op.run(&self.services, inputs, held, step, task).await
+            }
             Operation::Copy(op) => {
                 // What a COPY leaves is decided by what it reads: no need to read it once more.
                 let content = hash("copied", &[self.key().await?, self.content_key(inputs).await?]);

@@ -338,9 +338,9 @@ impl<'a> Planner<'a, '_> {
         let steps = self.steps(index, &base);
         let copies = steps
             .iter()
-            .filter_map(|step| Some((step.source, copy_from(step.instruction)?)));
+            .flat_map(|step| sources(step.instruction).into_iter().map(|word| (step.source, word)));
         let sources = copies
-            .map(|(source, word)| Ok((self.copy_origin(source, word, index)?, word.span)))
+            .map(|(source, word)| Ok((self.copy_origin(source, &word, index)?, word.span)))
             .collect::<Planned<_>>()?;
         Ok(Stage {
             name: block.from.name.as_ref().map(|name| name.value.clone()),
@@ -395,7 +395,7 @@ impl<'a> Planner<'a, '_> {
     fn origin(&self, word: &Word, index: usize) -> Planned<Origin> {
         let name = word.value.as_str();
         if name.contains('$') {
-            let error = self.error("variable-in-from", word.span, "COPY --from takes no variables");
+            let error = self.error("variable-in-from", word.span, "`from` takes no variables");
             return Err(Box::new(error.with_help(
                 "name a stage for it: `FROM $IMAGE AS source`, then `COPY --from=source`",
             )));
@@ -442,11 +442,12 @@ impl<'a> Planner<'a, '_> {
     }
 }
 
-/// The `--from` of a COPY or ADD.
-pub(crate) fn copy_from(instruction: &Instruction) -> Option<&Word> {
+/// What an instruction takes files from besides the context: `--from` of COPY and ADD, `from=` of each mount of RUN.
+pub(crate) fn sources(instruction: &Instruction) -> Vec<Word> {
     match &instruction.kind {
-        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => copy.from.as_ref(),
-        _ => None,
+        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => copy.from.iter().cloned().collect(),
+        InstructionKind::Run(run) => crate::mount::from_words(run).collect(),
+        _ => Vec::new(),
     }
 }
 

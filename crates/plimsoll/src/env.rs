@@ -24,6 +24,8 @@ pub(crate) const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 pub(crate) const CI: &str = "CI";
 /// Width of the terminal when it cannot be asked. Since 0.1.
 pub(crate) const COLUMNS: &str = "COLUMNS";
+/// Socket of the user's ssh agent, for `build --ssh default`. Since 0.1.
+pub(crate) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.

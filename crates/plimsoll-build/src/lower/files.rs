@@ -81,7 +81,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn source_tree(
+    pub(super) fn source_tree(
         &mut self,
         instruction: &Instruction,
         from: Option<&Origin>,

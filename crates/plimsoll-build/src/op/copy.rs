@@ -89,6 +89,25 @@ struct Source {
 }
 
 impl CopyOp {
+    /// Where [`CopyOp::whole`] puts what it copies.
+    pub(crate) const WHOLE: &str = "/mount";
+
+    /// Copies one path, which is no pattern, onto nothing: what a mount of RUN shows.
+    pub(crate) fn whole(tree: SourceTree, mut path: SourcePath) -> Self {
+        path.path = escaped(&path.path);
+        Self {
+            instruction: "RUN",
+            tree,
+            paths: vec![path],
+            inline: Vec::new(),
+            destination: Self::WHOLE.to_owned(),
+            into_directory: false,
+            chown: None,
+            chmod: None,
+            unpack: false,
+        }
+    }
+
     /// The definition, and for sources in the context their content.
     pub(super) async fn key(&self) -> Result<Digest, OpError> {
         let definition = self.definition();
@@ -129,12 +148,17 @@ impl CopyOp {
         let Some(source) = source else {
             return Ok(hash("onto", &[base]));
         };
+        Ok(hash("onto", &[base, self.selected(services, source).await?]))
+    }
+
+    /// Digest of what is read of a source that is an input.
+    pub(super) async fn selected(&self, services: &Services, source: &Output) -> Result<Digest, OpError> {
         let (op, store, source) = (self.clone(), services.store.clone(), source.clone());
-        let selected = blocking(move || {
+        blocking(move || {
             let tree = tree(&store, &source)?;
             op.digest(&op.input(&tree))
-        });
-        Ok(hash("onto", &[base, selected.await?]))
+        })
+        .await
     }
 
     /// Base and source of the inputs.
@@ -512,6 +536,14 @@ fn relative(path: &Path) -> String {
         .unwrap_or(path)
         .to_string_lossy()
         .into_owned()
+}
+
+/// The pattern that matches nothing but this path.
+fn escaped(path: &str) -> String {
+    let special = |c| matches!(c, '*' | '?' | '[' | '\\');
+    path.chars()
+        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+        .collect()
 }
 
 fn is_pattern(path: &str) -> bool {

@@ -1,18 +1,26 @@
 //! RUN.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use camino::Utf8PathBuf;
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_progress::Task;
-use plimsoll_runtime::{ContainerSpec, Exit, NetworkNamespace, Rootfs, RunOnce, Stream};
+use plimsoll_runtime::{ContainerSpec, Exit, Mount, MountKind, NetworkNamespace, Rootfs, RunOnce, Stream};
 use plimsoll_store::ActiveSnapshot;
 
+use super::mount::cache::HeldCache;
+use super::mount::mask::Mask;
+use super::mount::{self, ExecMount, Prepared};
 use super::{Output, Services, blocking, hash};
 use crate::BuildNetwork;
 use crate::error::OpError;
 
 /// What the sandbox is called from inside: BuildKit's name.
-const HOSTNAME: &str = "buildkitsandbox";
+pub(crate) const HOSTNAME: &str = "buildkitsandbox";
 /// Lines of output that an error repeats.
 const TAIL_LINES: usize = 10;
 /// Longer lines are cut in the error; the whole is in the log.
@@ -28,8 +36,25 @@ pub(crate) struct ExecOp {
     pub(crate) proxy_env: Vec<String>,
     pub(crate) cwd: String,
     pub(crate) user: String,
+    /// Name of the sandbox; not in the key.
+    pub(crate) hostname: String,
     pub(crate) network: BuildNetwork,
+    /// `--security=insecure`.
+    pub(crate) insecure: bool,
     pub(crate) add_hosts: Vec<(String, String)>,
+    /// Whether the first input is what it runs on; the others are for mounts.
+    pub(crate) on_base: bool,
+    pub(crate) mounts: Vec<ExecMount>,
+    /// A here-document that names its interpreter.
+    pub(crate) script: Option<Script>,
+}
+
+/// A file that is there to be run.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// Where; absolute.
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl ExecOp {
@@ -44,23 +69,63 @@ impl ExecOp {
         }
         hasher.field(&self.cwd);
         hasher.field(&self.user);
-        hasher.field(format!("{:?}", self.network));
+        hasher.field(format!("{:?} {}", self.network, self.insecure));
         self.add_hosts
             .iter()
             .for_each(|(name, address)| hasher.field(format!("{name}={address}")));
+        hasher.field(self.script.as_ref().map_or("", |script| &script.text));
+        self.mounts.iter().for_each(|mount| mount.hash(&mut hasher));
         hasher.finish()
+    }
+
+    /// The base's content, and of what is mounted just the files selected.
+    pub(super) async fn content_key(
+        &self,
+        services: &Services,
+        inputs: &[Output],
+    ) -> Result<Digest, OpError> {
+        let mut digests: Vec<Digest> = self.base(inputs).map(|base| base.content).into_iter().collect();
+        digests.extend(mount::contents(&self.mounts, services, inputs).await?);
+        Ok(hash("inputs", &digests))
+    }
+
+    fn base<'a>(&self, inputs: &'a [Output]) -> Option<&'a Output> {
+        inputs.first().filter(|_| self.on_base)
     }
 
     pub(super) async fn run(
         &self,
         services: &Services,
         inputs: &[Output],
+        caches: &[HeldCache],
+        step: &str,
         task: &Task,
     ) -> Result<Output, OpError> {
         let snapshots = services.store.snapshots();
-        let parent = inputs.first();
+        let parent = self.base(inputs);
         let active = snapshots.prepare(parent.map(|parent| parent.snapshot))?;
-        self.exec(services, &active, task).await?;
+        let folder = services.folder.join(active.id().to_string());
+        let mut prepared = mount::prepare(&self.mounts, services, inputs, caches, folder.as_std_path())?;
+        if let Some(script) = &self.script {
+            prepared.mounts.push(script.write(folder.as_std_path())?);
+        }
+        let mut record = Record::new(services, step, &prepared.secrets, task);
+        let ended = self.exec(services, &active, prepared, &mut record).await;
+        services.store.discard(&folder)?;
+        let code = match ended {
+            Ok(Exit::Code(0)) => None,
+            Ok(exit) => Some(exit.code()),
+            Err(error) => return Err(error),
+        };
+        if let Some(code) = code {
+            let (tail, log) = record.finish();
+            return Err(OpError::Exit {
+                command: self.command.clone(),
+                code,
+                tail,
+                log,
+            });
+        }
         let store = services.store.clone();
         let before = parent.map_or_else(|| Digest::of("scratch"), |parent| parent.content);
         blocking(move || {
@@ -74,63 +139,146 @@ impl ExecOp {
         .await
     }
 
-    async fn exec(&self, services: &Services, active: &ActiveSnapshot, task: &Task) -> Result<(), OpError> {
+    async fn exec(
+        &self,
+        services: &Services,
+        active: &ActiveSnapshot,
+        mut prepared: Prepared,
+        record: &mut Record<'_>,
+    ) -> Result<Exit, OpError> {
         let network = match self.network {
             BuildNetwork::Default => Some(services.network.take().await?),
             BuildNetwork::None | BuildNetwork::Host => None,
-        };
-        let id = format!("{:016x}{:016x}", services.store.instance(), active.id().0);
-        let spec = ContainerSpec {
-            cgroup: format!("/plimsoll-{:08x}/build-{id}", services.store.instance()),
-            id,
-            hostname: HOSTNAME.to_owned(),
-            args: self.args.clone(),
-            env: self.env.iter().chain(&self.proxy_env).cloned().collect(),
-            cwd: self.cwd.clone(),
-            user: self.user.clone(),
-            mounts: services.network.mounts(HOSTNAME, &self.add_hosts)?,
-            network: match self.network {
-                BuildNetwork::Default => NetworkNamespace::Given,
-                BuildNetwork::None => NetworkNamespace::None,
-                BuildNetwork::Host => NetworkNamespace::Host,
-            },
-            ..ContainerSpec::default()
         };
         let rootfs = Rootfs {
             lowers: active.lowers().to_vec(),
             upper: active.upper().to_owned(),
             work: active.work().to_owned(),
         };
-        let netns = network.as_ref().map(|network| network.namespace()).transpose()?;
-        let mut tail = Tail::default();
-        let mut output = |stream: Stream, data: &[u8]| {
-            tail.push(data);
-            task.log(if stream == Stream::Stdout { 1 } else { 2 }, data);
+        let request = RunOnce {
+            backing: std::mem::take(&mut prepared.backing),
+            spec: self.spec(services, active, &mut prepared).await?,
+            rootfs,
+            netns: network.as_ref().map(|network| network.namespace()).transpose()?,
         };
-        let exit = services
-            .runtime
-            .run_once(
-                RunOnce {
-                    spec,
-                    rootfs,
-                    netns,
-                    backing: plimsoll_runtime::Backing::default(),
-                },
-                &mut output,
-            )
-            .await;
-        match exit {
-            Ok(Exit::Code(0)) => Ok(()),
-            Ok(exit) => Err(OpError::Exit {
-                command: self.command.clone(),
-                code: exit.code(),
-                tail: tail.finish(),
-            }),
-            Err(source) => Err(OpError::Start {
-                command: self.command.clone(),
-                source: Box::new(source),
-            }),
+        let mut output = |stream: Stream, data: &[u8]| record.push(stream, data);
+        let exit = services.runtime.run_once(request, &mut output).await;
+        exit.map_err(|source| OpError::Start {
+            command: self.command.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    async fn spec(
+        &self,
+        services: &Services,
+        active: &ActiveSnapshot,
+        prepared: &mut Prepared,
+    ) -> Result<ContainerSpec, OpError> {
+        let instance = services.store.instance();
+        let id = format!("{instance:016x}{:016x}", active.id().0);
+        let mut mounts = services.network.mounts(&self.hostname, &self.add_hosts).await?;
+        // What the Dockerfile mounts there takes the place of ours.
+        mounts.retain(|mount| !prepared.mounts.iter().any(|other| other.target == mount.target));
+        mounts.append(&mut prepared.mounts);
+        let env = self.env.iter().chain(&self.proxy_env).chain(&prepared.env);
+        Ok(ContainerSpec {
+            cgroup: match &services.run.cgroup_parent {
+                None => format!("/plimsoll-{instance:08x}/build-{id}"),
+                Some(parent) => format!("/{}/plimsoll-{instance:08x}-build-{id}", parent.trim_matches('/')),
+            },
+            id,
+            hostname: self.hostname.clone(),
+            args: self.args.clone(),
+            env: env.cloned().collect(),
+            cwd: self.cwd.clone(),
+            user: self.user.clone(),
+            mounts,
+            privileged: self.insecure,
+            ulimits: services.run.ulimits.clone(),
+            shm_size: services.run.shm_size,
+            network: match self.network {
+                BuildNetwork::Default => NetworkNamespace::Given,
+                BuildNetwork::None => NetworkNamespace::None,
+                BuildNetwork::Host => NetworkNamespace::Host,
+            },
+            ..ContainerSpec::default()
+        })
+    }
+}
+
+impl Script {
+    fn write(&self, folder: &Path) -> Result<Mount, OpError> {
+        let source = folder.join("script");
+        std::fs::create_dir_all(folder).map_err(OpError::io("make", folder))?;
+        std::fs::write(&source, &self.text).map_err(OpError::io("write", &source))?;
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&source, mode).map_err(OpError::io("set mode of", &source))?;
+        Ok(Mount {
+            kind: MountKind::Bind,
+            source,
+            target: self.path.clone().into(),
+            read_only: true,
+            options: Vec::new(),
+        })
+    }
+}
+
+/// What a program prints, on its way to the user, the log on disk and the error. Secrets are covered in all of them.
+struct Record<'a> {
+    services: &'a Services,
+    step: &'a str,
+    task: &'a Task,
+    masks: [Mask; 2],
+    tail: Tail,
+    log: Option<(Utf8PathBuf, File)>,
+}
+
+impl<'a> Record<'a> {
+    fn new(services: &'a Services, step: &'a str, secrets: &[Vec<u8>], task: &'a Task) -> Self {
+        Self {
+            services,
+            step,
+            task,
+            masks: [Mask::new(secrets), Mask::new(secrets)],
+            tail: Tail::default(),
+            log: None,
         }
+    }
+
+    fn push(&mut self, stream: Stream, data: &[u8]) {
+        let number = if stream == Stream::Stdout { 1 } else { 2 };
+        let shown = self.masks[usize::from(number) - 1].cover(data);
+        self.show(number, &shown);
+    }
+
+    fn show(&mut self, number: u8, shown: &[u8]) {
+        if shown.is_empty() {
+            return;
+        }
+        self.tail.push(shown);
+        self.task.log(number, shown);
+        // A full disk is no reason to stop the step; it will say so itself if it matters.
+        if let Err(error) = self.write(shown) {
+            tracing::warn!(%error, step = self.step, "cannot write the log of a step");
+        }
+    }
+
+    fn write(&mut self, shown: &[u8]) -> std::io::Result<()> {
+        if self.log.is_none() {
+            self.log = Some(self.services.logs.create(self.step)?);
+        }
+        let (_, file) = self.log.as_mut().expect("just made");
+        file.write_all(shown)
+    }
+
+    /// The last lines, and where all of them are.
+    fn finish(mut self) -> (Vec<String>, Option<Utf8PathBuf>) {
+        for number in [1, 2] {
+            let rest = self.masks[usize::from(number) - 1].finish();
+            self.show(number, &rest);
+        }
+        (self.tail.finish(), self.log.map(|(path, _)| path))
     }
 }
 
@@ -199,8 +347,13 @@ mod tests {
             proxy_env: vec![format!("HTTP_PROXY={proxy}")],
             cwd: "/".to_owned(),
             user: String::new(),
+            hostname: HOSTNAME.to_owned(),
             network: BuildNetwork::Default,
+            insecure: false,
             add_hosts: Vec::new(),
+            on_base: true,
+            mounts: Vec::new(),
+            script: None,
         };
         assert_eq!(op("a").key(), op("b").key());
         assert_ne!(

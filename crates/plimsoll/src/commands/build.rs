@@ -1,5 +1,7 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
+mod run;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -66,6 +68,8 @@ pub(crate) struct Args {
     /// Add a line to /etc/hosts of RUN
     #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = host)]
     add_hosts: Vec<(String, String)>,
+    #[command(flatten)]
+    run: run::RunArgs,
     /// Where the result goes instead of the store: `type=oci,dest=FILE`, `type=docker,dest=FILE`,
     /// `type=local,dest=FOLDER`, a bare FOLDER, or `type=image`
     #[arg(short, long = "output", value_name = "SPEC", value_parser = output)]
@@ -152,6 +156,7 @@ fn request(args: &Args) -> Result<BuildRequest, CommandError> {
         pull: args.pull,
         network: args.network,
         add_hosts: args.add_hosts.clone(),
+        run: args.run.options()?,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
     })
 }
@@ -242,9 +247,10 @@ fn network(text: &str) -> Result<BuildNetwork, String> {
 fn host(text: &str) -> Result<(String, String), String> {
     let (name, address) = text.split_once(['=', ':']).ok_or("expected NAME:ADDRESS")?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
-    match address.parse::<std::net::IpAddr>() {
-        Ok(_) if !name.is_empty() => Ok((name.to_owned(), address.to_owned())),
-        _ => Err(format!("`{address}` is not an IP address")),
+    let valid = address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok();
+    match valid && !name.is_empty() {
+        true => Ok((name.to_owned(), address.to_owned())),
+        false => Err(format!("`{address}` is not an IP address or `host-gateway`")),
     }
 }
 
@@ -332,10 +338,16 @@ impl From<BuildError> for CommandError {
             BuildError::Step {
                 step,
                 tail,
+                log,
                 diagnostic,
             } => {
                 let output = tail.iter().map(|line| format!("  {line}\n")).collect::<String>();
-                Self::diagnostic(*diagnostic).preface(format!("last output of `{step}`:\n{output}\n"))
+                let error = Self::diagnostic(*diagnostic)
+                    .preface(format!("last output of `{step}`:\n{output}\n"));
+                match log {
+                    Some(log) => error.hint(format!("all of its output is in {log}")),
+                    None => error,
+                }
             }
             BuildError::Image(error) => error.into(),
             BuildError::Store(error) => error.into(),

@@ -1,0 +1,49 @@
+//! What the command line says about every RUN.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use plimsoll_runtime::Ulimit;
+
+/// What the command line says about every RUN. None of it decides a cache key.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--shm-size` in bytes; 0 is the default of 64 MiB.
+    pub shm_size: u64,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+    /// `--allow network.host`.
+    pub allow_host_network: bool,
+    /// `--allow security.insecure`.
+    pub allow_insecure: bool,
+    /// Keeps the files of the step that failed: see [`crate::Wreck`].
+    pub keep_wreck: bool,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes the value.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self(value.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
