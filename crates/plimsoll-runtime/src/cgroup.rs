@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Hierarchies {
     /// One tree with every controller (v2).
     Unified,
-    /// Mount points, each with the controllers it carries (v1, also in hybrid form).
+    /// Mount points, each with the controllers it carries (v1). In the hybrid form the tree of v2 is among them, with
+    /// none.
     Legacy(Vec<(PathBuf, Vec<String>)>),
 }
 
@@ -63,6 +64,7 @@ impl Hierarchies {
             let controllers: Vec<String> = carried.map(str::to_owned).collect();
             match kind {
                 Some("cgroup2") if point == MOUNT => return Self::Unified,
+                Some("cgroup2") => legacy.push((PathBuf::from(point), Vec::new())),
                 Some("cgroup") if !controllers.is_empty() => legacy.push((PathBuf::from(point), controllers)),
                 _ => {}
             }
@@ -100,6 +102,8 @@ impl Hierarchies {
 pub(crate) struct Cgroup {
     folders: Vec<PathBuf>,
     memory: Option<PathBuf>,
+    /// In the tree of v2, where there is one.
+    group: Option<PathBuf>,
     unified: bool,
 }
 
@@ -123,15 +127,33 @@ impl Cgroup {
             Hierarchies::Unified => vec![below(Path::new(MOUNT))],
             Hierarchies::Legacy(mounts) => mounts.iter().map(|(mount, _)| below(mount)).collect(),
         };
+        let group = match hierarchies {
+            Hierarchies::Unified => Some(below(Path::new(MOUNT))),
+            Hierarchies::Legacy(mounts) => {
+                let hybrid = mounts.iter().find(|(_, controllers)| controllers.is_empty());
+                hybrid.map(|(mount, _)| below(mount))
+            }
+        };
         let memory = hierarchies.mount_of("memory").map(|mount| below(&mount));
         Ok(Self {
             folders,
             memory,
+            group,
             unified: *hierarchies == Hierarchies::Unified,
         })
     }
 
-    /// The folder on cgroup v2.
+    /// Its folder in each hierarchy.
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The folder in the tree of v2, also of a hybrid machine.
+    pub(crate) fn group(&self) -> Option<&Path> {
+        self.group.as_deref()
+    }
+
+    /// The folder on cgroup v2, with all controllers.
     pub(crate) fn unified(&self) -> Option<&Path> {
         self.unified.then(|| self.folders[0].as_path())
     }
@@ -168,13 +190,14 @@ impl Cgroup {
         let until = Instant::now() + PATIENCE;
         let mut pause = Duration::from_micros(200);
         loop {
-            if let Some(folder) = self.unified() {
-                let _ = fs::write(folder.join("cgroup.kill"), "1");
-            }
-            self.signal(Signal::KILL);
+            // Mostly nobody is in it any more, and then nobody has to be looked for.
             let Some((folder, error)) = self.remove_folders() else {
                 return Ok(());
             };
+            if let Some(folder) = self.group() {
+                let _ = fs::write(folder.join("cgroup.kill"), "1");
+            }
+            self.signal(Signal::KILL);
             if Instant::now() > until {
                 return Err(RuntimeError::Path {
                     operation: "remove control group",
@@ -257,7 +280,8 @@ mod tests {
         let Hierarchies::Legacy(mounts) = Hierarchies::parse(HYBRID) else {
             panic!("hybrid is v1")
         };
-        assert_eq!(mounts.len(), 2);
+        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts[2], ("/sys/fs/cgroup/unified".into(), vec![]));
         assert_eq!(
             mounts[0],
             (
@@ -288,6 +312,10 @@ mod tests {
             Some(Path::new("/sys/fs/cgroup/memory/plimsoll-1/abc"))
         );
         assert_eq!(group.unified(), None);
+        assert_eq!(
+            group.group(),
+            Some(Path::new("/sys/fs/cgroup/unified/plimsoll-1/abc"))
+        );
         let unified = Cgroup::new(&Hierarchies::Unified, "/plimsoll-1/abc").unwrap();
         assert_eq!(
             unified.unified(),

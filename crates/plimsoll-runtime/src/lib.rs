@@ -1,7 +1,7 @@
 //! One process in a rootfs under limits.
 //!
-//! The door has two leaves. [`Runtime::run_once`] runs a build step to its end in a process of its own
-//! ([`runner_main`], the hidden role). [`OciRuntime`], implemented by [`Libcontainer`], is for whoever lives with a
+//! The door has two leaves. [`Runtime::run_once`] runs a build step to its end by a process of its own
+//! ([`runner_main`], the hidden role), directly where it can. [`OciRuntime`], implemented by [`Libcontainer`], is for whoever lives with a
 //! container longer: the shim. Both take a [`ContainerSpec`], what the user asked for in Docker's words.
 //!
 //! | module | what it holds |
@@ -12,8 +12,10 @@
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
 //! | `cgroup`, `host` | the machine |
+//! | `program` | becoming the program, or saying why not |
+//! | `direct` | containers without a library: build steps |
 //! | `libcontainer` | the runtime library and what has to be put right around it |
-//! | `runner` | a build step's own process |
+//! | `runner` | the process that runs build steps |
 //!
 //! Whatever the container does, it ends with the process that made it (PR_SET_PDEATHSIG), and that process has a
 //! single thread (see `libcontainer`).
@@ -21,9 +23,11 @@
 mod cgroup;
 mod container_spec;
 mod defaults;
+mod direct;
 mod error;
 mod host;
 mod libcontainer;
+mod program;
 mod root;
 mod rootfs;
 mod runner;

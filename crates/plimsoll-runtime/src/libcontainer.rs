@@ -11,19 +11,19 @@
 //! - it leaves the loopback of an empty network down: see [`network`].
 
 mod console;
-mod devices;
+pub(crate) mod devices;
 mod launch;
-mod network;
+pub(crate) mod network;
 mod trail;
 
 use crate::cgroup::Cgroup;
 use crate::container_spec::ContainerSpec;
 use crate::host::Host;
+use crate::program::Report;
 use crate::root::Root;
 use crate::{Bundle, OciRuntime, ProcessSpec, RuntimeError, Stdio, rootfs, spec, user};
 use console::Console;
-pub(crate) use console::{receive as receive_descriptor, send as send_descriptor};
-use launch::{Launch, Report};
+use launch::Launch;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;

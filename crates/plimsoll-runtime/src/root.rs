@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -49,6 +49,27 @@ impl Root {
             fd,
             path: path.to_owned(),
         })
+    }
+
+    /// A root that is mounted nowhere; `name` is for errors.
+    pub(crate) fn detached(fd: OwnedFd, name: &Path) -> Self {
+        Self {
+            fd,
+            path: name.to_owned(),
+        }
+    }
+
+    /// Opens a path, as a place only, following the links it has as a process in the container would. The magic ones
+    /// of /proc lead out, and are refused.
+    pub(crate) fn open_place(&self, path: &Path, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        fs::openat2(
+            &self.fd,
+            path,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
     }
 
     /// Opens a path without links in it.
@@ -166,6 +187,36 @@ impl Root {
             path.push(step);
         }
         Ok(())
+    }
+
+    /// Makes what is missing of a file: the directories it is in, and the file itself, empty.
+    pub(crate) fn make_file(&self, resolved: &Resolved) -> Result<(), RuntimeError> {
+        let Some((name, folders)) = resolved.missing.split_last() else {
+            return Ok(());
+        };
+        let folder = Resolved {
+            existing: resolved.existing.clone(),
+            missing: folders.to_vec(),
+        };
+        self.make(&folder)?;
+        let target = resolved.target();
+        let failed = |error: Errno| RuntimeError::path("make", &target)(error);
+        let mut path = folder.existing;
+        path.extend(folder.missing);
+        let parent = self
+            .open_exactly(&path, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(failed)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        match fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -70,6 +70,28 @@ impl Rootfs {
         Ok(vec![empty])
     }
 
+    /// The overlay as a mount that is attached nowhere, by its root. It ends with its last user. Where the kernel
+    /// cannot (before 6.5) it is mounted at `scratch` for a moment, in a mount namespace that this process enters for
+    /// it; the second value says so.
+    pub(crate) fn detached(&self, scratch: &Path) -> Result<(OwnedFd, bool), RuntimeError> {
+        let lowers = self.lowers_or_empty()?;
+        let failed = |error: io::Error| RuntimeError::path("mount overlay at", scratch)(error);
+        match self.make(&lowers, true) {
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            result => return Ok((result.map_err(|error| failed(error.into()))?, false)),
+        }
+        enter_private_mounts()?;
+        std::fs::create_dir_all(scratch).map_err(failed)?;
+        let made = self.mount_by_text(&lowers, scratch, true).and_then(|()| {
+            let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = mounting::open_tree(fs::CWD, scratch, flags);
+            mounting::unmount(scratch, mounting::UnmountFlags::DETACH)?;
+            Ok(tree?)
+        });
+        std::fs::remove_dir(scratch).map_err(failed)?;
+        Ok((made.map_err(failed)?, true))
+    }
+
     /// The new mount API with one `lowerdir+` per layer: no bound on their number (kernel 6.5).
     fn mount_by_descriptor(
         &self,
@@ -77,6 +99,12 @@ impl Rootfs {
         target: &Path,
         volatile: bool,
     ) -> rustix::io::Result<()> {
+        let overlay = self.make(lowers, volatile)?;
+        let flags = mounting::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        mounting::move_mount(&overlay, "", fs::CWD, target, flags)
+    }
+
+    fn make(&self, lowers: &[PathBuf], volatile: bool) -> rustix::io::Result<OwnedFd> {
         let context = mounting::fsopen("overlay", mounting::FsOpenFlags::FSOPEN_CLOEXEC)?;
         // Held until the file system is there: long paths are named by their descriptors.
         let mut held = Vec::new();
@@ -97,9 +125,7 @@ impl Rootfs {
         }
         mounting::fsconfig_create(&context)?;
         let attributes = mounting::MountAttrFlags::empty();
-        let overlay = mounting::fsmount(&context, mounting::FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        let flags = mounting::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        mounting::move_mount(&overlay, "", fs::CWD, target, flags)
+        mounting::fsmount(&context, mounting::FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     }
 
     /// mount(2) with everything in one text, relative to the directory all have in common.

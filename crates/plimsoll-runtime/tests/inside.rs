@@ -1,7 +1,8 @@
 //! Looking at a container from inside it.
 //!
 //! The runner must be a program of its own, so this test binary is one: `inside runner`. What needs a process with
-//! one thread is another role: `inside alone NAME`.
+//! one thread is another role: `inside alone NAME`. What a step sees must not depend on who made its container: the tests
+//! of steps are run with the direct path and with libcontainer.
 
 #[path = "inside/alone.rs"]
 mod alone;
@@ -10,6 +11,7 @@ mod kit;
 #[path = "inside/steps.rs"]
 mod steps;
 
+use kit::Engine;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
@@ -31,12 +33,22 @@ fn main() {
     if ready && !args.list {
         kit::busybox();
     }
-    let tests = steps::TESTS
-        .iter()
-        .map(|(name, test)| (*name, Box::new(*test) as Box<dyn Fn() + Send>));
-    let alone = alone::TESTS
-        .iter()
-        .map(|(name, _)| (*name, Box::new(|| alone::spawn(name)) as Box<dyn Fn() + Send>));
+    let engines = [("direct", Engine::Direct), ("library", Engine::Library)];
+    let tests = engines.iter().flat_map(|&(by, engine)| {
+        steps::TESTS.iter().map(move |&(name, test)| {
+            let run = move || {
+                kit::use_engine(engine);
+                test();
+            };
+            (format!("{by}_{name}"), Box::new(run) as Box<dyn Fn() + Send>)
+        })
+    });
+    let alone = alone::TESTS.iter().map(|(name, _)| {
+        (
+            (*name).to_owned(),
+            Box::new(|| alone::spawn(name)) as Box<dyn Fn() + Send>,
+        )
+    });
     let trials = tests.chain(alone).map(|(name, test)| {
         Trial::test(name, move || {
             test();

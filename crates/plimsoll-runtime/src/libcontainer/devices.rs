@@ -14,7 +14,7 @@ const MAKE_NODE: i32 = 1;
 const CHARACTER: i32 = 2;
 
 /// Limits the group in `folder` to the default devices.
-pub(super) fn limit(folder: &Path, privileged: bool) -> Result<(), RuntimeError> {
+pub(crate) fn limit(folder: &Path, privileged: bool) -> Result<(), RuntimeError> {
     if privileged {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 const LOOPBACK: u32 = 1;
 
 /// What the container joins; None is the caller's own.
-pub(super) fn namespace(
+pub(crate) fn namespace(
     network: &NetworkNamespace,
     given: Option<&OwnedFd>,
 ) -> Result<Option<OwnedFd>, RuntimeError> {

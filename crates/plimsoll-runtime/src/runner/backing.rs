@@ -49,6 +49,11 @@ pub struct SecretFile {
 }
 
 impl Backing {
+    /// Whether nothing has to be made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.views.is_empty() && !self.is_secret()
+    }
+
     fn is_secret(&self) -> bool {
         !self.secrets.is_empty() || !self.secret_env.is_empty()
     }

@@ -1,19 +1,20 @@
 //! The caller's side: starts the runner, reads its output as it comes.
 
 use super::backing::Backing;
-use super::wire::{Answer, MAX_MESSAGE, Request, frame};
+use super::wire::{Answer, Engine, MAX_MESSAGE, Reply, Request, frame, send_descriptors};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::container_spec::ContainerSpec;
-use crate::libcontainer::send_descriptor;
 use crate::rootfs::Rootfs;
 use crate::{Exit, RuntimeError};
 use camino::Utf8PathBuf;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 /// One build step, run to its end by a runner process.
@@ -48,16 +49,48 @@ pub struct Finished {
     pub warnings: Vec<String>,
 }
 
-/// Starts runner processes: `program runner`, the hidden role.
+/// Runs steps by runner processes: `program runner`, the hidden role.
+///
+/// A runner that is done waits for the next step, also of a clone of this; all end with the last clone. Use one only
+/// within one tokio runtime: it listens to them.
 #[derive(Clone, Debug)]
 pub struct Runtime {
-    /// The binary that has the role.
-    pub program: PathBuf,
-    /// Scratch folder for state, below run/.
-    pub run: Utf8PathBuf,
+    program: PathBuf,
+    run: Utf8PathBuf,
+    engine: Engine,
+    idle: Arc<Mutex<Vec<Runner>>>,
+}
+
+/// A process, and the one end of its socket: without it it ends.
+#[derive(Debug)]
+struct Runner {
+    process: Child,
+    socket: UnixStream,
+}
+
+/// The reading ends of a step's output.
+struct Outputs {
+    stdout: Option<pipe::Receiver>,
+    stderr: Option<pipe::Receiver>,
 }
 
 impl Runtime {
+    /// `program` is the binary that has the role, `run` a scratch folder for state, below run/.
+    pub fn new(program: PathBuf, run: Utf8PathBuf) -> Self {
+        Self {
+            program,
+            run,
+            engine: Engine::Direct,
+            idle: Arc::default(),
+        }
+    }
+
+    /// Every container by libcontainer, which the direct path is measured by.
+    pub fn with_library(mut self) -> Self {
+        self.engine = Engine::Library;
+        self
+    }
+
     /// Runs to the end; dropping the future kills everything. Mount points the runtime had to make in `upper` are gone
     /// afterwards.
     pub async fn run_once(
@@ -79,70 +112,109 @@ impl Runtime {
         request.spec.check_id()?;
         let cgroup = request.spec.cgroup.clone();
         let state = self.run.join(&request.spec.id).into_std_path_buf();
-        let (mut runner, mut socket) = self.spawn(request.netns.as_ref())?;
+        // Out of the list while it works: where this future is dropped, so is the socket.
+        let mut runner = self.runner()?;
+        let outputs = runner.hand_over(request.netns.as_ref())?;
         let request = Request {
             spec: request.spec,
             rootfs: request.rootfs,
             backing: request.backing,
             state: state.clone(),
+            engine: self.engine,
         };
         // A runner that cannot read the request says so in its answer, or ends without one.
-        let _ = socket.write_all(&frame(&request)).await;
-        let answer = follow(&mut runner, &mut socket, output).await;
-        let status = runner.wait().await?;
-        match answer? {
-            Some(Answer::Ended {
-                exit,
-                oom_killed,
-                warnings,
-            }) => Ok(Finished {
-                exit,
-                oom_killed,
-                warnings,
-            }),
-            Some(Answer::Failed {
-                message,
-                exit_code: code @ (126 | 127),
-            }) => Err(RuntimeError::Program {
-                message,
-                exit_code: code,
-            }),
-            Some(Answer::Failed { message, exit_code }) => Err(RuntimeError::Runner { message, exit_code }),
-            None => {
-                clean_up(&cgroup, &state)?;
-                Err(ended_early(status))
-            }
+        let _ = runner.socket.write_all(&frame(&request)).await;
+        let Some(reply) = follow(&mut runner, outputs, output).await? else {
+            let status = runner.process.wait().await?;
+            clean_up(&cgroup, &state)?;
+            return Err(ended_early(status));
+        };
+        if reply.again {
+            self.idle().push(runner);
+        } else {
+            runner.process.wait().await?;
         }
+        finished(reply.answer)
     }
 
-    fn spawn(&self, netns: Option<&OwnedFd>) -> Result<(Child, UnixStream), RuntimeError> {
+    /// One that waits, or a new one.
+    fn runner(&self) -> Result<Runner, RuntimeError> {
+        // One that was killed while it waited is no runner any more.
+        while let Some(mut runner) = self.idle().pop() {
+            if matches!(runner.process.try_wait(), Ok(None)) {
+                return Ok(runner);
+            }
+        }
         let (ours, theirs) = StdUnixStream::pair()?;
-        let runner = Command::new(&self.program)
+        let process = Command::new(&self.program)
             .arg0("plimsoll")
             .arg("runner")
             // Nothing of the environment is for the runner, and LISTEN_FDS would be against it.
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .map_err(RuntimeError::path("start", &self.program))?;
-        send_descriptor(&ours, &[0], netns)?;
         ours.set_nonblocking(true)?;
-        Ok((runner, UnixStream::from_std(ours)?))
+        let socket = UnixStream::from_std(ours)?;
+        Ok(Runner { process, socket })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Runner>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runner {
+    /// Gives the runner its ends of new output pipes, and the network namespace.
+    fn hand_over(&self, netns: Option<&OwnedFd>) -> Result<Outputs, RuntimeError> {
+        let (stdout, to_stdout) = std::io::pipe()?;
+        let (stderr, to_stderr) = std::io::pipe()?;
+        let fds: Vec<_> = [to_stdout.as_fd(), to_stderr.as_fd()]
+            .into_iter()
+            .chain(netns.map(|netns| netns.as_fd()))
+            .collect();
+        // Fails where the runner has ended, which its missing answer tells.
+        let _ = send_descriptors(&self.socket, &fds);
+        Ok(Outputs {
+            stdout: Some(pipe::Receiver::from_owned_fd(stdout.into())?),
+            stderr: Some(pipe::Receiver::from_owned_fd(stderr.into())?),
+        })
+    }
+}
+
+fn finished(answer: Answer) -> Result<Finished, RuntimeError> {
+    match answer {
+        Answer::Ended {
+            exit,
+            oom_killed,
+            warnings,
+        } => Ok(Finished {
+            exit,
+            oom_killed,
+            warnings,
+        }),
+        Answer::Failed {
+            message,
+            exit_code: exit_code @ (126 | 127),
+        } => Err(RuntimeError::Program { message, exit_code }),
+        Answer::Failed { message, exit_code } => Err(RuntimeError::Runner { message, exit_code }),
     }
 }
 
 /// Passes on what comes from the runner until it has answered and both outputs are closed.
 async fn follow(
-    runner: &mut Child,
-    socket: &mut UnixStream,
+    runner: &mut Runner,
+    outputs: Outputs,
     output: &mut (dyn FnMut(Stream, &[u8]) + Send),
-) -> Result<Option<Answer>, RuntimeError> {
-    let mut stdout = runner.stdout.take();
-    let mut stderr = runner.stderr.take();
+) -> Result<Option<Reply>, RuntimeError> {
+    let Outputs {
+        mut stdout,
+        mut stderr,
+    } = outputs;
     let (mut from_stdout, mut from_stderr) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    let answer = read_answer(socket);
+    let answer = read_answer(&mut runner.socket);
     tokio::pin!(answer);
     let mut received = None;
     while stdout.is_some() || stderr.is_some() || received.is_none() {
@@ -173,7 +245,7 @@ async fn read_some<R: AsyncRead + Unpin>(from: &mut Option<R>, buffer: &mut [u8]
 }
 
 /// None when the runner ended without one.
-async fn read_answer(socket: &mut UnixStream) -> Result<Option<Answer>, RuntimeError> {
+async fn read_answer(socket: &mut UnixStream) -> Result<Option<Reply>, RuntimeError> {
     let Ok(length) = socket.read_u32().await else {
         return Ok(None);
     };

@@ -1,7 +1,8 @@
-//! The runner's side: one thread, one container.
+//! The runner's side: one thread, one container at a time.
 
-use super::wire::{Answer, MAX_MESSAGE, Request, frame};
-use crate::libcontainer::{Libcontainer, receive_descriptor};
+use super::wire::{Answer, Engine, MAX_MESSAGE, Reply, Request, frame, receive_descriptors};
+use crate::direct::{Direct, Step};
+use crate::libcontainer::Libcontainer;
 use crate::root::Root;
 use crate::stubs::Stubs;
 use crate::{Bundle, Exit, OciRuntime, RuntimeError, Stdio, enter_private_mounts};
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -19,14 +20,30 @@ use std::path::Path;
 pub fn runner_main() -> i32 {
     match serve() {
         Ok(()) => 0,
-        // The caller reads the answer, or is gone; standard error is the step's own.
+        // The caller reads the answer, or is gone; nobody reads what is written elsewhere.
         Err(_) => 1,
     }
 }
 
 fn serve() -> io::Result<()> {
     let mut socket = take_stdin()?;
-    let (_, netns) = receive_descriptor(&socket, 1)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::chdir("/")?;
+    let mut direct = None;
+    while let Some(fds) = receive_descriptors(&socket)? {
+        let request = read_request(&mut socket);
+        let Some(reply) = reply(&mut direct, request, fds, &socket) else {
+            return Ok(());
+        };
+        socket.write_all(&frame(&reply))?;
+        if !reply.again {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_request(socket: &mut UnixStream) -> io::Result<Request> {
     let mut length = [0; 4];
     socket.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
@@ -35,16 +52,7 @@ fn serve() -> io::Result<()> {
     }
     let mut text = vec![0; length as usize];
     socket.read_exact(&mut text)?;
-    let answer = match serde_json::from_slice(&text) {
-        Ok(mut request) => {
-            run(&mut request, netns.as_ref(), &socket).unwrap_or_else(|error| Some(Answer::failed(&error)))
-        }
-        Err(error) => Some(Answer::failed(&io::Error::from(error).into())),
-    };
-    match answer {
-        Some(answer) => socket.write_all(&frame(&answer)),
-        None => Ok(()),
-    }
+    Ok(serde_json::from_slice(&text)?)
 }
 
 /// The socket out of the way of the container's own input.
@@ -55,53 +63,214 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
-/// None when the caller is gone.
-fn run(
-    request: &mut Request,
-    netns: Option<&OwnedFd>,
+/// One step; None when the caller is gone.
+fn reply(
+    direct: &mut Option<Direct>,
+    request: io::Result<Request>,
+    fds: Vec<OwnedFd>,
     socket: &UnixStream,
-) -> Result<Option<Answer>, RuntimeError> {
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::process::chdir("/").map_err(io::Error::from)?;
+) -> Option<Reply> {
+    let result = request
+        .map_err(RuntimeError::from)
+        .and_then(|mut request| run(direct, &mut request, fds, socket));
+    match result {
+        Ok((answer, again)) => Some(Reply {
+            answer: answer?,
+            again,
+        }),
+        Err(error) => Some(Reply {
+            answer: Answer::failed(&error),
+            again: false,
+        }),
+    }
+}
+
+/// The answer, and whether this process is as it was before.
+fn run(
+    direct: &mut Option<Direct>,
+    request: &mut Request,
+    fds: Vec<OwnedFd>,
+    socket: &UnixStream,
+) -> Result<(Option<Answer>, bool), RuntimeError> {
+    let engine = match direct {
+        Some(engine) => engine,
+        none => none.insert(Direct::new()?),
+    };
+    let engine = (request.engine == Engine::Direct && engine.covers(&request.spec)).then_some(engine);
+    if let Some(engine) = engine {
+        if request.backing.is_empty() {
+            return Job::new(request, fds, socket)?.directly(engine);
+        }
+        let answer = with_state(request, |request| {
+            Ok(Job::new(request, fds, socket)?.directly(engine)?.0)
+        });
+        return Ok((answer?, false));
+    }
+    let answer = with_state(request, |request| Job::new(request, fds, socket)?.by_library());
+    Ok((answer?, false))
+}
+
+/// With a folder of its own and what backs the step mounted, in a mount namespace of this process's own.
+fn with_state<T>(
+    request: &mut Request,
+    run: impl FnOnce(&Request) -> Result<T, RuntimeError>,
+) -> Result<T, RuntimeError> {
     enter_private_mounts()?;
     let state = request.state.clone();
     std::fs::create_dir_all(&state).map_err(RuntimeError::path("make", &state))?;
-    let result = in_state(request, netns, socket);
-    let removed = request
-        .backing
-        .detach(&state)
-        .and_then(|()| std::fs::remove_dir_all(&state).map_err(RuntimeError::path("remove", &state)));
+    let result = request.backing.attach(&request.spec, &state).and_then(|spec| {
+        request.spec = spec;
+        run(request)
+    });
+    let detached = request.backing.detach(&state);
+    let removed = detached.and_then(|()| match std::fs::remove_dir_all(&state) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RuntimeError::path("remove", &state)(error))
+        }
+        _ => Ok(()),
+    });
     let answer = result?;
     removed?;
     Ok(answer)
 }
 
-fn in_state(
-    request: &mut Request,
-    netns: Option<&OwnedFd>,
-    socket: &UnixStream,
-) -> Result<Option<Answer>, RuntimeError> {
-    request.spec = request.backing.attach(&request.spec, &request.state)?;
-    let target = request.state.join("rootfs");
-    std::fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
-    in_overlay(request, &target, netns, socket)
+/// One step and what came with it.
+struct Job<'a> {
+    request: &'a Request,
+    stdio: [OwnedFd; 3],
+    netns: Option<OwnedFd>,
+    socket: &'a UnixStream,
 }
 
-fn in_overlay(
-    request: &Request,
-    target: &Path,
-    netns: Option<&OwnedFd>,
+impl<'a> Job<'a> {
+    fn new(request: &'a Request, fds: Vec<OwnedFd>, socket: &'a UnixStream) -> Result<Self, RuntimeError> {
+        let mut fds = fds.into_iter();
+        let (Some(stdout), Some(stderr)) = (fds.next(), fds.next()) else {
+            return Err(RuntimeError::Misuse(
+                "a step comes with its standard output and error",
+            ));
+        };
+        let stdin = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?;
+        Ok(Self {
+            request,
+            stdio: [stdin, stdout, stderr],
+            netns: fds.next(),
+            socket,
+        })
+    }
+
+    fn directly(self, engine: &mut Direct) -> Result<(Option<Answer>, bool), RuntimeError> {
+        let request = self.request;
+        let scratch = request.state.join("rootfs");
+        let (overlay, private) = request.rootfs.detached(&scratch)?;
+        let root = Root::detached(overlay, &scratch);
+        let (netns, socket) = (self.netns, self.socket);
+        let step = Step {
+            spec: &request.spec,
+            root: &root,
+            netns: netns.as_ref(),
+            stdio: self.stdio,
+        };
+        let result = Stubs::survey(&root, &request.rootfs, &request.spec).map(|stubs| {
+            let answer = contain_directly(engine, step, socket);
+            (answer, stubs.remove(&root), stubs)
+        });
+        drop(root);
+        if private {
+            let _ = std::fs::remove_dir(&request.state);
+        }
+        // An error of the program is an answer like any other; the runner is as good as before.
+        let answer = match cleaned_up(request, result, Ok(())) {
+            Err(error @ RuntimeError::Program { .. }) => Some(Answer::failed(&error)),
+            result => result?,
+        };
+        Ok((answer, !private))
+    }
+
+    fn by_library(self) -> Result<Option<Answer>, RuntimeError> {
+        let target = self.request.state.join("rootfs");
+        std::fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
+        self.in_mounted_overlay(&target)
+    }
+
+    fn in_mounted_overlay(self, target: &Path) -> Result<Option<Answer>, RuntimeError> {
+        let request = self.request;
+        request.rootfs.mount_with(target, true)?;
+        let result = Root::open(target).and_then(|root| {
+            let stubs = Stubs::survey(&root, &request.rootfs, &request.spec)?;
+            let answer = self.contain_by_library(target);
+            Ok((answer, stubs.remove(&root), stubs))
+        });
+        // Whatever happened: the directories are the caller's again, and may be mounted once more.
+        let unmounted = unmount(target, UnmountFlags::empty());
+        cleaned_up(
+            request,
+            result,
+            unmounted.map_err(RuntimeError::path("unmount", target)),
+        )
+    }
+
+    fn contain_by_library(self, target: &Path) -> Result<Option<Answer>, RuntimeError> {
+        let mut runtime = Libcontainer::new();
+        let [stdin, stdout, stderr] = self.stdio;
+        let bundle = Bundle {
+            spec: &self.request.spec,
+            rootfs: target,
+            state: &self.request.state,
+            netns: self.netns.as_ref(),
+            stdio: Stdio::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+        };
+        let pid = runtime.create(bundle)?;
+        let ended = runtime.start().and_then(|()| {
+            let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process"))?;
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
+            Ok(wait(&pidfd, self.socket)?)
+        });
+        let oom_killed = runtime.oom_killed();
+        let deleted = runtime.delete();
+        let ended = ended?;
+        deleted?;
+        let warnings = runtime.warnings().to_vec();
+        Ok(ended.map(|exit| Answer::Ended {
+            exit,
+            oom_killed,
+            warnings,
+        }))
+    }
+}
+
+fn contain_directly(
+    engine: &mut Direct,
+    step: Step<'_>,
     socket: &UnixStream,
 ) -> Result<Option<Answer>, RuntimeError> {
-    request.rootfs.mount_with(target, true)?;
-    let result = Root::open(target).and_then(|root| {
-        let stubs = Stubs::survey(&root, &request.rootfs, &request.spec)?;
-        let answer = in_container(request, target, netns, socket);
-        let removed = stubs.remove(&root);
-        Ok((answer, removed, stubs))
-    });
-    // Whatever happened: the directories are the caller's again, and may be mounted once more.
-    let unmounted = unmount(target, UnmountFlags::empty()).map_err(RuntimeError::path("unmount", target));
+    let running = engine.start(step)?;
+    let ended = wait(&running.pidfd, socket);
+    let warnings = running.warnings.clone();
+    let oom_killed = running.finish()?;
+    Ok(ended?.map(|exit| Answer::Ended {
+        exit,
+        oom_killed,
+        warnings,
+    }))
+}
+
+type InOverlay = (
+    Result<Option<Answer>, RuntimeError>,
+    Result<(), RuntimeError>,
+    Stubs,
+);
+
+/// The directories of a step as its caller wants them back, with or without an answer.
+fn cleaned_up(
+    request: &Request,
+    result: Result<InOverlay, RuntimeError>,
+    unmounted: Result<(), RuntimeError>,
+) -> Result<Option<Answer>, RuntimeError> {
     let forgotten = request.rootfs.forget_volatile();
     let (answer, removed, stubs) = result?;
     let answer = answer?;
@@ -112,47 +281,12 @@ fn in_overlay(
     Ok(answer)
 }
 
-fn in_container(
-    request: &Request,
-    target: &Path,
-    netns: Option<&OwnedFd>,
-    socket: &UnixStream,
-) -> Result<Option<Answer>, RuntimeError> {
-    let mut runtime = Libcontainer::new();
-    let stdio = Stdio::Pipes {
-        stdin: rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?,
-        stdout: rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(io::Error::from)?,
-        stderr: rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).map_err(io::Error::from)?,
-    };
-    let bundle = Bundle {
-        spec: &request.spec,
-        rootfs: target,
-        state: &request.state,
-        netns,
-        stdio,
-    };
-    let pid = runtime.create(bundle)?;
-    let ended = runtime.start().and_then(|()| Ok(wait(pid, socket)?));
-    let oom_killed = runtime.oom_killed();
-    let deleted = runtime.delete();
-    let ended = ended?;
-    deleted?;
-    let warnings = runtime.warnings().to_vec();
-    Ok(ended.map(|exit| Answer::Ended {
-        exit,
-        oom_killed,
-        warnings,
-    }))
-}
-
 /// Waits for the container or the end of the caller, which is None.
-fn wait(pid: i32, socket: &UnixStream) -> io::Result<Option<Exit>> {
-    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process"))?;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
+fn wait(process: &OwnedFd, socket: &UnixStream) -> io::Result<Option<Exit>> {
     loop {
         // The caller sends nothing more: anything from the socket is its end.
         let mut fds = [
-            PollFd::new(&process, PollFlags::IN),
+            PollFd::new(process, PollFlags::IN),
             PollFd::new(socket, PollFlags::IN),
         ];
         match poll(&mut fds, None) {
@@ -162,7 +296,7 @@ fn wait(pid: i32, socket: &UnixStream) -> io::Result<Option<Exit>> {
             Err(error) => return Err(error.into()),
         }
     }
-    let status = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)?;
+    let status = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED)?;
     let status = status.ok_or_else(|| io::Error::other("no status"))?;
     Ok(Some(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),

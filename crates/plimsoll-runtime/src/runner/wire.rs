@@ -1,14 +1,24 @@
-//! What goes over the socket: one byte that may carry the network namespace, then the request, then the answer.
+//! What goes over the socket: one byte with the descriptors of a step, then the request, then the answer.
 
 use super::backing::Backing;
 use crate::container_spec::ContainerSpec;
 use crate::rootfs::Rootfs;
 use crate::{Exit, RuntimeError};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 use serde::{Deserialize, Serialize};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The largest message, to bound what a wrong length makes us read.
 pub(super) const MAX_MESSAGE: u32 = 64 << 20;
+
+/// Standard output, standard error, and perhaps the network namespace.
+const MAX_DESCRIPTORS: usize = 3;
 
 /// Cannot be printed: it may hold secrets.
 #[derive(Serialize, Deserialize)]
@@ -16,8 +26,26 @@ pub(super) struct Request {
     pub(super) spec: ContainerSpec,
     pub(super) rootfs: Rootfs,
     pub(super) backing: Backing,
-    /// Made by the runner, gone at its end.
+    /// Made by the runner where it needs it, gone at the end.
     pub(super) state: PathBuf,
+    pub(super) engine: Engine,
+}
+
+/// Who makes the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Engine {
+    /// The direct path where it can.
+    #[default]
+    Direct,
+    /// libcontainer.
+    Library,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    /// Whether the runner waits for another request.
+    pub(super) again: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,4 +79,34 @@ pub(super) fn frame<T: Serialize>(message: &T) -> Vec<u8> {
         .to_vec();
     bytes.extend(text);
     bytes
+}
+
+/// Sends the descriptors of a step, on one byte (SCM_RIGHTS).
+pub(super) fn send_descriptors(socket: impl AsFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for the descriptors of the next step; None when there is no next.
+pub(super) fn receive_descriptors(socket: impl AsFd) -> io::Result<Option<Vec<OwnedFd>>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let received = rustix::net::recvmsg(socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    Ok(Some(fds))
 }

@@ -62,7 +62,11 @@ fn legacy_cgroups(
     let mut options = flags.to_vec();
     options.push("mode=755".to_owned());
     let mut mounts = vec![mount("tmpfs", Path::new("tmpfs"), Path::new(CGROUPS), options)?];
-    for (point, _) in hierarchies {
+    for (point, controllers) in hierarchies {
+        // The tree of v2 on a hybrid machine: there is nothing to be seen in it.
+        if controllers.is_empty() {
+            continue;
+        }
         let Some(name) = point.file_name() else { continue };
         let mut options = flags.to_vec();
         options.push("bind".to_owned());

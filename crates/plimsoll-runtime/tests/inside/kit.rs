@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use plimsoll_runtime::{ContainerSpec, Finished, Rootfs, RunOnce, Runtime, RuntimeError, Stream};
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,26 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// Who makes the containers of a test: each test is run with both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Direct,
+    Library,
+}
+
+thread_local! {
+    static ENGINE: Cell<Engine> = const { Cell::new(Engine::Direct) };
+}
+
+pub(crate) fn engine() -> Engine {
+    ENGINE.get()
+}
+
+/// For this thread, which is the test's.
+pub(crate) fn use_engine(engine: Engine) {
+    ENGINE.set(engine);
+}
 
 pub(crate) struct Kit {
     pub(crate) folder: tempfile::TempDir,
@@ -117,9 +138,10 @@ impl Kit {
 
     pub(crate) fn runtime(&self) -> Runtime {
         let run = Utf8PathBuf::from_path_buf(self.path("run")).unwrap();
-        Runtime {
-            program: std::env::current_exe().unwrap(),
-            run,
+        let runtime = Runtime::new(std::env::current_exe().unwrap(), run);
+        match engine() {
+            Engine::Direct => runtime,
+            Engine::Library => runtime.with_library(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Build steps, through a real runner process.
 
-use crate::kit::{Kit, block_on};
+use crate::kit::{Kit, block_on, engine, use_engine};
 use plimsoll_runtime::{Exit, Mount, MountKind, NetworkNamespace, Seccomp, Stream, Ulimit};
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -42,6 +42,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
         a_killed_runner_is_reported_and_cleaned_up,
     ),
     ("many_runs_leave_nothing", many_runs_leave_nothing),
+    ("one_runtime_runs_many_steps", one_runtime_runs_many_steps),
     ("two_at_once", two_at_once),
 ];
 
@@ -619,10 +620,56 @@ fn many_runs_leave_nothing() {
     assert_eq!(processes_with(tag.to_str().unwrap()), [""; 0]);
 }
 
+fn one_runtime_runs_many_steps() {
+    let mut kit = Kit::new();
+    let runtime = kit.runtime();
+    let count = 20;
+    let lines = [
+        "echo $$ > /kept; exit 3",
+        "sleep 100 & test ! -e /tmp/x",
+        "/no/such/program",
+        "exit 0",
+    ];
+    block_on(async {
+        for line in lines {
+            kit.spec.args = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+            let exit = runtime.run_once(kit.request(), &mut |_, _| {}).await.unwrap();
+            assert_eq!(
+                exit.code(),
+                if line.ends_with('3') {
+                    3
+                } else if line.starts_with("/no") {
+                    127
+                } else {
+                    0
+                }
+            );
+        }
+        kit.spec.args = vec!["missing".to_owned()];
+        let error = runtime.run_once(kit.request(), &mut |_, _| {}).await.unwrap_err();
+        assert_eq!(error.exit_code(), 127);
+        kit.spec.args = vec!["true".to_owned()];
+        let begun = Instant::now();
+        for _ in 0..count {
+            assert_eq!(
+                runtime.run_once(kit.request(), &mut |_, _| {}).await.unwrap(),
+                Exit::Code(0)
+            );
+        }
+        let each = begun.elapsed().as_secs_f64() * 1000.0 / f64::from(count);
+        eprintln!("{:?}: a step takes {each:.1} ms", engine());
+    });
+    assert_eq!(kit.layer(), ["kept"]);
+    assert_eq!(kit.cgroups(), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(std::fs::read_dir(kit.path("run")).unwrap().count(), 0);
+}
+
 fn two_at_once() {
+    let engine = engine();
     let threads: Vec<_> = (0..4)
         .map(|n| {
             std::thread::spawn(move || {
+                use_engine(engine);
                 let mut kit = Kit::new();
                 for _ in 0..3 {
                     assert_eq!(kit.sh(&format!("exit {n}")).code(), n);

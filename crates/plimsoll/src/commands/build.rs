@@ -112,10 +112,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let request = request(args)?;
     let (store, images) = (context.store()?, context.images()?);
-    let runtime = Runtime {
-        program: context.program(),
-        run: store.run().to_owned(),
-    };
+    let runtime = Runtime::new(context.program(), store.run().to_owned());
     let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let result = Build::new(store, &images, runtime)
         .build(request, display.progress())

@@ -1,0 +1,60 @@
+//! Attributes of a mount (mount_setattr(2), kernel 5.12).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Which attributes a mount gets (`MOUNT_ATTR_*` of linux/mount.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountAttributes {
+    /// Those to set.
+    pub set: u64,
+    /// Those to clear.
+    pub clear: u64,
+    /// Whether it applies to what is mounted below, too.
+    pub recursive: bool,
+}
+
+impl MountAttributes {
+    /// Cannot be written.
+    pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+    /// Set-user-id programs and file capabilities are without effect.
+    pub const NO_SUID: u64 = libc::MOUNT_ATTR_NOSUID;
+    /// Devices cannot be opened.
+    pub const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+    /// Programs cannot be executed.
+    pub const NO_EXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+    /// Times of reading: never.
+    pub const NO_ACCESS_TIME: u64 = libc::MOUNT_ATTR_NOATIME;
+    /// Times of reading: always.
+    pub const STRICT_ACCESS_TIME: u64 = libc::MOUNT_ATTR_STRICTATIME;
+    /// Times of reading of directories: never.
+    pub const NO_DIRECTORY_ACCESS_TIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
+}
+
+/// Changes the mount whose root `mount` is.
+pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::Result<()> {
+    // SAFETY: a structure of numbers, for which zero means nothing asked for.
+    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
+    wanted.attr_set = attributes.set;
+    wanted.attr_clr = attributes.clear;
+    let mut flags = libc::AT_EMPTY_PATH;
+    if attributes.recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the path is an empty text, and `wanted` is as long as said and outlives the call, which only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const wanted,
+            size_of_val(&wanted),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,323 @@
+//! The control groups of a step: only those that have something to do.
+//!
+//! Where the machine has the tree of v2, also beside v1, a container has a group there and is born into it: limits on
+//! devices are a program of that group, and it can be killed as a whole. On v1 a process has to be moved, which takes
+//! the kernel milliseconds for each controller, so only those are used that a limit was asked of.
+
+use crate::RuntimeError;
+use crate::cgroup::{Cgroup, Hierarchies};
+use crate::container_spec::ContainerSpec;
+use crate::libcontainer::devices;
+use oci_spec::runtime::{Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// How a child gets into its groups.
+pub(super) struct Membership {
+    /// On cgroup v2 it begins there.
+    pub(super) into: Option<OwnedFd>,
+    /// On v1 it writes itself into each `cgroup.procs`.
+    pub(super) joined: Vec<OwnedFd>,
+}
+
+/// What of the machine's hierarchies this container needs; None where it has not got them.
+pub(super) fn hierarchies(all: &Hierarchies, spec: &ContainerSpec) -> Option<Hierarchies> {
+    let Hierarchies::Legacy(mounts) = all else {
+        return Some(all.clone());
+    };
+    let hybrid = mounts.iter().any(|(_, carried)| carried.is_empty());
+    let needed = controllers(spec, hybrid);
+    let carries = |carried: &[String]| {
+        carried.is_empty() || needed.iter().any(|name| carried.iter().any(|one| one == name))
+    };
+    let kept: Vec<_> = mounts
+        .iter()
+        .filter(|(_, carried)| carries(carried))
+        .cloned()
+        .collect();
+    let there = |name: &&str| {
+        kept.iter()
+            .any(|(_, carried)| carried.iter().any(|one| one == name))
+    };
+    needed.iter().all(there).then_some(Hierarchies::Legacy(kept))
+}
+
+fn controllers(spec: &ContainerSpec, hybrid: bool) -> Vec<&'static str> {
+    let set = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+    let limits = &spec.resources;
+    let table = [
+        ("devices", !hybrid),
+        ("pids", set(limits.pids_limit)),
+        ("memory", set(limits.memory) || set(limits.memory_reservation)),
+        (
+            "cpu",
+            set(limits.nano_cpus) || limits.cpu_shares.is_some_and(|shares| shares > 0),
+        ),
+        ("cpuset", !limits.cpuset_cpus.is_empty()),
+    ];
+    let wanted = table.into_iter().filter(|(_, wanted)| *wanted);
+    wanted.map(|(name, _)| name).collect()
+}
+
+/// Makes the groups and sets their limits.
+pub(super) fn make(
+    cgroup: &Cgroup,
+    hierarchies: &Hierarchies,
+    linux: &Linux,
+    privileged: bool,
+) -> Result<Membership, RuntimeError> {
+    let resources = linux.resources().as_ref().expect("the mapping sets them");
+    let mut membership = Membership {
+        into: None,
+        joined: Vec::new(),
+    };
+    for folder in cgroup.folders() {
+        make_folder(cgroup, folder)?;
+    }
+    if let Some(folder) = cgroup.unified() {
+        let settings = unified(resources);
+        enable(folder, &settings)?;
+        write(folder, &settings)?;
+    }
+    if let Some(folder) = cgroup.group() {
+        devices::limit(folder, privileged)?;
+        membership.into = Some(open(folder, OFlags::PATH | OFlags::DIRECTORY)?);
+    }
+    let Hierarchies::Legacy(mounts) = hierarchies else {
+        return Ok(membership);
+    };
+    for ((_, carried), folder) in mounts.iter().zip(cgroup.folders()) {
+        for controller in carried {
+            if controller == "cpuset" {
+                inherit_cpus(folder)?;
+            }
+            write(folder, &legacy(controller, resources))?;
+        }
+        if !carried.is_empty() {
+            membership
+                .joined
+                .push(open(&folder.join("cgroup.procs"), OFlags::WRONLY)?);
+        }
+    }
+    Ok(membership)
+}
+
+/// What an earlier container of this id left when it and its maker were killed goes first: limits and counts.
+fn make_folder(cgroup: &Cgroup, folder: &Path) -> Result<(), RuntimeError> {
+    let failed = |error| RuntimeError::path("make control group", folder)(error);
+    let mut result = fs::create_dir(folder);
+    match result.as_ref().map_err(std::io::Error::kind) {
+        Err(ErrorKind::NotFound) => {
+            fs::create_dir_all(folder.parent().unwrap_or(folder)).map_err(failed)?;
+            result = fs::create_dir(folder);
+        }
+        Err(ErrorKind::AlreadyExists) => {
+            cgroup.remove()?;
+            result = fs::create_dir(folder);
+        }
+        _ => {}
+    }
+    result.map_err(failed)
+}
+
+type Settings = Vec<(&'static str, String)>;
+
+/// The files of a v1 controller.
+fn legacy(controller: &str, resources: &LinuxResources) -> Settings {
+    let mut settings = Settings::new();
+    let mut set = |name, value: Option<String>| settings.extend(value.map(|value| (name, value)));
+    let text = |number: Option<i64>| number.map(|number| number.to_string());
+    match controller {
+        "memory" => {
+            let memory = resources.memory().as_ref();
+            set(
+                "memory.limit_in_bytes",
+                text(memory.and_then(|memory| memory.limit())),
+            );
+            set(
+                "memory.memsw.limit_in_bytes",
+                text(memory.and_then(|memory| memory.swap())),
+            );
+            let reservation = memory.and_then(|memory| memory.reservation());
+            set("memory.soft_limit_in_bytes", text(reservation));
+        }
+        "cpu" => {
+            let cpu = resources.cpu().as_ref();
+            let unsigned = |number: Option<u64>| number.map(|number| number.to_string());
+            set("cpu.shares", unsigned(cpu.and_then(|cpu| cpu.shares())));
+            set("cpu.cfs_period_us", unsigned(cpu.and_then(|cpu| cpu.period())));
+            set("cpu.cfs_quota_us", text(cpu.and_then(|cpu| cpu.quota())));
+        }
+        "cpuset" => {
+            let cpus = resources.cpu().as_ref().and_then(|cpu| cpu.cpus().clone());
+            set("cpuset.cpus", cpus.filter(|cpus| !cpus.is_empty()));
+        }
+        "pids" => set(
+            "pids.max",
+            resources.pids().as_ref().map(|pids| pids.limit().to_string()),
+        ),
+        "devices" => {
+            for rule in resources.devices().iter().flatten() {
+                let file = if rule.allow() {
+                    "devices.allow"
+                } else {
+                    "devices.deny"
+                };
+                set(file, Some(device(rule)));
+            }
+        }
+        _ => {}
+    }
+    settings
+}
+
+/// `c 1:3 rwm`; all of a kind has no number.
+fn device(rule: &LinuxDeviceCgroup) -> String {
+    let kind = match rule.typ() {
+        Some(LinuxDeviceType::B) => "b",
+        Some(LinuxDeviceType::C | LinuxDeviceType::U) => "c",
+        _ => return "a".to_owned(),
+    };
+    let number = |number: Option<i64>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+    let access = rule.access().as_deref().unwrap_or("rwm");
+    format!(
+        "{kind} {}:{} {access}",
+        number(rule.major()),
+        number(rule.minor())
+    )
+}
+
+/// The files of a v2 group.
+fn unified(resources: &LinuxResources) -> Settings {
+    let mut settings = Settings::new();
+    let mut set = |name, value: Option<String>| settings.extend(value.map(|value| (name, value)));
+    let most = |bytes: i64| {
+        if bytes < 0 {
+            "max".to_owned()
+        } else {
+            bytes.to_string()
+        }
+    };
+    if let Some(memory) = resources.memory() {
+        set("memory.max", memory.limit().map(most));
+        // Here swap counts alone, in the spec together with memory.
+        let swap = memory.swap().map(|both| match (both, memory.limit()) {
+            (both, Some(limit)) if both >= 0 => both - limit,
+            (both, _) => both,
+        });
+        set("memory.swap.max", swap.map(most));
+        set("memory.low", memory.reservation().map(most));
+    }
+    if let Some(cpu) = resources.cpu() {
+        // 2..=262144 onto 1..=10000, as every runtime does it.
+        let weight = cpu
+            .shares()
+            .map(|shares| 1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142);
+        set("cpu.weight", weight.map(|weight| weight.to_string()));
+        let quota = cpu.quota().zip(cpu.period());
+        set(
+            "cpu.max",
+            quota.map(|(quota, period)| format!("{quota} {period}")),
+        );
+        set("cpuset.cpus", cpu.cpus().clone().filter(|cpus| !cpus.is_empty()));
+    }
+    set(
+        "pids.max",
+        resources.pids().as_ref().map(|pids| pids.limit().to_string()),
+    );
+    settings
+}
+
+/// A v2 group has the files of a controller only when all groups above it pass the controller on.
+fn enable(folder: &Path, settings: &Settings) -> Result<(), RuntimeError> {
+    let controllers = settings.iter().filter_map(|(file, _)| file.split('.').next());
+    let mut names: Vec<String> = controllers.map(|name| format!("+{name}")).collect();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let top = Path::new("/sys/fs/cgroup");
+    let mut above: Vec<_> = folder
+        .ancestors()
+        .skip(1)
+        .take_while(|path| path.starts_with(top))
+        .collect();
+    above.reverse();
+    for path in above {
+        write(path, &vec![("cgroup.subtree_control", names.join(" "))])?;
+    }
+    Ok(())
+}
+
+/// On v1 a new cpuset holds no processor and no memory, and nothing may run in it.
+fn inherit_cpus(folder: &Path) -> Result<(), RuntimeError> {
+    let Some(parent) = folder.parent() else {
+        return Ok(());
+    };
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let read =
+            |path: &Path| fs::read_to_string(path.join(name)).map_err(RuntimeError::path("read", path));
+        if !read(folder)?.trim().is_empty() {
+            continue;
+        }
+        if read(parent)?.trim().is_empty() {
+            inherit_cpus(parent)?;
+        }
+        write(folder, &vec![(name, read(parent)?.trim().to_owned())])?;
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, settings: &Settings) -> Result<(), RuntimeError> {
+    for (name, value) in settings {
+        let path = folder.join(name);
+        fs::write(&path, value).map_err(RuntimeError::path("write", &path))?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, RuntimeError> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(RuntimeError::path("open", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Hierarchies {
+        let mount = |name: &str| (format!("/sys/fs/cgroup/{name}").into(), vec![name.to_owned()]);
+        Hierarchies::Legacy(["memory", "devices", "pids", "freezer"].map(mount).to_vec())
+    }
+
+    fn names(hierarchies: Option<Hierarchies>) -> Option<Vec<String>> {
+        match hierarchies? {
+            Hierarchies::Legacy(mounts) => Some(mounts.into_iter().flat_map(|(_, names)| names).collect()),
+            Hierarchies::Unified => None,
+        }
+    }
+
+    #[test]
+    fn only_what_has_something_to_do() {
+        let mut spec = ContainerSpec::default();
+        assert_eq!(
+            names(hierarchies(&machine(), &spec)),
+            Some(vec!["devices".into()])
+        );
+        spec.resources.memory = Some(1);
+        let both = vec!["memory".into(), "devices".into()];
+        assert_eq!(names(hierarchies(&machine(), &spec)), Some(both));
+        let Hierarchies::Legacy(mut hybrid) = machine() else {
+            unreachable!()
+        };
+        hybrid.push(("/sys/fs/cgroup/unified".into(), vec![]));
+        let one = names(hierarchies(&Hierarchies::Legacy(hybrid), &spec));
+        assert_eq!(one, Some(vec!["memory".into()]));
+        spec.resources.nano_cpus = Some(1);
+        assert_eq!(hierarchies(&machine(), &spec), None, "there is no cpu controller");
+        let unified = Hierarchies::Unified;
+        assert_eq!(hierarchies(&unified, &spec), Some(unified));
+    }
+}

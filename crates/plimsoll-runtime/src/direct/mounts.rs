@@ -1,0 +1,343 @@
+//! The file systems of a container, mounted by descriptors only.
+//!
+//! A path in the container is never joined to one of the host. Each mount is made detached, its target is opened below
+//! the root (`RESOLVE_IN_ROOT`, no magic links), and one is attached to the other: a link in the image leads nowhere
+//! else, and a race with the container is not possible, for it does not run yet.
+
+use crate::RuntimeError;
+use crate::root::Root;
+use oci_spec::runtime::{Linux, Mount, Spec};
+use plimsoll_linux::{MountAttributes, mount_setattr};
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+    move_mount, open_tree, unmount,
+};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Name and number of the devices every container has.
+const DEVICES: &[(&str, u32, u32)] = &[
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// All the bits that say when times of reading are kept (linux/mount.h, MOUNT_ATTR__ATIME).
+const ACCESS_TIMES: u64 = 0x70;
+
+/// An option that is an attribute of the mount.
+enum Attribute {
+    Set(u64),
+    Clear(u64),
+    /// True of every mount here, or said by the kind of mount.
+    Nothing,
+}
+
+fn attribute(option: &str) -> Option<Attribute> {
+    use Attribute::{Clear, Nothing, Set};
+    Some(match option {
+        "ro" | "rro" => Set(MountAttributes::READ_ONLY),
+        "rw" => Clear(MountAttributes::READ_ONLY),
+        "nosuid" => Set(MountAttributes::NO_SUID),
+        "suid" => Clear(MountAttributes::NO_SUID),
+        "nodev" => Set(MountAttributes::NO_DEVICES),
+        "dev" => Clear(MountAttributes::NO_DEVICES),
+        "noexec" => Set(MountAttributes::NO_EXEC),
+        "exec" => Clear(MountAttributes::NO_EXEC),
+        "noatime" => Set(MountAttributes::NO_ACCESS_TIME),
+        "strictatime" => Set(MountAttributes::STRICT_ACCESS_TIME),
+        "nodiratime" => Set(MountAttributes::NO_DIRECTORY_ACCESS_TIME),
+        "bind" | "rbind" | "private" | "rprivate" | "defaults" | "relatime" => Nothing,
+        _ => return None,
+    })
+}
+
+/// Whether an option of a bind mount is understood here.
+pub(super) fn knows(option: &str) -> bool {
+    attribute(option).is_some()
+}
+
+/// Makes the overlay and everything on it the root of the calling process, in its own mount namespace.
+pub(super) fn enter(root: &Root, spec: &Spec) -> Result<(), RuntimeError> {
+    let top = Path::new("/");
+    // Neither direction: nothing made here is seen by the host.
+    mount_change(top, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(RuntimeError::path("make private", top))?;
+    attach(root.as_fd(), CWD, top, MoveMountFlags::empty())?;
+    let mut covers = Covers::new()?;
+    let mut proc = None;
+    for mount in spec.mounts().iter().flatten() {
+        let made = attach_one(root, mount)?;
+        if mount.typ().as_deref() == Some("proc") {
+            proc = Some(made);
+        }
+    }
+    let linux = spec.linux().as_ref().expect("the mapping sets it");
+    write_sysctls(proc.as_ref(), linux)?;
+    for path in linux.masked_paths().iter().flatten() {
+        covers.mask(root, path)?;
+    }
+    for path in linux.readonly_paths().iter().flatten() {
+        make_read_only(root, path)?;
+    }
+    if spec
+        .root()
+        .as_ref()
+        .is_some_and(|root| root.readonly() == Some(true))
+    {
+        set_attributes(root.as_fd(), MountAttributes::READ_ONLY, 0, false, top)?;
+    }
+    pivot(root).map_err(RuntimeError::path("change root to", top))
+}
+
+/// The old root ends up on top of the new one, and is then taken off (pivot_root(2), "pivot_root(".", ".")").
+fn pivot(root: &Root) -> rustix::io::Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
+
+fn attach_one(root: &Root, mount: &Mount) -> Result<OwnedFd, RuntimeError> {
+    let destination = mount.destination();
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let options = mount.options().as_deref().unwrap_or_default();
+    let made = match kind {
+        "bind" => bind(mount.source().as_deref().unwrap_or(Path::new("")), options)?,
+        "cgroup" => file_system("cgroup2", options).map_err(RuntimeError::path("mount", destination))?,
+        kind => file_system(kind, options).map_err(RuntimeError::path("mount", destination))?,
+    };
+    let target = mount_point(root, destination, &made, kind != "bind")?;
+    attach(
+        made.as_fd(),
+        target.as_fd(),
+        Path::new(""),
+        MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+    .map_err(|error| at(destination, error))?;
+    if kind == "tmpfs" && destination == Path::new("/dev") {
+        fill_dev(&made).map_err(RuntimeError::path("fill", destination))?;
+    }
+    Ok(made)
+}
+
+/// A new file system, not attached to anything.
+fn file_system(kind: &str, options: &[String]) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let mut set = 0;
+    for option in options {
+        match (attribute(option), option.split_once('=')) {
+            (Some(Attribute::Set(bits)), _) => set |= bits,
+            (Some(Attribute::Clear(bits)), _) => set &= !bits,
+            (Some(Attribute::Nothing), _) => {}
+            (None, Some((key, value))) => fsconfig_set_string(&context, key, value)?,
+            (None, None) => fsconfig_set_flag(&context, option.as_str())?,
+        }
+    }
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::from_bits_retain(set as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// A copy of a mount of the host, not attached to anything.
+fn bind(source: &Path, options: &[String]) -> Result<OwnedFd, RuntimeError> {
+    let has = |name: &str| options.iter().any(|option| option == name);
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, has("rbind"));
+    let made = open_tree(CWD, source, flags).map_err(RuntimeError::path("bind", source))?;
+    let (mut set, mut clear) = (0, 0);
+    for option in options {
+        match attribute(option) {
+            Some(Attribute::Set(bits)) => (set, clear) = (set | bits, clear & !bits),
+            Some(Attribute::Clear(bits)) => (set, clear) = (set & !bits, clear | bits),
+            _ => {}
+        }
+    }
+    set_attributes(made.as_fd(), set, clear, has("rro"), source)?;
+    Ok(made)
+}
+
+fn set_attributes(
+    mount: impl AsFd,
+    set: u64,
+    mut clear: u64,
+    recursive: bool,
+    path: &Path,
+) -> Result<(), RuntimeError> {
+    if set & ACCESS_TIMES != 0 {
+        clear |= ACCESS_TIMES;
+    }
+    if set == 0 && clear == 0 {
+        return Ok(());
+    }
+    let attributes = MountAttributes {
+        set,
+        clear,
+        recursive,
+    };
+    mount_setattr(mount.as_fd(), attributes).map_err(RuntimeError::path("set attributes of", path))
+}
+
+fn attach(
+    mount: impl AsFd,
+    folder: impl AsFd,
+    path: &Path,
+    flags: MoveMountFlags,
+) -> Result<(), RuntimeError> {
+    let flags = flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, "", folder, path, flags).map_err(RuntimeError::path("mount", path))
+}
+
+fn at(destination: &Path, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Path {
+            operation, source, ..
+        } => RuntimeError::Path {
+            operation,
+            path: destination.to_owned(),
+            source,
+        },
+        error => error,
+    }
+}
+
+/// Opens the place for a mount, and makes it where it is missing: a directory, or an empty file for a file.
+fn mount_point(root: &Root, path: &Path, mount: &OwnedFd, own: bool) -> Result<OwnedFd, RuntimeError> {
+    let failed = |error: Errno| RuntimeError::path("make mount point", path)(error);
+    // The kernel's file systems must lie where the paths to be masked are looked for.
+    let links = if own {
+        ResolveFlags::NO_SYMLINKS
+    } else {
+        ResolveFlags::empty()
+    };
+    match root.open_place(path, links) {
+        Err(Errno::NOENT) => {}
+        result => return result.map_err(failed),
+    }
+    let resolved = root.resolve(path)?;
+    let kind = FileType::from_raw_mode(fs::fstat(mount).map_err(failed)?.st_mode);
+    if kind == FileType::Directory {
+        root.make(&resolved)?;
+    } else {
+        root.make_file(&resolved)?;
+    }
+    root.open_place(path, links).map_err(failed)
+}
+
+fn fill_dev(dev: &OwnedFd) -> rustix::io::Result<()> {
+    let mode = Mode::from_raw_mode(0o666);
+    for &(name, major, minor) in DEVICES {
+        let number: Dev = fs::makedev(major, minor);
+        fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)?;
+    }
+    for (name, target) in LINKS {
+        fs::symlinkat(*target, dev, *name)?;
+    }
+    Ok(())
+}
+
+/// By the descriptor of the new /proc: whatever the image has at that path, this is the kernel's.
+fn write_sysctls(proc: Option<&OwnedFd>, linux: &Linux) -> Result<(), RuntimeError> {
+    for (name, value) in linux.sysctl().iter().flatten() {
+        let proc = proc.ok_or(RuntimeError::Misuse("kernel parameters need /proc"))?;
+        let path = Path::new("sys").join(name.replace('.', "/"));
+        let failed = |error: io::Error| RuntimeError::path("write kernel parameter", &path)(error);
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let file = fs::openat2(
+            proc,
+            &path,
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        );
+        let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        file.write_all(value.as_bytes()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What is laid over a path that must not be seen.
+struct Covers {
+    null: OwnedFd,
+    empty: Option<OwnedFd>,
+}
+
+impl Covers {
+    /// While the host's files can still be seen.
+    fn new() -> Result<Self, RuntimeError> {
+        let path = Path::new("/dev/null");
+        let null = fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self {
+            null: null.map_err(RuntimeError::path("open", path))?,
+            empty: None,
+        })
+    }
+
+    fn mask(&mut self, root: &Root, path: &str) -> Result<(), RuntimeError> {
+        let path = Path::new(path);
+        let failed = |error: Errno| RuntimeError::path("mask", path)(error);
+        let target = match root.open_place(path, ResolveFlags::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            result => result.map_err(failed)?,
+        };
+        let kind = FileType::from_raw_mode(fs::fstat(&target).map_err(failed)?.st_mode);
+        let cover = if kind == FileType::Directory {
+            self.empty_directory()
+        } else {
+            copy(&self.null, false)
+        };
+        lay(&cover.map_err(failed)?, &target).map_err(failed)
+    }
+
+    fn empty_directory(&mut self) -> rustix::io::Result<OwnedFd> {
+        let empty = match self.empty.take() {
+            Some(empty) => empty,
+            None => file_system(
+                "tmpfs",
+                &["ro", "nosuid", "nodev", "noexec", "nr_inodes=1"].map(str::to_owned),
+            )?,
+        };
+        copy(self.empty.insert(empty), false)
+    }
+}
+
+fn make_read_only(root: &Root, path: &str) -> Result<(), RuntimeError> {
+    let path = Path::new(path);
+    let failed = |error: Errno| RuntimeError::path("make read-only", path)(error);
+    let target = match root.open_place(path, ResolveFlags::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        result => result.map_err(failed)?,
+    };
+    let made = copy(&target, true).map_err(failed)?;
+    set_attributes(&made, MountAttributes::READ_ONLY, 0, true, path)?;
+    lay(&made, &target).map_err(failed)
+}
+
+fn copy(tree: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags |= OpenTreeFlags::from_bits_retain(AtFlags::EMPTY_PATH.bits());
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    open_tree(tree, "", flags)
+}
+
+fn lay(mount: &OwnedFd, target: &OwnedFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags)
+}
