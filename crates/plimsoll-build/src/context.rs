@@ -1,12 +1,18 @@
 //! The build context: a folder read in place, less what its ignore file leaves out.
 
+mod index;
+
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use plimsoll_diagnostics::{Diagnostic, Source};
 use plimsoll_dockerfile::IgnoreFile;
-use plimsoll_store::MergedTree;
+use plimsoll_oci::Digest;
+use plimsoll_store::{MergedTree, Store};
+
+pub(crate) use index::{Content, ContextIndex};
 
 /// A folder of files that COPY and ADD may take from.
 ///
@@ -18,6 +24,10 @@ pub struct BuildContext {
     pub(crate) ignore: IgnoreFile,
     /// Path of the ignore file as the user knows it.
     pub(crate) ignore_name: Option<String>,
+    /// As `--build-context` names it; none for the build's own.
+    name: Option<String>,
+    /// What its files are known to hold; loaded by the first instruction that reads one.
+    index: OnceLock<ContextIndex>,
 }
 
 /// Why a folder cannot be a build context.
@@ -81,6 +91,8 @@ impl BuildContext {
             root: absolute,
             ignore,
             ignore_name: found.map(|source| source.name.to_string()),
+            name: None,
+            index: OnceLock::new(),
         })
     }
 
@@ -91,11 +103,38 @@ impl BuildContext {
             tree: MergedTree::new(Vec::new()),
             ignore: IgnoreFile::empty(),
             ignore_name: None,
+            name: None,
+            index: OnceLock::new(),
+        }
+    }
+
+    /// As errors call it.
+    pub(crate) fn place(&self) -> String {
+        match &self.name {
+            None => "the build context".to_owned(),
+            Some(name) => format!("context `{name}`"),
         }
     }
 
     /// Returns the folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Names the files that the store keeps about this context: a hash of where it is.
+    fn id(&self) -> String {
+        Digest::of(self.root.as_os_str().as_encoded_bytes()).hex()
+    }
+
+    /// Returns what is known of its files.
+    pub(crate) fn index(&self, store: &Store) -> &ContextIndex {
+        self.index
+            .get_or_init(|| ContextIndex::load(self.file(store, "index")))
+    }
+
+    /// Path of a file that the store keeps about this context; none for one that was unpacked for a single build.
+    pub(crate) fn file(&self, store: &Store, extension: &str) -> Option<PathBuf> {
+        let name = format!("{}.{extension}", self.id());
+        (!self.root.starts_with(store.root())).then(|| store.root().join("contexts").join(name).into())
     }
 }

@@ -160,16 +160,32 @@ impl OpError {
     /// The word to blame, where it is not the whole instruction.
     pub(crate) fn span(&self) -> Option<Span> {
         match self {
-            Self::NotFound { span, .. } => *span,
+            Self::NotFound { span, .. } | Self::Word { span, .. } => *span,
             Self::Mount { span, .. } => Some(*span),
             _ => None,
+        }
+    }
+
+    /// Blames a word.
+    pub(crate) fn at(self, span: Span) -> Self {
+        match self {
+            Self::Copy(message) => Self::Word {
+                message,
+                span: Some(span),
+                hint: None,
+            },
+            error => error,
         }
     }
 
     /// The way out, where one is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { hint, .. } | Self::Mount { hint, .. } => hint.clone(),
+            Self::NotFound { hint, .. } | Self::Word { hint, .. } | Self::Mount { hint, .. } => hint.clone(),
+            Self::Changed { .. } => Some(
+                "build again when nothing writes to it, or leave it out by a line in .dockerignore"
+                    .to_owned(),
+            ),
             Self::Exit { code: 127, .. } => {
                 Some("exit code 127 means that a command was not found in this stage's image".to_owned())
             }

@@ -7,7 +7,7 @@ use plimsoll_image::{Image, Images};
 use plimsoll_store::{Entry, MergedTree, Store};
 
 use crate::error::{BuildError, OpError};
-use crate::op::{Change, Owner, Writer};
+use crate::op::{Change, Original, Owner, Writer};
 
 /// Writes the files of an image below `destination`, owned by the caller, merged with what is there.
 pub fn export_local(
@@ -30,7 +30,7 @@ pub fn export_local(
         mode: None,
     };
     let mut writer = Writer::new(destination, &[]);
-    let written = copy_below(&mut writer, &tree, &tree.root()?, change).and_then(|()| writer.finish());
+    let written = copy_below(&mut writer, &tree, &tree.root()?, &change).and_then(|()| writer.finish().map(drop));
     written.map_err(|error| match error {
         OpError::Io {
             operation,
@@ -54,7 +54,7 @@ fn copy_below(
     writer: &mut Writer,
     tree: &MergedTree,
     directory: &Entry,
-    change: Change,
+    change: &Change,
 ) -> Result<(), OpError> {
     for name in tree.read_dir(directory)? {
         let Some(entry) = tree.child(directory, &name)? else {
@@ -62,10 +62,10 @@ fn copy_below(
         };
         let path = entry.path.clone();
         if entry.metadata.is_dir() {
-            writer.copy_directory(&entry, &path, change)?;
+            writer.copy_directory(&Original::from(&entry), &path, change)?;
             copy_below(writer, tree, &entry, change)?;
         } else {
-            writer.copy_file(&entry, &path, change)?;
+            writer.copy_file(&Original::from(&entry), &path, change)?;
         }
     }
     Ok(())

@@ -17,13 +17,16 @@ mod cache;
 mod context;
 mod error;
 mod export;
+mod flat;
 mod lower;
 mod mount;
 mod network;
 mod op;
+mod parallel;
 mod plan;
 mod run_options;
 mod scratch;
+mod stat;
 
 pub use build::{Build, BuildRequest, BuildResult};
 pub use context::{BuildContext, ContextError};

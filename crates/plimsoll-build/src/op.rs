@@ -3,7 +3,9 @@
 mod copy;
 mod exec;
 mod image;
+mod link;
 mod mkdir;
+mod mode;
 pub(crate) mod mount;
 mod unpack;
 mod user;
@@ -23,12 +25,14 @@ use crate::error::OpError;
 use crate::network::NetworkPool;
 use crate::run_options::RunOptions;
 use crate::scratch::Logs;
-pub(crate) use copy::{CopyOp, InlineFile, SourcePath, SourceTree};
+pub(crate) use copy::{Chown, CopyOp, InlineFile, SourcePath, SourceTree, patterns};
 pub(crate) use exec::{ExecOp, HOSTNAME, Script};
 pub(crate) use image::ImageOp;
+pub(crate) use link::LinkOp;
 pub(crate) use mkdir::MkdirOp;
+pub(crate) use mode::ModeChange;
 pub(crate) use mount::{ExecMount, MountFiles};
-pub(crate) use writer::{Change, Owner, Writer};
+pub(crate) use writer::{Change, Original, Owner, Writer};
 
 /// Files of a stage after an operation.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub(crate) enum Operation {
     Exec(ExecOp),
     /// COPY and ADD.
     Copy(CopyOp),
+    /// The second half of `COPY --link`.
+    Link(LinkOp),
     /// WORKDIR.
     Mkdir(MkdirOp),
 }
@@ -88,7 +94,8 @@ impl Op for BuildOp {
         let key = self.key.get_or_try_init(async || match &self.operation {
             Operation::Image(op) => Ok(op.key()),
             Operation::Exec(op) => Ok(op.key()),
-            Operation::Copy(op) => op.key().await,
+            Operation::Copy(op) => op.key(&self.services).await,
+            Operation::Link(op) => Ok(op.key()),
             Operation::Mkdir(op) => Ok(op.key()),
         });
         key.await.copied()
@@ -123,6 +130,7 @@ impl Op for BuildOp {
                 let content = hash("copied", &[self.key().await?, self.content_key(inputs).await?]);
                 op.run(&self.services, inputs, content).await
             }
+            Operation::Link(op) => op.run(&self.services, inputs, hash("linked", &[contents(inputs)])).await,
             Operation::Mkdir(op) => {
                 let content = hash("made", &[op.key(), contents(inputs)]);
                 op.run(&self.services, inputs, content).await

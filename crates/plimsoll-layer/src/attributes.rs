@@ -51,6 +51,11 @@ pub(crate) fn kept(name: &[u8]) -> bool {
     name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
+/// Returns whether an extended attribute is part of a layer.
+pub fn is_part_of_layer(name: &str) -> bool {
+    kept(name.as_bytes())
+}
+
 /// Returns whether a layer's directory hides what is below it.
 pub fn is_opaque(path: &Path) -> io::Result<bool> {
     for name in OPAQUE {

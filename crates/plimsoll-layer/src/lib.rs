@@ -39,7 +39,7 @@ mod walk;
 use plimsoll_oci::Digest;
 
 pub use apply::apply;
-pub use attributes::{is_opaque, xattrs};
+pub use attributes::{is_opaque, is_part_of_layer, xattrs};
 pub use compression::decompress;
 pub use content::content_digest;
 pub use diff::diff;

@@ -6,7 +6,8 @@ use plimsoll_dockerfile::{Copy, CopySource, Heredoc, Instruction, Word};
 use plimsoll_solver::VertexId;
 
 use super::{Lower, Lowering, StageState, Steps, join};
-use crate::op::{CopyOp, InlineFile, Operation, SourcePath, SourceTree};
+use crate::error::OpError;
+use crate::op::{Chown, CopyOp, InlineFile, LinkOp, ModeChange, Operation, SourcePath, SourceTree, patterns};
 use crate::plan::Origin;
 
 impl Lowering<'_> {
@@ -38,11 +39,6 @@ impl Lowering<'_> {
             }
         }
         let destination = self.expand(state, &copy.destination)?;
-        let chmod = copy
-            .chmod
-            .as_ref()
-            .map(|word| self.mode(state, word))
-            .transpose()?;
         let op = CopyOp {
             instruction: if add { "ADD" } else { "COPY" },
             tree,
@@ -50,26 +46,75 @@ impl Lowering<'_> {
             destination: join(state.workdir(), &destination),
             paths,
             inline,
-            chown: copy
-                .chown
+            chown: self.chown(state, copy)?,
+            chmod: copy
+                .chmod
                 .as_ref()
-                .map(|word| self.expand(state, word))
+                .map(|word| self.mode(state, word))
                 .transpose()?,
-            chmod,
             unpack: copy.unpack.unwrap_or(add),
+            parents: copy.parents,
+            exclude: self.exclude(state, copy)?,
+            link: copy.link,
+            found: Default::default(),
         };
         let name = steps.next(&instruction.text);
-        self.push(state, name, instruction.span, Operation::Copy(op), from);
+        self.push_copy(state, name, instruction, op, from);
         state.layer_row(format!("{} # buildkit", super::squeeze(&instruction.text)));
         Ok(())
     }
 
+    /// Adds the vertex of a copy; with `--link` two: the layer on nothing, and laying it on the stage.
+    fn push_copy(
+        &mut self,
+        state: &mut StageState,
+        name: String,
+        instruction: &Instruction,
+        op: CopyOp,
+        from: Option<VertexId>,
+    ) {
+        if !op.link {
+            return self.push(state, name, instruction.span, Operation::Copy(op), from);
+        }
+        // Names of users are the stage's.
+        let asked = state
+            .vertex
+            .filter(|_| op.chown.as_ref().is_some_and(Chown::has_names));
+        let inputs = asked.into_iter().chain(from).collect();
+        let layer = self.op(Some(name), instruction.span, Operation::Copy(op), true);
+        let layer = self.graph.add(layer, inputs);
+        state.vertex = Some(match state.vertex {
+            None => layer,
+            Some(base) => {
+                let laid = self.op(None, instruction.span, Operation::Link(LinkOp), true);
+                self.graph.add(laid, vec![base, layer])
+            }
+        });
+    }
+
+    fn chown(&self, state: &StageState, copy: &Copy) -> Lower<Option<Chown>> {
+        let Some(word) = &copy.chown else { return Ok(None) };
+        let text = self.expand(state, word)?;
+        Ok(Some(Chown {
+            text,
+            span: word.span,
+        }))
+    }
+
+    fn exclude(&self, state: &StageState, copy: &Copy) -> Lower<Vec<String>> {
+        let read = |word: &Word| {
+            let pattern = self.expand(state, word)?;
+            let refused = |error: OpError| self.error("invalid-pattern", word.span, error.to_string());
+            patterns(std::slice::from_ref(&pattern)).map_err(refused)?;
+            Ok(pattern)
+        };
+        copy.exclude.iter().map(read).collect()
+    }
+
+    /// `--checksum` and `--keep-git-dir` are about files that come from elsewhere.
     fn refuse_unsupported_copy(&self, copy: &Copy) -> Lower<()> {
         let place = copy.destination.span;
         let flags = [
-            ("--link", copy.link),
-            ("--parents", copy.parents),
-            ("--exclude", !copy.exclude.is_empty()),
             ("--checksum", copy.checksum.is_some()),
             ("--keep-git-dir", copy.keep_git_dir),
         ];
@@ -150,17 +195,14 @@ impl Lowering<'_> {
         })
     }
 
-    /// An octal mode up to 07777.
-    fn mode(&self, state: &StageState, word: &Word) -> Lower<u32> {
+    /// Octal up to 07777, or symbolic.
+    fn mode(&self, state: &StageState, word: &Word) -> Lower<ModeChange> {
         let text = self.expand(state, word)?;
-        match u32::from_str_radix(&text, 8) {
-            Ok(mode) if mode <= 0o7777 && !text.starts_with('+') => Ok(mode),
-            _ => {
-                let error = self.error("invalid-mode", word.span, format!("`{text}` is not a file mode"));
-                Err(Box::new(
-                    error.with_help("use octal digits such as `755` or `0644`"),
-                ))
-            }
-        }
+        ModeChange::parse(&text).ok_or_else(|| {
+            let error = self.error("invalid-mode", word.span, format!("`{text}` is not a file mode"));
+            Box::new(error.with_help(
+                "use octal digits up to 7777 such as `755`, or a symbolic mode such as `u=rwX,go=rX`",
+            ))
+        })
     }
 }

@@ -1,25 +1,31 @@
 //! COPY and ADD.
 //!
-//! Selecting and copying are one walk over the source tree, so that what is hashed for the cache key is what
-//! is copied. The rules are BuildKit's (`solver/llbsolver/file`): a directory gives its contents, a wildcard
+//! Selecting comes first and is done once: what is hashed for the cache key is what is copied. The rules are
+//! BuildKit's (`solver/llbsolver/file` and tonistiigi/fsutil's `copy`): a directory gives its contents, a wildcard
 //! that matches one flattens it, the owner of context files is root, of other stages' files it is kept.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod content;
+mod place;
+mod previous;
+mod select;
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use plimsoll_diagnostics::Span;
-use plimsoll_dockerfile::{glob_match, nearest};
+use plimsoll_dockerfile::IgnoreFile;
 use plimsoll_oci::{Digest, Hasher};
-use plimsoll_store::{Entry, MergedTree, Store};
+use plimsoll_store::{MergedTree, Store};
 
+use super::mode::ModeChange;
 use super::writer::Change;
 use super::{Output, Owner, Services, Writer, blocking, hash, tree, user};
-use crate::context::BuildContext;
+use crate::context::{BuildContext, ContextIndex};
 use crate::error::OpError;
+pub(crate) use previous::{Facts, Previous};
+pub(crate) use select::patterns;
+use select::{Selection, Source};
 
 /// Where the sources are.
 #[derive(Clone)]
@@ -50,6 +56,20 @@ pub(crate) struct InlineFile {
     pub(crate) data: Vec<u8>,
 }
 
+/// `--chown`, expanded.
+#[derive(Clone, Debug)]
+pub(crate) struct Chown {
+    pub(crate) text: String,
+    pub(crate) span: Span,
+}
+
+impl Chown {
+    /// Tells whether the image's passwd or group have to be asked.
+    pub(crate) fn has_names(&self) -> bool {
+        self.text.split(':').any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+    }
+}
+
 /// Copies files onto the stage's.
 #[derive(Clone)]
 pub(crate) struct CopyOp {
@@ -62,41 +82,34 @@ pub(crate) struct CopyOp {
     pub(crate) destination: String,
     /// The destination was written with a trailing slash.
     pub(crate) into_directory: bool,
-    pub(crate) chown: Option<String>,
-    pub(crate) chmod: Option<u32>,
+    pub(crate) chown: Option<Chown>,
+    pub(crate) chmod: Option<ModeChange>,
     /// Local archives are unpacked.
     pub(crate) unpack: bool,
+    /// Paths of the sources are kept.
+    pub(crate) parents: bool,
+    /// Patterns of what is not copied, relative to each source.
+    pub(crate) exclude: Vec<String>,
+    /// The layer is made on nothing; the first input is only asked for names of users, if it is there at all.
+    pub(crate) link: bool,
+    /// What the sources name, once that was looked up.
+    pub(crate) found: Found,
 }
 
-/// A tree to copy from with what is left out of it.
-struct Selection<'a> {
-    tree: &'a MergedTree,
-    context: Option<&'a BuildContext>,
-    place: String,
-}
+/// Filled in by the cache key, used by the copy.
+pub(crate) type Found = Arc<OnceLock<Sources>>;
 
-/// One thing to copy: the source, and its path below the source that was named (empty for that itself).
-struct Item {
-    entry: Entry,
-    below: PathBuf,
-}
-
-/// One source that was named, or that a pattern matched.
-struct Source {
-    /// Last component as it was written, for a destination that is a directory.
-    name: PathBuf,
-    items: Vec<Item>,
-}
+/// What the sources of a COPY name, and what it held when the key was made.
+pub(crate) struct Sources(Vec<Source>);
 
 impl CopyOp {
-    /// Where [`CopyOp::whole`] puts what it copies.
-    pub(crate) const WHOLE: &str = "/mount";
+    /// Where [`CopyOp::whole`] copies to.
+    pub(crate) const WHOLE: &'static str = "/files";
 
-    /// Copies one path, which is no pattern, onto nothing: what a mount of RUN shows.
-    pub(crate) fn whole(tree: SourceTree, mut path: SourcePath) -> Self {
-        path.path = escaped(&path.path);
+    /// Copies what one path names, and nothing else, to [`CopyOp::WHOLE`].
+    pub(crate) fn whole(tree: SourceTree, path: SourcePath) -> Self {
         Self {
-            instruction: "RUN",
+            instruction: "COPY",
             tree,
             paths: vec![path],
             inline: Vec::new(),
@@ -105,20 +118,33 @@ impl CopyOp {
             chown: None,
             chmod: None,
             unpack: false,
+            parents: false,
+            exclude: Vec::new(),
+            link: false,
+            found: Found::default(),
         }
     }
 
+    /// The digest of what the paths name in the files of an output.
+    pub(crate) async fn selected(&self, services: &Services, input: &Output) -> Result<Digest, OpError> {
+        let (op, store, input) = (self.clone(), services.store.clone(), input.clone());
+        blocking(move || {
+            let sources = op.select(&tree(&store, &input)?, None)?;
+            Ok(content::digest(sources, &op.hashed_change()))
+        })
+        .await
+    }
+
     /// The definition, and for sources in the context their content.
-    pub(super) async fn key(&self) -> Result<Digest, OpError> {
+    pub(super) async fn key(&self, services: &Services) -> Result<Digest, OpError> {
         let definition = self.definition();
         match &self.tree {
-            SourceTree::Context(_) if self.paths.is_empty() => Ok(definition),
-            SourceTree::Context(context) => {
-                let (op, context) = (self.clone(), context.clone());
-                let content = blocking(move || op.digest(&Selection::context(&context))).await?;
+            SourceTree::Context(context) if !self.paths.is_empty() => {
+                let (op, context, store) = (self.clone(), context.clone(), services.store.clone());
+                let content = blocking(move || op.context_digest(&context, &store)).await?;
                 Ok(hash("copy", &[definition, content]))
             }
-            SourceTree::Input { .. } => Ok(definition),
+            _ => Ok(definition),
         }
     }
 
@@ -126,9 +152,10 @@ impl CopyOp {
         let mut hasher = Hasher::new();
         hasher.field(self.instruction);
         let paths: Vec<&str> = self.paths.iter().map(|source| source.path.as_str()).collect();
+        let chown = self.chown.as_ref().map(|chown| &chown.text);
         hasher.field(format!(
-            "{:?} {:?} {} {:?} {:?} {}",
-            paths, self.destination, self.into_directory, self.chown, self.chmod, self.unpack
+            "{paths:?} {:?} {} {chown:?} {:?} {} {} {:?} {}",
+            self.destination, self.into_directory, self.chmod, self.unpack, self.parents, self.exclude, self.link
         ));
         for file in &self.inline {
             hasher.field(&file.name);
@@ -137,28 +164,46 @@ impl CopyOp {
         hasher.finish()
     }
 
-    /// The base's content, and of the source just the files that are read.
+    /// The base's content, and of the source just the files that are read. A layer of its own does not depend on the
+    /// base, only on the ids of the names in `--chown`.
     pub(super) async fn content_key(
         &self,
         services: &Services,
         inputs: &[Output],
     ) -> Result<Digest, OpError> {
         let (base, source) = self.split(inputs);
-        let base = base.map_or_else(|| Digest::of("scratch"), |base| base.content);
-        let Some(source) = source else {
-            return Ok(hash("onto", &[base]));
-        };
-        Ok(hash("onto", &[base, self.selected(services, source).await?]))
-    }
-
-    /// Digest of what is read of a source that is an input.
-    pub(super) async fn selected(&self, services: &Services, source: &Output) -> Result<Digest, OpError> {
-        let (op, store, source) = (self.clone(), services.store.clone(), source.clone());
+        let (op, store) = (self.clone(), services.store.clone());
+        let (base, source) = (base.cloned(), source.cloned());
         blocking(move || {
-            let tree = tree(&store, &source)?;
-            op.digest(&op.input(&tree))
+            let onto = match (&base, op.link) {
+                (_, true) => op.owner_digest(&store, base.as_ref())?,
+                (Some(base), false) => base.content,
+                (None, false) => Digest::of("scratch"),
+            };
+            let Some(source) = source else {
+                return Ok(hash("onto", &[onto]));
+            };
+            let sources = op.select(&tree(&store, &source)?, None)?;
+            let digest = content::digest(sources, &op.hashed_change());
+            Ok(hash("onto", &[onto, digest]))
         })
         .await
+    }
+
+    fn owner_digest(&self, store: &Store, base: Option<&Output>) -> Result<Digest, OpError> {
+        let owner = self.owner(store, base)?.unwrap_or_default();
+        Ok(Digest::of(format!("{}:{}", owner.uid, owner.gid)))
+    }
+
+    /// The owner that `--chown` names; names are looked up in the stage's files.
+    fn owner(&self, store: &Store, base: Option<&Output>) -> Result<Option<Owner>, OpError> {
+        let Some(chown) = &self.chown else { return Ok(None) };
+        let layers = match base {
+            Some(base) => tree(store, base)?,
+            None => MergedTree::new(Vec::new()),
+        };
+        let owner = user::owner(&layers, &chown.text);
+        owner.map(Some).map_err(|error| error.at(chown.span))
     }
 
     /// Base and source of the inputs.
@@ -172,80 +217,51 @@ impl CopyOp {
         }
     }
 
-    fn input<'a>(&self, tree: &'a MergedTree) -> Selection<'a> {
-        let place = match &self.tree {
-            SourceTree::Input { name, .. } => name.clone(),
-            SourceTree::Context(_) => unreachable!("only inputs are selected from so"),
+    fn context_digest(&self, context: &BuildContext, store: &Store) -> Result<Digest, OpError> {
+        let index = context.index(store);
+        let sources = self.select(&context.tree, Some((context, index)))?;
+        Ok(content::digest(sources, &self.hashed_change()))
+    }
+
+    /// Owner and mode as far as they are known from the instruction alone.
+    fn hashed_change(&self) -> Change {
+        let from_context = matches!(self.tree, SourceTree::Context(_));
+        Change {
+            owner: (from_context || self.chown.is_some()).then(Owner::default),
+            mode: self.chmod.clone(),
+        }
+    }
+
+    /// What the paths and patterns name, looked up once.
+    fn select(
+        &self,
+        tree: &MergedTree,
+        context: Option<(&BuildContext, &ContextIndex)>,
+    ) -> Result<&[Source], OpError> {
+        if let Some(sources) = self.found.get() {
+            return Ok(&sources.0);
+        }
+        let exclude = match self.exclude.is_empty() {
+            true => IgnoreFile::empty(),
+            false => patterns(&self.exclude)?,
         };
-        Selection {
+        let selection = Selection {
             tree,
-            context: None,
-            place,
-        }
-    }
-
-    /// Digest of all that would be copied: names, kinds, modes, owners, link targets and bytes, no times.
-    fn digest(&self, selection: &Selection<'_>) -> Result<Digest, OpError> {
-        let mut hasher = Hasher::new();
-        for source in self.sources(selection)? {
-            hasher.field(source.name.as_os_str().as_bytes());
-            for item in &source.items {
-                self.hash_item(&mut hasher, item, selection)?;
-            }
-        }
-        Ok(hasher.finish())
-    }
-
-    fn hash_item(&self, hasher: &mut Hasher, item: &Item, selection: &Selection<'_>) -> Result<(), OpError> {
-        let metadata = &item.entry.metadata;
-        hasher.field(item.below.as_os_str().as_bytes());
-        let kind = metadata.mode() & 0o170_000;
-        let mode = self
-            .chmod
-            .unwrap_or_else(|| metadata.permissions().mode() & 0o7777);
-        let owner = if selection.context.is_some() || self.chown.is_some() {
-            Owner::default()
-        } else {
-            Owner::of(metadata)
+            context: context.map(|(context, _)| context),
+            place: self.place(),
+            exclude: &exclude,
         };
-        hasher.field(format!("{kind:o} {mode:o} {} {}", owner.uid, owner.gid));
-        if metadata.is_symlink() {
-            hasher.field(item.entry.read_link()?.as_os_str().as_bytes());
-        } else if metadata.is_file() {
-            hasher.field(metadata.len().to_le_bytes());
-            let mut file = item.entry.open()?;
-            io::copy(&mut file, hasher).map_err(OpError::io("read", &item.entry.host_path))?;
-        } else if !metadata.is_dir() {
-            hasher.field(metadata.rdev().to_le_bytes());
-        }
-        for (name, value) in item.entry.xattrs()? {
-            hasher.field(name.as_bytes());
-            hasher.field(value);
-        }
-        Ok(())
+        let looked = SystemTime::now();
+        let mut sources = selection.sources(&self.paths, self.parents)?;
+        content::fill(&mut sources, context.map(|(_, index)| index), looked)?;
+        Ok(&self.found.get_or_init(|| Sources(sources)).0)
     }
 
-    /// What the paths and patterns name, in order.
-    fn sources(&self, selection: &Selection<'_>) -> Result<Vec<Source>, OpError> {
-        let mut sources = Vec::new();
-        for source in &self.paths {
-            let clean = crate::lower::join("", &source.path);
-            if is_pattern(&clean) {
-                for entry in selection.matches(Path::new(&clean))? {
-                    let name = entry.path.file_name().map(PathBuf::from).unwrap_or_default();
-                    sources.extend(selection.source(name, entry)?);
-                }
-                continue;
-            }
-            let not_found = || selection.not_found(source, Path::new(&clean));
-            let entry = selection.tree_resolve(Path::new(&clean))?.ok_or_else(not_found)?;
-            let name = Path::new(&clean)
-                .file_name()
-                .map(PathBuf::from)
-                .unwrap_or_default();
-            sources.push(selection.source(name, entry)?.ok_or_else(not_found)?);
+    fn place(&self) -> String {
+        match &self.tree {
+            SourceTree::Input { name, .. } => name.clone(),
+            SourceTree::Context(context) => context.place(),
         }
-        Ok(sources)
     }
 
     pub(super) async fn run(
@@ -255,297 +271,68 @@ impl CopyOp {
         content: Digest,
     ) -> Result<Output, OpError> {
         let (base, source) = self.split(inputs);
-        let (base, source) = (base.map(|base| base.snapshot), source.cloned());
+        let (base, source) = (base.cloned(), source.cloned());
         let (op, store) = (self.clone(), services.store.clone());
-        blocking(move || op.copy(&store, base, source.as_ref(), content)).await
+        blocking(move || op.copy(&store, base.as_ref(), source.as_ref(), content)).await
     }
 
     fn copy(
         &self,
         store: &Store,
-        base: Option<plimsoll_store::SnapshotId>,
+        base: Option<&Output>,
         source: Option<&Output>,
         content: Digest,
     ) -> Result<Output, OpError> {
-        let active = store.snapshots().prepare(base)?;
-        let mut writer = Writer::new(active.upper(), active.lowers());
-        let owner = self
-            .chown
-            .as_deref()
-            .map(|chown| user::owner(writer.tree(), chown))
-            .transpose()?;
+        let given = self.owner(store, base)?;
+        let below = base.filter(|_| !self.link).map(|base| base.snapshot);
+        let active = store.snapshots().prepare(below)?;
+        let memory = self.memory(store);
+        let previous = memory
+            .as_ref()
+            .and_then(|path| Previous::load(path, store, active.lowers()));
+        let mut writer = Writer::new(active.upper(), active.lowers())
+            .parent_mode(self.chmod.as_ref().map_or(0o755, ModeChange::parent))
+            .previous(previous);
+        let change = Change {
+            owner: given.or(self.hashed_change().owner),
+            mode: self.chmod.clone(),
+        };
+        let sources = self.sources(store, source)?;
+        self.place_all(&mut writer, sources, &change, given)?;
+        let written = writer.finish()?;
+        let snapshot = store.snapshots().commit(active)?;
+        if let Some(path) = memory {
+            previous::save(&path, snapshot, &written);
+        }
+        Ok(Output { snapshot, content })
+    }
+
+    fn sources(&self, store: &Store, source: Option<&Output>) -> Result<&[Source], OpError> {
         match (&self.tree, source) {
+            _ if self.paths.is_empty() => Ok(&[]),
             (SourceTree::Context(context), _) => {
-                let change = Change {
-                    owner: Some(owner.unwrap_or_default()),
-                    mode: self.chmod,
-                };
-                self.copy_sources(&mut writer, &Selection::context(context), change)?;
+                self.select(&context.tree, Some((context, context.index(store))))
             }
-            (SourceTree::Input { .. }, Some(source)) => {
-                let tree = tree(store, source)?;
-                self.copy_sources(
-                    &mut writer,
-                    &self.input(&tree),
-                    Change {
-                        owner,
-                        mode: self.chmod,
-                    },
-                )?;
-            }
+            (SourceTree::Input { .. }, Some(source)) => self.select(&tree(store, source)?, None),
             (SourceTree::Input { name, .. }, None) => {
                 let first = self.paths.first();
-                let path = first.map(|source| source.path.clone()).unwrap_or_default();
-                let span = first.map(|source| source.span);
-                return Err(OpError::NotFound {
-                    path,
+                Err(OpError::NotFound {
+                    path: first.map(|source| source.path.clone()).unwrap_or_default(),
                     place: format!("{name}, which has no files"),
-                    span,
+                    span: first.map(|source| source.span),
                     hint: None,
-                });
+                })
             }
         }
-        writer.finish()?;
-        Ok(Output {
-            snapshot: store.snapshots().commit(active)?,
-            content,
-        })
     }
 
-    fn copy_sources(
-        &self,
-        writer: &mut Writer,
-        selection: &Selection<'_>,
-        change: Change,
-    ) -> Result<(), OpError> {
-        let sources = self.sources(selection)?;
-        let destination = writer.tree().canonical(Path::new(&self.destination))?;
-        let made = change.owner.unwrap_or_default();
-        if self.into_directory || sources.len() + self.inline.len() > 1 {
-            writer.directory(&destination, made)?;
-        }
-        for source in &sources {
-            self.copy_source(writer, source, &destination, change)?;
-        }
-        for file in &self.inline {
-            let path = self.target(writer, &destination, Path::new(&file.name), made)?;
-            writer.write_file(
-                &mut file.data.as_slice(),
-                &path,
-                made,
-                change.mode.unwrap_or(0o644),
-                None,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Where a file called `name` goes: into the destination if that is a directory.
-    fn target(
-        &self,
-        writer: &mut Writer,
-        destination: &Path,
-        name: &Path,
-        owner: Owner,
-    ) -> Result<PathBuf, OpError> {
-        let is_directory = writer
-            .tree()
-            .lookup(destination)?
-            .is_some_and(|entry| entry.metadata.is_dir());
-        if is_directory {
-            return Ok(writer.tree().canonical(destination)?.join(name));
-        }
-        if let Some(parent) = destination.parent() {
-            writer.directory(parent, owner)?;
-        }
-        Ok(destination.to_owned())
-    }
-
-    fn copy_source(
-        &self,
-        writer: &mut Writer,
-        source: &Source,
-        destination: &Path,
-        change: Change,
-    ) -> Result<(), OpError> {
-        let Some(top) = source.items.first() else {
-            return Ok(());
-        };
-        if !top.entry.metadata.is_dir() {
-            if self.unpack && super::unpack::is_archive(&top.entry)? {
-                writer.directory(destination, change.owner.unwrap_or_default())?;
-                return super::unpack::unpack(writer, &top.entry, destination, change);
+    /// Where the files of this copy's last run are remembered.
+    fn memory(&self, store: &Store) -> Option<PathBuf> {
+        match &self.tree {
+            SourceTree::Context(context) if !self.paths.is_empty() => {
+                context.file(store, &format!("{}.copy", self.definition().short()))
             }
-            let path = self.target(
-                writer,
-                destination,
-                &source.name,
-                change.owner.unwrap_or_default(),
-            )?;
-            return writer.copy_file(&top.entry, &path, change);
-        }
-        // A destination that is there keeps its own metadata; one that is made takes the source's.
-        let exists = writer.tree().lookup(destination)?.is_some();
-        writer.directory(destination, change.owner.unwrap_or_default())?;
-        if !exists {
-            writer.copy_directory(&top.entry, destination, change)?;
-        }
-        for item in &source.items[1..] {
-            let path = destination.join(&item.below);
-            match item.entry.metadata.is_dir() {
-                true => writer.copy_directory(&item.entry, &path, change)?,
-                false => writer.copy_file(&item.entry, &path, change)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'a> Selection<'a> {
-    fn context(context: &'a BuildContext) -> Self {
-        Self {
-            tree: &context.tree,
-            context: Some(context),
-            place: "the build context".to_owned(),
+            _ => None,
         }
     }
-
-    fn tree_resolve(&self, path: &Path) -> Result<Option<Entry>, OpError> {
-        Ok(self.tree.resolve(path)?)
-    }
-
-    fn excludes(&self, path: &Path) -> bool {
-        self.context.is_some_and(|context| {
-            let relative = relative(path);
-            !relative.is_empty() && context.ignore.excludes(&relative)
-        })
-    }
-
-    /// Whether a walk has to look into an excluded directory.
-    fn may_include_below(&self, path: &Path) -> bool {
-        self.context
-            .is_none_or(|context| context.ignore.may_include_below(&relative(path)))
-    }
-
-    /// An entry with all below it that is not ignored; none when nothing is left of it.
-    fn source(&self, name: PathBuf, entry: Entry) -> Result<Option<Source>, OpError> {
-        let root = entry.path.clone();
-        let mut items = Vec::new();
-        self.collect(entry, &root, &mut items)?;
-        Ok((!items.is_empty()).then_some(Source { name, items }))
-    }
-
-    /// Appends an entry and what is below it. An ignored directory appears only if something below it does.
-    fn collect(&self, entry: Entry, root: &Path, items: &mut Vec<Item>) -> Result<(), OpError> {
-        let excluded = self.excludes(&entry.path);
-        let is_directory = entry.metadata.is_dir();
-        if excluded && !(is_directory && self.may_include_below(&entry.path)) {
-            return Ok(());
-        }
-        let below = entry.path.strip_prefix(root).unwrap_or(&entry.path).to_owned();
-        let position = items.len();
-        items.push(Item {
-            entry: entry.clone(),
-            below,
-        });
-        if is_directory {
-            for name in self.tree.read_dir(&entry)? {
-                if let Some(child) = self.tree.child(&entry, &name)? {
-                    self.collect(child, root, items)?;
-                }
-            }
-            if excluded && items.len() == position + 1 {
-                items.pop();
-            }
-        }
-        Ok(())
-    }
-
-    /// Entries that a pattern matches, component by component as Go's filepath.Glob; sorted, without the ignored.
-    fn matches(&self, pattern: &Path) -> Result<Vec<Entry>, OpError> {
-        let mut found = vec![self.tree.root()?];
-        for component in pattern.iter().filter(|component| component.as_bytes() != b"/") {
-            let mut next = Vec::new();
-            for directory in found.iter().filter(|entry| entry.metadata.is_dir()) {
-                for name in self.tree.read_dir(directory)? {
-                    let matched = glob_match(component.as_bytes(), name.as_bytes())
-                        .map_err(|error| OpError::Copy(format!("`{}`: {error}", pattern.display())))?;
-                    let child = if matched {
-                        self.tree.resolve(&directory.path.join(&name))?
-                    } else {
-                        None
-                    };
-                    next.extend(child);
-                }
-            }
-            found = next;
-        }
-        let mut seen = BTreeSet::new();
-        found.retain(|entry| seen.insert(entry.path.clone()));
-        Ok(found)
-    }
-
-    /// Says what is missing, and why it may be: an ignore rule, a misspelt name.
-    fn not_found(&self, source: &SourcePath, clean: &Path) -> OpError {
-        let hint = comment_hint(&source.path)
-            .or_else(|| self.ignored_hint(clean))
-            .or_else(|| self.near_hint(clean));
-        OpError::NotFound {
-            path: source.path.clone(),
-            place: self.place.clone(),
-            span: Some(source.span),
-            hint,
-        }
-    }
-
-    fn ignored_hint(&self, clean: &Path) -> Option<String> {
-        let context = self.context?;
-        let ignore_name = context.ignore_name.as_deref()?;
-        self.tree.resolve(clean).ok()??;
-        let rule = context.ignore.deciding_rule(&relative(clean))?;
-        let (line, pattern) = (rule.line, &rule.pattern);
-        Some(format!(
-            "it is there, but `{pattern}` in {ignore_name}:{line} leaves it out of the build context"
-        ))
-    }
-
-    fn near_hint(&self, clean: &Path) -> Option<String> {
-        let parent = self.tree.resolve(clean.parent()?).ok()??;
-        let names: Vec<String> = self
-            .tree
-            .read_dir(&parent)
-            .ok()?
-            .iter()
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        let name = clean.file_name()?.to_str()?;
-        let near = nearest(name, names.iter().map(String::as_str))?;
-        Some(format!("did you mean `{}`?", relative(&parent.path.join(near))))
-    }
-}
-
-fn comment_hint(written: &str) -> Option<String> {
-    written.starts_with('#').then(|| {
-        "a comment must stand on a line of its own: here `#` and what follows are file names".to_owned()
-    })
-}
-
-/// A path of the tree without its leading slash.
-fn relative(path: &Path) -> String {
-    path.strip_prefix("/")
-        .unwrap_or(path)
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// The pattern that matches nothing but this path.
-fn escaped(path: &str) -> String {
-    let special = |c| matches!(c, '*' | '?' | '[' | '\\');
-    path.chars()
-        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
-        .collect()
-}
-
-fn is_pattern(path: &str) -> bool {
-    path.contains(['*', '?', '[', '\\'])
 }

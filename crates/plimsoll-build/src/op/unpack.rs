@@ -1,41 +1,53 @@
 //! ADD of a local archive: told by content, not by name.
+//!
+//! Tar, plain or compressed by gzip, bzip2, xz or zstd. The two decoders that the layer crate has no use for are pure
+//! Rust, for an archive may be anybody's.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _};
 use std::path::{Component, Path, PathBuf};
 
-use plimsoll_store::Entry;
-use rustix::fs::{Timespec, Timestamps};
+use rustix::fs::{FileType, Timespec, Timestamps};
 
-use super::writer::Change;
+use super::writer::open_file;
 use super::{Owner, Writer};
 use crate::error::OpError;
 
 const BLOCK: usize = 512;
 const BZIP2: &[u8] = b"BZh";
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+/// `xz -9` needs 65 MiB; an archive that asks for more than this much means harm.
+const XZ_MEMORY_KIB: u32 = 192 << 10;
+/// Extended attributes in pax records.
+const XATTR_RECORD: &str = "SCHILY.xattr.";
 
-/// Tells whether a file is a tar archive, plain or compressed. bzip2 and xz are known but not read: an error, so
-/// that nobody ships the archive instead of its files.
-pub(super) fn is_archive(entry: &Entry) -> Result<bool, OpError> {
-    let mut magic = [0; 6];
-    let read = read_up_to(&mut entry.open()?, &mut magic).map_err(OpError::io("read", &entry.host_path))?;
-    for (name, start) in [("bzip2", BZIP2), ("xz", XZ)] {
-        if magic[..read].starts_with(start) {
-            let path = entry.path.display();
-            return Err(OpError::Copy(format!(
-                "cannot unpack `{path}`: {name} is not supported yet, use gzip or zstd, or COPY"
-            )));
-        }
-    }
-    let mut block = [0; BLOCK];
+/// Tells whether a file is a tar archive, plain or compressed.
+pub(super) fn is_archive(host: &Path) -> Result<bool, OpError> {
     // What cannot be decompressed is not an archive: it is copied as it is.
-    let Ok(mut reader) = plimsoll_layer::decompress(entry.open()?) else {
+    let Ok(mut reader) = decompressed(open_file(host)?) else {
         return Ok(false);
     };
+    let mut block = [0; BLOCK];
     let Ok(read) = read_up_to(&mut reader, &mut block) else {
         return Ok(false);
     };
     Ok(read == BLOCK && is_header(&block))
+}
+
+/// The bytes below whatever compression there is.
+fn decompressed(mut file: File) -> io::Result<Box<dyn Read>> {
+    let mut magic = [0; 6];
+    let read = read_up_to(&mut file, &mut magic)?;
+    file.rewind()?;
+    let magic = &magic[..read];
+    Ok(if magic.starts_with(BZIP2) {
+        Box::new(bzip2::bufread::MultiBzDecoder::new(BufReader::new(file)))
+    } else if magic.starts_with(XZ) {
+        let file = BufReader::new(file);
+        Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB))
+    } else {
+        plimsoll_layer::decompress(file).map_err(io::Error::other)?
+    })
 }
 
 fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -65,24 +77,23 @@ fn is_header(block: &[u8; BLOCK]) -> bool {
     stored == Some(sum)
 }
 
-/// Unpacks an archive into a directory: owners, modes and times are the archive's unless `change` says otherwise.
+/// Unpacks an archive into a directory. Owners, modes and times are the archive's; `--chown` replaces the owners,
+/// `--chmod` nothing, as in BuildKit.
 pub(super) fn unpack(
     writer: &mut Writer,
-    archive: &Entry,
+    host: &Path,
     destination: &Path,
-    change: Change,
+    given: Option<Owner>,
 ) -> Result<(), OpError> {
-    let broken = |error| OpError::io("unpack", archive.path.clone())(error);
-    let reader =
-        plimsoll_layer::decompress(archive.open()?).map_err(|error| broken(io::Error::other(error)))?;
-    let mut archive_reader = tar::Archive::new(reader);
-    for member in archive_reader.entries().map_err(broken)? {
+    let broken = |error| OpError::io("unpack", host)(error);
+    let mut archive = tar::Archive::new(decompressed(open_file(host)?).map_err(broken)?);
+    for member in archive.entries().map_err(broken)? {
         let mut member = member.map_err(broken)?;
         let below = inside(&member.path().map_err(broken)?);
         if below.as_os_str().is_empty() {
             continue;
         }
-        unpack_member(writer, &mut member, destination, &below, change).map_err(|error| match error {
+        place(writer, &mut member, destination, &below, given).map_err(|error| match error {
             UnpackError::Op(error) => error,
             UnpackError::Read(error) => broken(error),
         })?;
@@ -107,58 +118,95 @@ impl From<io::Error> for UnpackError {
     }
 }
 
-fn unpack_member(
+/// Whom a member belongs to, its mode and its time.
+struct Look {
+    owner: Owner,
+    mode: u32,
+    times: Timestamps,
+}
+
+impl Look {
+    fn of(header: &tar::Header, given: Option<Owner>) -> io::Result<Self> {
+        let id = |number: u64| u32::try_from(number).unwrap_or(0);
+        let owner = Owner {
+            uid: id(header.uid()?),
+            gid: id(header.gid()?),
+        };
+        let time = Timespec {
+            tv_sec: i64::try_from(header.mtime()?).unwrap_or(0),
+            tv_nsec: 0,
+        };
+        Ok(Self {
+            owner: given.unwrap_or(owner),
+            mode: header.mode()? & 0o7777,
+            times: Timestamps {
+                last_access: time,
+                last_modification: time,
+            },
+        })
+    }
+}
+
+fn place(
     writer: &mut Writer,
     member: &mut tar::Entry<'_, impl Read>,
     destination: &Path,
     below: &Path,
-    change: Change,
+    given: Option<Owner>,
 ) -> Result<(), UnpackError> {
     let header = member.header().clone();
-    let owner = Owner {
-        uid: u32::try_from(header.uid()?).unwrap_or(0),
-        gid: u32::try_from(header.gid()?).unwrap_or(0),
-    };
-    // `change.owner` is root for every context file; only --chown replaces the archive's owners.
-    let owner = change
-        .owner
-        .filter(|owner| *owner != Owner::default())
-        .unwrap_or(owner);
-    let mode = change.mode.unwrap_or(header.mode()? & 0o7777);
-    let seconds = Timespec {
-        tv_sec: i64::try_from(header.mtime()?).unwrap_or(0),
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: seconds,
-        last_modification: seconds,
-    };
-    let parent = destination.join(below.parent().unwrap_or(Path::new("")));
-    let parent = writer.tree().canonical(&parent).map_err(OpError::from)?;
-    writer.directory(&parent, Owner::default())?;
+    let look = Look::of(&header, given)?;
+    let canonical = |path: &Path| writer.tree().canonical(path).map_err(OpError::from);
+    let parent = canonical(&destination.join(below.parent().unwrap_or(Path::new(""))))?;
     let path = parent.join(below.file_name().unwrap_or_default());
+    let link = member
+        .link_name()?
+        .map(|target| target.into_owned())
+        .unwrap_or_default();
+    writer.directory(&parent, given.unwrap_or_default())?;
     match header.entry_type() {
-        tar::EntryType::Directory => writer.make_directory(&path, owner, mode, times)?,
-        tar::EntryType::Symlink => {
-            let target = member
-                .link_name()?
-                .map(|target| target.into_owned())
-                .unwrap_or_default();
-            writer.make_symlink(&target, &path, owner, times)?;
-        }
+        tar::EntryType::Directory => writer.make_directory(&path, look.owner, look.mode, look.times)?,
+        tar::EntryType::Symlink => writer.make_symlink(&link, &path, look.owner, look.times)?,
         tar::EntryType::Link => {
-            let target = member
-                .link_name()?
-                .map(|target| inside(&target))
-                .unwrap_or_default();
-            let target = writer
-                .tree()
-                .canonical(&destination.join(target))
-                .map_err(OpError::from)?;
-            writer.make_link(&target, &path)?;
+            let target = writer.tree().canonical(&destination.join(inside(&link)));
+            return Ok(writer.make_link(&target.map_err(OpError::from)?, &path)?);
         }
-        kind if kind.is_file() => writer.write_file(member, &path, owner, mode, Some(times))?,
-        _ => {}
+        tar::EntryType::Fifo | tar::EntryType::Char | tar::EntryType::Block => {
+            let (kind, device) = special(&header)?;
+            writer.make_special(kind, device, &path, look.owner, look.mode, look.times)?;
+        }
+        kind if kind.is_file() || kind == tar::EntryType::GNUSparse => {
+            writer.write_file(member, &path, look.owner, look.mode, Some(look.times))?;
+        }
+        _ => return Ok(()),
+    }
+    set_xattrs(writer, member, &path)
+}
+
+fn special(header: &tar::Header) -> io::Result<(FileType, u64)> {
+    let number = |number: io::Result<Option<u32>>| Ok::<_, io::Error>(number?.unwrap_or(0));
+    let device = rustix::fs::makedev(number(header.device_major())?, number(header.device_minor())?);
+    Ok(match header.entry_type() {
+        tar::EntryType::Fifo => (FileType::Fifo, 0),
+        tar::EntryType::Char => (FileType::CharacterDevice, device),
+        _ => (FileType::BlockDevice, device),
+    })
+}
+
+fn set_xattrs(
+    writer: &Writer,
+    member: &mut tar::Entry<'_, impl Read>,
+    path: &Path,
+) -> Result<(), UnpackError> {
+    let Some(records) = member.pax_extensions()? else {
+        return Ok(());
+    };
+    for record in records {
+        let record = record?;
+        let name = record.key().ok().and_then(|key| key.strip_prefix(XATTR_RECORD));
+        if let Some(name) = name.filter(|name| plimsoll_layer::is_part_of_layer(name)) {
+            writer.set_xattr(path, name, record.value_bytes())?;
+        }
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use plimsoll_store::{Entry, MergedTree};
 use super::ExecMount;
 use crate::error::OpError;
 use crate::mount::{MountKind, Permissions, Sharing};
-use crate::op::{Change, Output, Services, Writer, blocking};
+use crate::op::{Change, Original, Output, Services, Writer, blocking};
 
 /// A cache that is the step's until this is dropped.
 pub(crate) struct HeldCache {
@@ -186,7 +186,7 @@ fn dress(path: &Path, permissions: &Permissions, seeded: bool) -> Result<(), OpE
 fn seed(tree: &MergedTree, entry: &Entry, directory: &Path) -> Result<(), OpError> {
     let mut writer = Writer::new(directory, &[]);
     copy(tree, entry, Path::new("/"), &mut writer)?;
-    writer.finish()
+    writer.finish().map(drop)
 }
 
 fn copy(tree: &MergedTree, entry: &Entry, to: &Path, writer: &mut Writer) -> Result<(), OpError> {
@@ -196,10 +196,10 @@ fn copy(tree: &MergedTree, entry: &Entry, to: &Path, writer: &mut Writer) -> Res
         };
         let path = to.join(&name);
         if child.metadata.is_dir() {
-            writer.copy_directory(&child, &path, Change::default())?;
+            writer.copy_directory(&Original::from(&child), &path, &Change::default())?;
             copy(tree, &child, &path, writer)?;
         } else {
-            writer.copy_file(&child, &path, Change::default())?;
+            writer.copy_file(&Original::from(&child), &path, &Change::default())?;
         }
     }
     Ok(())
