@@ -8,10 +8,12 @@
 //! - it gives no filter to further processes of a container: the [`Launch`] loads it there;
 //! - it says in its log, not in its error, what failed: the [`Trail`] reads along;
 //! - it limits devices on cgroup v1 only: see [`devices`];
-//! - it leaves the loopback of an empty network down: see [`network`].
+//! - it leaves the loopback of an empty network down: see [`network`];
+//! - it mistakes the mask of a filter's comparison for its result: see [`filter`].
 
 mod console;
 pub(crate) mod devices;
+mod filter;
 mod launch;
 pub(crate) mod network;
 mod trail;
@@ -89,7 +91,8 @@ impl OciRuntime for Libcontainer {
         let request = rootfs::prepare(&root, bundle.spec)?;
         let netns = network::namespace(&request.network, bundle.netns)?;
         let netns_path = netns.as_ref().map(descriptor_path);
-        let mapped = spec::container(&request, &identity, bundle.rootfs, netns_path.as_deref(), &host)?;
+        let mut mapped = spec::container(&request, &identity, bundle.rootfs, netns_path.as_deref(), &host)?;
+        filter::turn_in(&mut mapped.spec);
         self.warnings = mapped.warnings;
         let config = bundle.state.join("config.json");
         mapped
@@ -214,7 +217,9 @@ impl Running {
             tty: process.tty,
         };
         let mapped = spec::process(&self.spec, &request, &identity, &self.host, &mut Vec::new())?;
-        let confinement = spec::confinement(&self.spec, &identity, process.privileged, &self.host)?;
+        let (capabilities, profile) =
+            spec::confinement(&self.spec, &identity, process.privileged, &self.host)?;
+        let confinement = (capabilities, profile.map(filter::turned));
         self.processes += 1;
         let description = self.state.join(format!("exec-{}.json", self.processes));
         let number = self.state.join(format!("exec-{}.pid", self.processes));

@@ -11,6 +11,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("exit_codes_and_streams", exit_codes_and_streams),
     ("programs_that_do_not_start", programs_that_do_not_start),
     ("hardening_as_seen_from_inside", hardening_as_seen_from_inside),
+    #[cfg(target_arch = "x86_64")]
+    ("clone_makes_no_namespaces", clone_makes_no_namespaces),
     ("users_and_groups", users_and_groups),
     ("environment_and_hostname", environment_and_hostname),
     ("no_descriptor_leaks", no_descriptor_leaks),
@@ -155,6 +157,42 @@ fn hardening_as_seen_from_inside() {
     let denied = kit.sh("mount -t tmpfs x /tmp; unshare -U true; mknod /tmp/pipe p && echo pipes are fine");
     assert_eq!(denied.stdout, "pipes are fine\n");
     assert_eq!(denied.stderr.lines().count(), 2, "{}", denied.stderr);
+}
+
+/// A program that asks clone(2) for a user namespace, which anyone may have where no filter is, and ends with the
+/// number of the error.
+#[cfg(target_arch = "x86_64")]
+fn clone_makes_no_namespaces() {
+    use std::os::unix::fs::PermissionsExt;
+    let code: &[u8] = &[
+        0xb8, 56, 0, 0, 0, // eax = clone
+        0xbf, 17, 0, 0, 0x10, // edi = CLONE_NEWUSER | SIGCHLD
+        0x31, 0xf6, 0x31, 0xd2, 0x45, 0x31, 0xd2, 0x45, 0x31, 0xc0, // the other arguments = 0
+        0x0f, 0x05, 0x89, 0xc7, // edi = syscall
+        0x85, 0xff, 0x79, 4, // not negative: over two
+        0xf7, 0xdf, 0xeb, 2, // edi = -edi
+        0x31, 0xff, // edi = 0
+        0xb8, 231, 0, 0, 0, 0x0f, 0x05, // exit_group
+    ];
+    let (base, headers) = (0x40_0000_u64, 64 + 56);
+    let size = headers + code.len() as u64;
+    let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+    for number in [base + headers, 64, 0] {
+        program.extend(number.to_le_bytes());
+    }
+    program.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    program.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    for number in [0, base, base, size, size, 0x1000] {
+        program.extend(number.to_le_bytes());
+    }
+    program.extend(code);
+    let mut kit = Kit::new();
+    let path = kit.path("lower/bin/namespaces");
+    std::fs::write(&path, program).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(kit.run(&["namespaces"]).code(), 1, "EPERM");
+    kit.spec.seccomp = Seccomp::Unconfined;
+    assert_eq!(kit.run(&["namespaces"]).code(), 0, "the kernel would allow it");
 }
 
 fn users_and_groups() {
