@@ -17,6 +17,7 @@ use rusqlite::OptionalExtension as _;
 
 use crate::cache::BuildCache;
 use crate::context::BuildContext;
+use crate::credentials;
 use crate::error::{BuildError, OpError};
 use crate::lower::{LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
@@ -123,6 +124,9 @@ impl Build {
         drop(services);
         lowered
             .warnings
+            .into_iter()
+            .for_each(|warning| progress.warn(warning));
+        credentials::warnings(&plan, &request.build_args)
             .into_iter()
             .for_each(|warning| progress.warn(warning));
         warn_unused(&dockerfile, &request.build_args, progress);

@@ -15,6 +15,7 @@
 mod build;
 mod cache;
 mod context;
+mod credentials;
 mod error;
 mod export;
 mod flat;
@@ -33,4 +34,4 @@ pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;
 pub use network::BuildNetwork;
-pub use run_options::{RunOptions, Secret};
+pub use run_options::{RunOptions, Secret, Wreck};

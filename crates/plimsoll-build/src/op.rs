@@ -31,7 +31,7 @@ pub(crate) use image::ImageOp;
 pub(crate) use link::LinkOp;
 pub(crate) use mkdir::MkdirOp;
 pub(crate) use mode::ModeChange;
-pub(crate) use mount::{ExecMount, MountFiles};
+pub(crate) use mount::{ExecMount, MountFiles, literal};
 pub(crate) use writer::{Change, Original, Owner, Writer};
 
 /// Files of a stage after an operation.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use plimsoll_runtime::Ulimit;
+use plimsoll_store::SnapshotId;
 
 /// What the command line says about every RUN. None of it decides a cache key.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +25,23 @@ pub struct RunOptions {
     pub allow_host_network: bool,
     /// `--allow security.insecure`.
     pub allow_insecure: bool,
-    /// Keeps the files of the step that failed: see [`crate::Wreck`].
-    pub keep_wreck: bool,
+    /// Where what the first step that fails leaves is put, if anybody wants it.
+    pub wreck: Option<Arc<OnceLock<Wreck>>>,
+}
+
+/// What a step that failed leaves: enough to look around in it.
+#[derive(Clone, Debug)]
+pub struct Wreck {
+    /// The files as they were.
+    pub snapshot: SnapshotId,
+    /// Its environment, without secrets.
+    pub env: Vec<String>,
+    /// Its directory.
+    pub cwd: String,
+    /// As in USER.
+    pub user: String,
+    /// Directories that it had as caches, and where.
+    pub caches: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A value that is never printed.

@@ -8,7 +8,9 @@ use plimsoll_solver::VertexId;
 use super::{Lower, Lowering, StageState, Steps, join};
 use crate::BuildNetwork;
 use crate::mount::{self, MountKind, RunMount};
-use crate::op::{CopyOp, ExecMount, ExecOp, HOSTNAME, MountFiles, Operation, Script, SourcePath, SourceTree};
+use crate::op::{
+    CopyOp, ExecMount, ExecOp, HOSTNAME, MountFiles, Operation, Script, SourcePath, SourceTree, literal,
+};
 use crate::plan::{Origin, PROXY_ARGS};
 
 impl Lowering<'_> {
@@ -209,7 +211,7 @@ impl Lowering<'_> {
             },
             // A copy of what is selected: it is found again by its content, and knows no ignored files.
             (tree, _) => {
-                let copy = CopyOp::whole(tree, path.clone());
+                let copy = CopyOp::whole(tree, literal(&path));
                 let mut op = self.op(None, path.span, Operation::Copy(copy), true);
                 op.cacheable = true;
                 let vertex = self.graph.add(op, Vec::new());

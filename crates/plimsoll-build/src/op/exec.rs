@@ -18,6 +18,7 @@ use super::mount::{self, ExecMount, Prepared};
 use super::{Output, Services, blocking, hash};
 use crate::BuildNetwork;
 use crate::error::OpError;
+use crate::run_options::Wreck;
 
 /// What the sandbox is called from inside: BuildKit's name.
 pub(crate) const HOSTNAME: &str = "buildkitsandbox";
@@ -119,6 +120,7 @@ impl ExecOp {
         };
         if let Some(code) = code {
             let (tail, log) = record.finish();
+            self.keep_wreck(services, active, caches)?;
             return Err(OpError::Exit {
                 command: self.command.clone(),
                 code,
@@ -137,6 +139,32 @@ impl ExecOp {
             })
         })
         .await
+    }
+
+    /// Leaves the files for a look at them, when somebody asked for it and no other step failed before.
+    fn keep_wreck(
+        &self,
+        services: &Services,
+        active: ActiveSnapshot,
+        caches: &[HeldCache],
+    ) -> Result<(), OpError> {
+        let Some(place) = services.run.wreck.as_ref().filter(|place| place.get().is_none()) else {
+            return Ok(());
+        };
+        let cache = |mount: &ExecMount| {
+            let held = caches.iter().find(|cache| cache.serves(mount))?;
+            Some((held.directory.clone(), mount.target.as_ref()?.into()))
+        };
+        let wreck = Wreck {
+            snapshot: services.store.snapshots().commit(active)?,
+            env: self.env.iter().chain(&self.proxy_env).cloned().collect(),
+            cwd: self.cwd.clone(),
+            user: self.user.clone(),
+            caches: self.mounts.iter().filter_map(cache).collect(),
+        };
+        // Of two that fail at the same moment one is enough.
+        let _ = place.set(wreck);
+        Ok(())
     }
 
     async fn exec(

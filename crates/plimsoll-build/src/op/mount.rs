@@ -100,7 +100,7 @@ impl MountFiles {
             name: self.place.clone(),
             present: true,
         };
-        CopyOp::whole(tree, self.path.clone())
+        CopyOp::whole(tree, literal(&self.path))
             .selected(services, input)
             .await
     }
@@ -119,6 +119,18 @@ impl MountFiles {
             hint: None,
         })?;
         Ok((tree, entry))
+    }
+}
+
+/// The pattern of COPY that matches nothing but the path.
+pub(crate) fn literal(path: &SourcePath) -> SourcePath {
+    let special = |c| matches!(c, '*' | '?' | '[' | '\\');
+    let escaped = path.path.chars();
+    SourcePath {
+        path: escaped
+            .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+            .collect(),
+        span: path.span,
     }
 }
 

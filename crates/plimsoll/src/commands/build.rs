@@ -111,6 +111,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let request = request(args)?;
+    let wreck = request.run.wreck.clone();
     let (store, images) = (context.store()?, context.images()?);
     let runtime = Runtime::new(context.program(), store.run().to_owned());
     let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
@@ -124,6 +125,11 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         Err(error) => Err(error.into()),
     };
     display.finish();
+    if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
+        let code = context.report(error);
+        run::shell(wreck, context).await?;
+        return Ok(code);
+    }
     let image = finished?;
     if let Some(path) = &args.iidfile {
         write_atomically(path, |file| Ok(file.write_all(image.id.to_string().as_bytes())?))?;

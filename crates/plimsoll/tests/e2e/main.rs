@@ -8,6 +8,7 @@ mod crash;
 mod health;
 mod images;
 mod instructions;
+mod mounts;
 mod network;
 mod refusals;
 mod reset;

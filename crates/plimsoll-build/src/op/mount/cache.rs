@@ -28,14 +28,14 @@ use crate::op::{Change, Original, Output, Services, Writer, blocking};
 
 /// A cache that is the step's until this is dropped.
 pub(crate) struct HeldCache {
-    pub(super) directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// The mounts it is for, by what names them.
     name: (String, Permissions, Option<String>),
     _lock: File,
 }
 
 impl HeldCache {
-    pub(super) fn serves(&self, mount: &ExecMount) -> bool {
+    pub(crate) fn serves(&self, mount: &ExecMount) -> bool {
         name(mount).is_some_and(|(name, _)| name == self.name)
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use plimsoll_build::{RunOptions, Secret};
+use clap::Parser as _;
+use plimsoll_build::{RunOptions, Secret, Wreck};
+use plimsoll_oci::{ContainerConfig, ImageConfig, Platform};
 
 use crate::command_error::CommandError;
 use crate::commands::container_options::{bytes, ulimit};
+use crate::context::Context;
 
 /// As BuildKit: larger ones are no secrets.
 const MAX_SECRET: u64 = 500 << 10;
@@ -50,8 +54,8 @@ impl RunArgs {
     /// Reads the environment and files that the flags name.
     pub(super) fn options(&self) -> Result<RunOptions, CommandError> {
         let allows = |right: &str| self.allowed.iter().any(|allowed| allowed == right);
-        let keep_wreck = self.on_error == Some(OnError::Shell);
-        if keep_wreck && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        let shell = self.on_error == Some(OnError::Shell);
+        if shell && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(
                 CommandError::usage("`--on-error shell` needs a terminal to type on")
                     .hint("without it the error names the log of the step that failed"),
@@ -80,9 +84,54 @@ impl RunArgs {
             cgroup_parent: self.cgroup_parent.clone(),
             allow_host_network: allows("network.host"),
             allow_insecure: allows("security.insecure"),
-            keep_wreck,
+            wreck: shell.then(Arc::default),
         })
     }
+}
+
+/// The words of `run`, to be parsed from a line of ours.
+#[derive(clap::Parser)]
+#[command(disable_help_flag = true)]
+struct RunLine {
+    #[command(flatten)]
+    args: crate::commands::run::Args,
+}
+
+/// A shell in the files of the step that failed, with its variables, directory, user and caches. What it had as binds
+/// and secrets is not there any more.
+pub(super) async fn shell(wreck: &Wreck, context: &Context) -> Result<(), CommandError> {
+    let images = context.images()?;
+    let platform = Platform::host();
+    let config = ImageConfig {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        config: ContainerConfig {
+            env: wreck.env.clone(),
+            working_dir: wreck.cwd.clone(),
+            user: wreck.user.clone(),
+            ..ContainerConfig::default()
+        },
+        ..ImageConfig::default()
+    };
+    let image = images.assemble(config, Some(wreck.snapshot))?;
+    images.keep(&image)?;
+    let id = image.id.to_string();
+    let caches = wreck.caches.iter().flat_map(|(source, target)| {
+        [
+            "-v".to_owned(),
+            format!("{}:{}", source.display(), target.display()),
+        ]
+    });
+    let flags = ["run", "--rm", "-it", "--pull", "never", "--entrypoint", "/bin/sh"].map(str::to_owned);
+    let line = flags.into_iter().chain(caches).chain([id.clone()]);
+    let args = RunLine::try_parse_from(line).map_err(CommandError::from)?.args;
+    context.warn(
+        "this is the container of the step that failed, without its secrets and binds; leave it with `exit`",
+    );
+    let ended = crate::commands::run::run(args, context).await;
+    images.remove(&id, true, &|_| false)?;
+    ended.map(drop)
 }
 
 fn entitlement(text: &str) -> Result<String, String> {

@@ -1,0 +1,169 @@
+//! Build arguments and variables that look like credentials.
+//!
+//! Both stay in the image for everybody to read: ENV in its configuration, ARG in the history of each RUN. A mounted
+//! secret does not. Values are looked at and never shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plimsoll_diagnostics::Diagnostic;
+use plimsoll_dockerfile::{InstructionKind, Word};
+
+use crate::plan::Plan;
+
+/// Words that make a name one of a credential.
+const WORDS: &[&str] = &[
+    "apikey",
+    "auth",
+    "credential",
+    "credentials",
+    "passphrase",
+    "passwd",
+    "password",
+    "pword",
+    "secret",
+    "token",
+];
+/// What stands before `key` when it is not a public one.
+const KEYS: &[&str] = &[
+    "access",
+    "api",
+    "auth",
+    "deploy",
+    "encryption",
+    "private",
+    "secret",
+    "signing",
+    "ssh",
+];
+/// What comes last in the name of something about a credential.
+const ABOUT: &[&str] = &[
+    "dir", "expiry", "file", "id", "length", "name", "path", "ttl", "type", "url", "user",
+];
+/// What tokens of well-known makers begin with, and their least length.
+const SHAPES: &[(&str, usize)] = &[
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghs_", 20),
+    ("github_pat_", 30),
+    ("glpat-", 20),
+    ("npm_", 30),
+    ("pypi-", 30),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("AKIA", 20),
+    ("ASIA", 20),
+];
+
+/// A warning for each name, at its first declaration in the stages that are built.
+pub(crate) fn warnings(plan: &Plan<'_>, build_args: &BTreeMap<String, String>) -> Vec<Diagnostic> {
+    let mut seen = BTreeSet::new();
+    let mut warnings = Vec::new();
+    for step in plan.stages.iter().flatten().flat_map(|stage| &stage.steps) {
+        let declared: Vec<(&Word, Option<&str>)> = match &step.instruction.kind {
+            InstructionKind::Arg(arguments) => arguments
+                .iter()
+                .map(|argument| {
+                    let given = build_args.get(&argument.name.value).map(String::as_str);
+                    let default = argument.default.as_ref().map(|word| word.value.as_str());
+                    (&argument.name, given.or(default))
+                })
+                .collect(),
+            InstructionKind::Env(pairs) => pairs
+                .iter()
+                .map(|pair| (&pair.key, Some(pair.value.value.as_str())))
+                .collect(),
+            _ => continue,
+        };
+        let is_arg = matches!(step.instruction.kind, InstructionKind::Arg(_));
+        for (name, value) in declared {
+            let suspect = is_credential(&name.value) || value.is_some_and(is_token);
+            if suspect && seen.insert(name.value.clone()) {
+                warnings.push(warning(step.source, name, is_arg));
+            }
+        }
+    }
+    warnings
+}
+
+fn warning(source: &plimsoll_diagnostics::Source, name: &Word, is_arg: bool) -> Diagnostic {
+    let (text, place) = match is_arg {
+        true => ("an ARG", "in the history of the image"),
+        false => ("an ENV", "in the configuration of the image"),
+    };
+    let name_text = &name.value;
+    let message = format!("`{name_text}` looks like a credential, and the value of {text} stays {place}");
+    let id = name_text.to_ascii_lowercase();
+    Diagnostic::warning("credential-in-image", source, name.span, message).with_help(format!(
+        "mount it where it is needed: `RUN --mount=type=secret,id={id},env={name_text} …`, and pass `--secret id={id},env={name_text}` to the build"
+    ))
+}
+
+fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let parts: Vec<&str> = name.split('_').collect();
+    if parts.contains(&"public") || parts.last().is_some_and(|last| ABOUT.contains(last)) {
+        return false;
+    }
+    let is_word = parts.iter().any(|part| WORDS.contains(part));
+    let is_key = parts
+        .windows(2)
+        .any(|pair| KEYS.contains(&pair[0]) && pair[1] == "key");
+    is_word || is_key || name.ends_with("password")
+}
+
+fn is_token(value: &str) -> bool {
+    let value = value.trim_matches(['"', '\'']);
+    let shaped = |(prefix, least): &(&str, usize)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        value.starts_with(prefix) && value.len() >= *least && value.chars().all(plain)
+    };
+    SHAPES.iter().any(shaped) || (value.starts_with("-----BEGIN") && value.contains("PRIVATE KEY"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_credentials() {
+        for name in [
+            "GITHUB_TOKEN",
+            "npm_token",
+            "DB_PASSWORD",
+            "PGPASSWORD",
+            "AWS_SECRET_ACCESS_KEY",
+            "API_KEY",
+            "SSH_PRIVATE_KEY",
+            "NPM_AUTH",
+            "APIKEY",
+        ] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in [
+            "TOKENIZER",
+            "GPG_KEY",
+            "PUBLIC_KEY",
+            "DB_PASSWORD_FILE",
+            "AWS_ACCESS_KEY_ID",
+            "AUTHOR",
+            "KEYBOARD",
+            "PATH",
+        ] {
+            assert!(!is_credential(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn shapes_of_tokens() {
+        for value in [
+            "ghp_0123456789abcdefABCD",
+            "AKIAIOSFODNN7EXAMPLE",
+            "\"-----BEGIN OPENSSH PRIVATE KEY-----\"",
+        ] {
+            assert!(is_token(value), "{value}");
+        }
+        for value in ["ghp_$X", "AKIA", "npm_config", "", "-----BEGIN CERTIFICATE-----"] {
+            assert!(!is_token(value), "{value}");
+        }
+    }
+}
