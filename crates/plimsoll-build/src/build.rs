@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, nearest};
-use plimsoll_image::{Image, Images};
+use plimsoll_image::{Image, ImageError, Images};
 use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
@@ -22,9 +22,10 @@ use crate::error::{BuildError, OpError};
 use crate::lower::{LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
+use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
 use crate::run_options::RunOptions;
 use crate::scratch::Scratch;
-use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
+use crate::source::{Contexts, NamedContext, Sources};
 
 static NO_TRIGGERS: &Triggers = &Triggers::new();
 
@@ -34,6 +35,10 @@ pub struct BuildRequest {
     pub dockerfile: Source,
     /// Files for COPY and ADD.
     pub context: BuildContext,
+    /// `--build-context`, by name.
+    pub contexts: Vec<(String, NamedContext)>,
+    /// Fetches what instructions and contexts take from elsewhere.
+    pub sources: Arc<Sources>,
     /// Stage to build, by name or number; the last one if none.
     pub target: Option<String>,
     /// `--build-arg`.
@@ -84,19 +89,25 @@ impl Build {
     /// Builds. Dropping the future stops everything that runs.
     pub async fn build(&self, request: BuildRequest, progress: &Progress) -> Result<BuildResult, BuildError> {
         let dockerfile = parse(&request.dockerfile, progress)?;
+        let contexts = Contexts::new(request.contexts);
         let settings = PlanSettings {
             target: request.target.as_deref(),
             build_args: &request.build_args,
             platform: &request.platform,
+            contexts: &contexts,
         };
         let first = plan(&dockerfile, NO_TRIGGERS, &settings).map_err(BuildError::Diagnostics)?;
-        let mut images = self.obtain(&dockerfile, &first, request.pull, progress).await?;
+        let mut images = self
+            .obtain(&dockerfile, &first, &contexts, request.pull, progress)
+            .await?;
         let triggers = triggers(&first, &images)?;
         let plan = match triggers.is_empty() {
             true => first,
             false => {
                 let plan = plan(&dockerfile, &triggers, &settings).map_err(BuildError::Diagnostics)?;
-                images = self.obtain(&dockerfile, &plan, request.pull, progress).await?;
+                images = self
+                    .obtain(&dockerfile, &plan, &contexts, request.pull, progress)
+                    .await?;
                 plan
             }
         };
@@ -106,6 +117,7 @@ impl Build {
             images: self.images.clone(),
             runtime: self.runtime.clone(),
             network: NetworkPool::new(&self.store, scratch.id.clone(), scratch.folder.clone()),
+            sources: request.sources.clone(),
             run: request.run.clone(),
             folder: scratch.folder.clone(),
             logs: scratch.logs(),
@@ -117,6 +129,7 @@ impl Build {
             network: request.network,
             add_hosts: &request.add_hosts,
             run: &request.run,
+            contexts: &contexts,
         };
         let context = Arc::new(request.context);
         let lowered = lower(&dockerfile, &plan, &images, &context, &services, &settings)
@@ -154,6 +167,7 @@ impl Build {
         &self,
         dockerfile: &Dockerfile,
         plan: &Plan<'_>,
+        contexts: &Contexts,
         pull: bool,
         progress: &Progress,
     ) -> Result<StageImages, BuildError> {
@@ -169,22 +183,50 @@ impl Build {
             }
         }
         let obtain = async |(reference, platform, span): (ImageRef, Platform, _)| match self
-            .images
-            .obtain(&reference, &platform, pull, progress)
+            .image(&reference, &platform, contexts, pull, progress)
             .await
         {
             Ok(image) => Ok(((reference, platform), image)),
             Err(error) => {
                 let diagnostic = Diagnostic::error("base-image", &dockerfile.source, span, chain(&error));
-                Err(BuildError::Diagnostics(vec![
-                    plan.with_stage_hint(diagnostic, &reference),
-                ]))
+                let mut diagnostic = plan.with_stage_hint(diagnostic, &reference);
+                if let Some(near) = nearest(&reference.familiar_name(), contexts.names()) {
+                    diagnostic.help = Some(format!("did you mean the context `{near}`?"));
+                }
+                Err(BuildError::Diagnostics(vec![diagnostic]))
             }
         };
         Ok(try_join_all(open.into_iter().map(obtain))
             .await?
             .into_iter()
             .collect())
+    }
+
+    /// One image: of the layout that a named context says, or else stored or pulled.
+    async fn image(
+        &self,
+        reference: &ImageRef,
+        platform: &Platform,
+        contexts: &Contexts,
+        pull: bool,
+        progress: &Progress,
+    ) -> Result<Image, ImageError> {
+        let (Some(layout), Some(digest)) = (contexts.layout(reference), reference.digest()) else {
+            return self.images.obtain(reference, platform, pull, progress).await;
+        };
+        let task = progress.start(format!(
+            "[context {}] load from layout",
+            reference.familiar_name()
+        ));
+        let (images, layout, platform) = (self.images.clone(), layout.to_owned(), platform.clone());
+        let load = move || images.from_layout(&layout, digest, &platform);
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let loaded = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match &loaded {
+            Ok(_) => task.done(),
+            Err(error) => task.failed(error),
+        }
+        loaded
     }
 
     /// Configuration and history on the finished files.

@@ -108,6 +108,14 @@ impl BuildContext {
         }
     }
 
+    /// Returns the same folder under the name that instructions call it by.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            ..self
+        }
+    }
+
     /// As errors call it.
     pub(crate) fn place(&self) -> String {
         match &self.name {

@@ -10,6 +10,8 @@ use plimsoll_network::NetworkError;
 use plimsoll_runtime::RuntimeError;
 use plimsoll_store::StoreError;
 
+use crate::source::SourceError;
+
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -141,6 +143,9 @@ pub enum OpError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A source could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// No network for a RUN.
     #[error("cannot give RUN a network")]
     Network(#[from] NetworkError),
@@ -186,6 +191,7 @@ impl OpError {
                 "build again when nothing writes to it, or leave it out by a line in .dockerignore"
                     .to_owned(),
             ),
+            Self::Source(error) => error.hint(),
             Self::Exit { code: 127, .. } => {
                 Some("exit code 127 means that a command was not found in this stage's image".to_owned())
             }

@@ -7,6 +7,7 @@
 //! - [`plan`](plan): which stages the target reaches, on what they stand. Pure text.
 //! - [`lower`](lower): each instruction edits the image configuration or becomes an [operation](op).
 //! - [`op`](op): what the operations do and what decides their cache keys.
+//! - [`source`](source): what comes from elsewhere.
 //! - [`cache`](cache): the solver's cache storage over the store.
 //! - [`export`](export): folders and archives.
 //!
@@ -27,6 +28,7 @@ mod parallel;
 mod plan;
 mod run_options;
 mod scratch;
+mod source;
 mod stat;
 
 pub use build::{Build, BuildRequest, BuildResult};
@@ -35,3 +37,4 @@ pub use error::{BuildError, OpError};
 pub use export::export_local;
 pub use network::BuildNetwork;
 pub use run_options::{RunOptions, Secret, Wreck};
+pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

@@ -5,6 +5,7 @@
 
 mod files;
 mod metadata;
+mod remote;
 mod run;
 mod state;
 
@@ -38,6 +39,7 @@ pub(crate) struct LowerSettings<'a> {
     pub(crate) network: crate::BuildNetwork,
     pub(crate) add_hosts: &'a [(String, String)],
     pub(crate) run: &'a crate::RunOptions,
+    pub(crate) contexts: &'a crate::source::Contexts,
 }
 
 /// The graph, and what the target's stage came to.
@@ -68,6 +70,7 @@ pub(crate) fn lower(
         settings,
         graph: Graph::default(),
         image_vertices: HashMap::new(),
+        context_vertices: HashMap::new(),
     };
     let mut states: HashMap<usize, StageState> = HashMap::new();
     // A stage stands on and copies from earlier ones only.
@@ -105,6 +108,8 @@ struct Lowering<'a> {
     settings: &'a LowerSettings<'a>,
     graph: Graph<BuildOp>,
     image_vertices: HashMap<(ImageRef, Platform), VertexId>,
+    /// Of named contexts that are fetched.
+    context_vertices: HashMap<usize, VertexId>,
 }
 
 /// Counts the steps of a stage for the names: `[builder 2/5]`.
@@ -173,6 +178,10 @@ impl<'a> Lowering<'a> {
         let mut state = match &stage.base.0 {
             Origin::Scratch => StageState::scratch(&stage.platform),
             Origin::Stage(base) => states[base].child(),
+            Origin::Context(at) => {
+                let name = steps.next(&format!("FROM {}", self.settings.contexts.get(*at).0));
+                self.context_base(*at, stage, name)
+            }
             Origin::Image(reference, platform) => {
                 let image = &self.images[&(reference.clone(), platform.clone())];
                 let vertex = self.image_vertex(
@@ -186,7 +195,7 @@ impl<'a> Lowering<'a> {
         };
         // They fire here, in the steps below, and are gone.
         state.config.on_build = None;
-        if !matches!(stage.base.0, Origin::Image(..)) {
+        if !matches!(stage.base.0, Origin::Image(..) | Origin::Context(_)) {
             steps.current += 1;
         }
         let mut sources = stage.sources.iter();
@@ -211,9 +220,9 @@ impl<'a> Lowering<'a> {
         if let Some(vertex) = self.image_vertices.get(&key) {
             return *vertex;
         }
-        let op = ImageOp {
+        let op = Box::new(ImageOp {
             image: self.images[&key].clone(),
-        };
+        });
         let vertex = self
             .graph
             .add(self.op(name, span, Operation::Image(op), true), Vec::new());
@@ -293,25 +302,28 @@ impl<'a> Lowering<'a> {
     ) -> Lower<()> {
         let first = from.first().copied();
         match &instruction.kind {
-            InstructionKind::Run(run) => self.run(state, instruction, run, from, states, steps),
-            InstructionKind::Copy(copy) => self.copy(state, instruction, copy, false, first, states, steps),
-            InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, first, states, steps),
-            InstructionKind::Workdir(word) => self.workdir(state, instruction, word, steps),
-            InstructionKind::Env(pairs) => self.env(state, pairs),
-            InstructionKind::Label(pairs) => self.label(state, pairs),
-            InstructionKind::Arg(declarations) => self.arg(state, declarations),
-            InstructionKind::Expose(words) => self.expose(state, words),
-            InstructionKind::Volume(words) => self.volume(state, words),
-            InstructionKind::User(word) => self.user(state, word),
-            InstructionKind::Cmd(command) => Ok(state.set_cmd(command)),
-            InstructionKind::Entrypoint(command) => Ok(state.set_entrypoint(command)),
-            InstructionKind::Healthcheck(check) => Ok(state.set_healthcheck(check)),
-            InstructionKind::Shell(words) => Ok(state.set_shell(words)),
-            InstructionKind::Stopsignal(word) => self.stop_signal(state, word),
-            InstructionKind::Onbuild(trigger) => Ok(state.add_trigger(trigger)),
-            InstructionKind::Maintainer(word) => Ok(state.set_author(&word.value)),
+            InstructionKind::Run(run) => self.run(state, instruction, run, from, states, steps)?,
+            InstructionKind::Copy(copy) => {
+                self.copy(state, instruction, copy, false, first, states, steps)?
+            }
+            InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, first, states, steps)?,
+            InstructionKind::Workdir(word) => self.workdir(state, instruction, word, steps)?,
+            InstructionKind::Env(pairs) => self.env(state, pairs)?,
+            InstructionKind::Label(pairs) => self.label(state, pairs)?,
+            InstructionKind::Arg(declarations) => self.arg(state, declarations)?,
+            InstructionKind::Expose(words) => self.expose(state, words)?,
+            InstructionKind::Volume(words) => self.volume(state, words)?,
+            InstructionKind::User(word) => self.user(state, word)?,
+            InstructionKind::Cmd(command) => state.set_cmd(command),
+            InstructionKind::Entrypoint(command) => state.set_entrypoint(command),
+            InstructionKind::Healthcheck(check) => state.set_healthcheck(check),
+            InstructionKind::Shell(words) => state.set_shell(words),
+            InstructionKind::Stopsignal(word) => self.stop_signal(state, word)?,
+            InstructionKind::Onbuild(trigger) => state.add_trigger(trigger),
+            InstructionKind::Maintainer(word) => state.set_author(&word.value),
             InstructionKind::From(_) => unreachable!("a FROM begins a stage"),
         }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod link;
 mod mkdir;
 mod mode;
 pub(crate) mod mount;
+mod remote;
 mod unpack;
 mod user;
 mod writer;
@@ -25,6 +26,7 @@ use crate::error::OpError;
 use crate::network::NetworkPool;
 use crate::run_options::RunOptions;
 use crate::scratch::Logs;
+use crate::source::Sources;
 pub(crate) use copy::{Chown, CopyOp, InlineFile, SourcePath, SourceTree, patterns};
 pub(crate) use exec::{ExecOp, HOSTNAME, Script};
 pub(crate) use image::ImageOp;
@@ -32,6 +34,7 @@ pub(crate) use link::LinkOp;
 pub(crate) use mkdir::MkdirOp;
 pub(crate) use mode::ModeChange;
 pub(crate) use mount::{ExecMount, MountFiles, literal};
+pub(crate) use remote::{GitOp, HttpOp};
 pub(crate) use writer::{Change, Original, Owner, Writer};
 
 /// Files of a stage after an operation.
@@ -49,6 +52,7 @@ pub(crate) struct Services {
     pub(crate) images: Images,
     pub(crate) runtime: Runtime,
     pub(crate) network: NetworkPool,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) run: RunOptions,
     /// Scratch of this build.
     pub(crate) folder: camino::Utf8PathBuf,
@@ -71,7 +75,7 @@ pub(crate) struct BuildOp {
 /// What a vertex does.
 pub(crate) enum Operation {
     /// FROM an image.
-    Image(ImageOp),
+    Image(Box<ImageOp>),
     /// RUN.
     Exec(ExecOp),
     /// COPY and ADD.
@@ -80,6 +84,10 @@ pub(crate) enum Operation {
     Link(LinkOp),
     /// WORKDIR.
     Mkdir(MkdirOp),
+    /// A file of the web.
+    Http(HttpOp),
+    /// A git repository.
+    Git(GitOp),
 }
 
 impl Op for BuildOp {
@@ -97,6 +105,8 @@ impl Op for BuildOp {
             Operation::Copy(op) => op.key(&self.services).await,
             Operation::Link(op) => Ok(op.key()),
             Operation::Mkdir(op) => Ok(op.key()),
+            Operation::Http(op) => op.key(&self.services).await,
+            Operation::Git(op) => op.key(&self.services).await,
         });
         key.await.copied()
     }
@@ -130,11 +140,16 @@ impl Op for BuildOp {
                 let content = hash("copied", &[self.key().await?, self.content_key(inputs).await?]);
                 op.run(&self.services, inputs, content).await
             }
-            Operation::Link(op) => op.run(&self.services, inputs, hash("linked", &[contents(inputs)])).await,
+            Operation::Link(op) => {
+                op.run(&self.services, inputs, hash("linked", &[contents(inputs)]))
+                    .await
+            }
             Operation::Mkdir(op) => {
                 let content = hash("made", &[op.key(), contents(inputs)]);
                 op.run(&self.services, inputs, content).await
             }
+            Operation::Http(op) => op.run(&self.services, self.key().await?, task).await,
+            Operation::Git(op) => op.run(&self.services, self.key().await?).await,
         }
     }
 

@@ -8,6 +8,8 @@ use plimsoll_dockerfile::{
 };
 use plimsoll_oci::{ImageRef, Platform};
 
+use crate::source::Contexts;
+
 /// What a stage or a `COPY --from` takes its files from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -17,6 +19,8 @@ pub(crate) enum Origin {
     Image(ImageRef, Platform),
     /// An earlier stage.
     Stage(usize),
+    /// A named context that is no image, by its number.
+    Context(usize),
 }
 
 /// An instruction, and the text it stands in: the Dockerfile, or a trigger that ONBUILD left in the base image.
@@ -74,6 +78,7 @@ pub(crate) struct PlanSettings<'a> {
     pub(crate) target: Option<&'a str>,
     pub(crate) build_args: &'a BTreeMap<String, String>,
     pub(crate) platform: &'a Platform,
+    pub(crate) contexts: &'a Contexts,
 }
 
 /// Values that every stage can import by a bare `ARG NAME`.
@@ -313,6 +318,16 @@ impl<'a> Planner<'a, '_> {
             }
             None => self.settings.platform.clone(),
         };
+        if let Some(origin) = self.replacement(block, &platform) {
+            return Ok(Stage {
+                name: block.from.name.as_ref().map(|name| name.value.clone()),
+                span: block.span,
+                base: (origin, block.span),
+                platform: self.settings.platform.clone(),
+                steps: Vec::new(),
+                sources: Vec::new(),
+            });
+        }
         let image = self.expand(&block.from.image, globals, &none)?;
         if image.is_empty() {
             let error = self.error(
@@ -333,12 +348,17 @@ impl<'a> Planner<'a, '_> {
         let base = match (image.as_str(), named) {
             (_, Some(stage)) => Origin::Stage(stage),
             ("scratch", None) => Origin::Scratch,
-            _ => self.image(&image, block.from.image.span, &platform)?,
+            _ => match self.settings.contexts.origin(&image, &platform) {
+                Some(context) => context,
+                None => self.image(&image, block.from.image.span, &platform)?,
+            },
         };
         let steps = self.steps(index, &base);
-        let copies = steps
-            .iter()
-            .flat_map(|step| sources(step.instruction).into_iter().map(|word| (step.source, word)));
+        let copies = steps.iter().flat_map(|step| {
+            sources(step.instruction)
+                .into_iter()
+                .map(|word| (step.source, word))
+        });
         let sources = copies
             .map(|(source, word)| Ok((self.copy_origin(source, &word, index)?, word.span)))
             .collect::<Planned<_>>()?;
@@ -352,11 +372,21 @@ impl<'a> Planner<'a, '_> {
         })
     }
 
+    /// The named context that takes the place of a stage, with all its instructions.
+    fn replacement(&self, block: &Block<'_>, platform: &Platform) -> Option<Origin> {
+        let name = block.from.name.as_ref()?;
+        self.settings.contexts.origin(&name.value, platform)
+    }
+
     /// What the base left to its children, then the stage's own instructions.
     fn steps(&self, index: usize, base: &Origin) -> Vec<Step<'a>> {
         let own_source = &self.dockerfile.source;
         let mut steps = Vec::new();
-        if let Origin::Stage(base) = base {
+        if let Origin::Stage(base) = base
+            && self
+                .replacement(&self.blocks[*base], self.settings.platform)
+                .is_none()
+        {
             let triggers =
                 self.blocks[*base]
                     .instructions
@@ -421,7 +451,11 @@ impl<'a> Planner<'a, '_> {
         if name == "scratch" {
             return Err(self.error("copy-from-scratch", word.span, "`scratch` has no files to copy"));
         }
-        if let Some(near) = nearest(name, self.names()).filter(|near| !near.eq_ignore_ascii_case(name))
+        if let Some(context) = self.settings.contexts.origin(name, self.settings.platform) {
+            return Ok(context);
+        }
+        let names = self.names().chain(self.settings.contexts.names());
+        if let Some(near) = nearest(name, names).filter(|near| !near.eq_ignore_ascii_case(name))
             && !name.contains(['/', ':', '.'])
         {
             let error = self.error(
@@ -487,6 +521,7 @@ mod tests {
             target,
             build_args: &build_args,
             platform: &platform,
+            contexts: &Contexts::default(),
         };
         let line = |(index, stage): (usize, &Option<Stage<'_>>)| {
             let stage = stage.as_ref()?;
@@ -515,6 +550,7 @@ mod tests {
             Origin::Scratch => "scratch".to_owned(),
             Origin::Image(reference, _) => reference.familiar(),
             Origin::Stage(stage) => format!("stage {stage}"),
+            Origin::Context(at) => format!("context {at}"),
         }
     }
 

@@ -73,6 +73,15 @@ pub enum ImageError {
     /// The archive is a tar archive and yet no image archive.
     #[error("the image archive is not usable: {0}")]
     BadArchive(String),
+    /// A file of an image layout could not be read.
+    #[error("cannot read `{}` of the image layout", path.display())]
+    ReadLayout {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A manifest, config or index that cannot be read.
     #[error("cannot make sense of {what}")]
     Parse {

@@ -15,6 +15,7 @@ mod assemble;
 mod document;
 mod error;
 mod find;
+mod layout;
 mod load;
 mod pull;
 mod remove;
@@ -31,6 +32,7 @@ use plimsoll_registry::Registry;
 use plimsoll_store::Store;
 
 pub use error::ImageError;
+pub use layout::layout_digest;
 pub use pull::Pulled;
 pub use remove::Removed;
 

@@ -88,7 +88,11 @@ impl Images {
             self.bring(reference, &manifest, task).await?
         };
         if !is_for(&image, platform) {
-            return Err(no_platform(reference, platform, &[image.config.platform()]));
+            return Err(no_platform(
+                &reference.familiar(),
+                platform,
+                &[image.config.platform()],
+            ));
         }
         let name = [reference.clone()];
         let registration = rows::Registration {
@@ -217,7 +221,7 @@ impl Images {
         let index: ImageIndex = serde_json::from_slice(&answer.bytes).map_err(ImageError::parse(&what))?;
         let Some(chosen) = for_platform(index.manifests(), platform) else {
             let available: Vec<_> = index.manifests().iter().filter_map(platform_of).collect();
-            return Err(no_platform(reference, platform, &available));
+            return Err(no_platform(&reference.familiar(), platform, &available));
         };
         let digest = document::digest_of(chosen, &what)?;
         let manifest = self.manifest(&reference.with_digest(digest)).await?;
@@ -239,18 +243,18 @@ fn pull_error(reference: &ImageRef, source: RegistryError) -> ImageError {
 }
 
 /// Images without an architecture are taken for any.
-fn is_for(image: &Image, platform: &Platform) -> bool {
+pub(crate) fn is_for(image: &Image, platform: &Platform) -> bool {
     image.config.architecture.is_empty() || image.config.platform().satisfies(platform)
 }
 
-fn no_platform(reference: &ImageRef, wanted: &Platform, available: &[Platform]) -> ImageError {
+pub(crate) fn no_platform(name: &str, wanted: &Platform, available: &[Platform]) -> ImageError {
     let available = available
         .iter()
         .map(Platform::to_string)
         .collect::<Vec<_>>()
         .join(", ");
     ImageError::NoPlatform {
-        name: reference.familiar(),
+        name: name.to_owned(),
         wanted: wanted.clone(),
         available,
     }

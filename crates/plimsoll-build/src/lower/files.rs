@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use plimsoll_dockerfile::{Copy, CopySource, Heredoc, Instruction, Word};
+use plimsoll_dockerfile::{Copy, Heredoc, Instruction, Word};
 use plimsoll_solver::VertexId;
 
 use super::{Lower, Lowering, StageState, Steps, join};
 use crate::error::OpError;
-use crate::op::{Chown, CopyOp, InlineFile, LinkOp, ModeChange, Operation, SourcePath, SourceTree, patterns};
+use crate::op::{Chown, CopyOp, InlineFile, LinkOp, ModeChange, Operation, SourceTree, patterns};
 use crate::plan::Origin;
 
 impl Lowering<'_> {
@@ -25,42 +25,37 @@ impl Lowering<'_> {
         states: &HashMap<usize, StageState>,
         steps: &mut Steps,
     ) -> Lower<()> {
-        self.refuse_unsupported_copy(copy)?;
-        let (tree, from) = self.source_tree(instruction, from, states);
-        let mut paths = Vec::new();
-        let mut inline = Vec::new();
-        for source in &copy.sources {
-            match source {
-                CopySource::Path(word) => paths.push(SourcePath {
-                    path: self.source_path(state, word, add)?,
-                    span: word.span,
-                }),
-                CopySource::Heredoc(heredoc) => inline.push(self.inline_file(state, heredoc)?),
-            }
-        }
+        let tree = self.source_tree(instruction, from, states);
+        let groups = self.groups(state, copy, add, tree)?;
         let destination = self.expand(state, &copy.destination)?;
-        let op = CopyOp {
-            instruction: if add { "ADD" } else { "COPY" },
-            tree,
-            into_directory: destination.ends_with('/') || destination.ends_with("/.") || destination == ".",
-            destination: join(state.workdir(), &destination),
-            paths,
-            inline,
-            chown: self.chown(state, copy)?,
-            chmod: copy
-                .chmod
-                .as_ref()
-                .map(|word| self.mode(state, word))
-                .transpose()?,
-            unpack: copy.unpack.unwrap_or(add),
-            parents: copy.parents,
-            exclude: self.exclude(state, copy)?,
-            link: copy.link,
-            found: Default::default(),
-        };
+        let into_directory = destination.ends_with('/')
+            || destination.ends_with("/.")
+            || destination == "."
+            || copy.sources.len() > 1;
         let name = steps.next(&instruction.text);
-        self.push_copy(state, name, instruction, op, from);
-        state.layer_row(format!("{} # buildkit", super::squeeze(&instruction.text)));
+        for group in groups {
+            let op = CopyOp {
+                instruction: if add { "ADD" } else { "COPY" },
+                tree: group.tree,
+                into_directory,
+                destination: join(state.workdir(), &destination),
+                paths: group.paths,
+                inline: group.inline,
+                chown: self.chown(state, copy)?,
+                chmod: copy
+                    .chmod
+                    .as_ref()
+                    .map(|word| self.mode(state, word))
+                    .transpose()?,
+                unpack: copy.unpack.unwrap_or(add && !group.remote),
+                parents: copy.parents,
+                exclude: self.exclude(state, copy)?,
+                link: copy.link,
+                found: Default::default(),
+            };
+            self.push_copy(state, name.clone(), instruction, op, group.vertex);
+            state.layer_row(format!("{} # buildkit", super::squeeze(&instruction.text)));
+        }
         Ok(())
     }
 
@@ -111,21 +106,6 @@ impl Lowering<'_> {
         copy.exclude.iter().map(read).collect()
     }
 
-    /// `--checksum` and `--keep-git-dir` are about files that come from elsewhere.
-    fn refuse_unsupported_copy(&self, copy: &Copy) -> Lower<()> {
-        let place = copy.destination.span;
-        let flags = [
-            ("--checksum", copy.checksum.is_some()),
-            ("--keep-git-dir", copy.keep_git_dir),
-        ];
-        match flags.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                Err(self.error("unsupported-flag", place, format!("{flag} is not supported yet")))
-            }
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn source_tree(
         &mut self,
         instruction: &Instruction,
@@ -133,7 +113,12 @@ impl Lowering<'_> {
         states: &HashMap<usize, StageState>,
     ) -> (SourceTree, Option<VertexId>) {
         match from {
-            None | Some(Origin::Scratch) => (SourceTree::Context(self.context.clone()), None),
+            None => (SourceTree::Context(self.context.clone()), None),
+            Some(Origin::Context(at)) => self.context_tree(*at, instruction.span),
+            Some(Origin::Scratch) => {
+                let name = "`scratch`".to_owned();
+                (SourceTree::Input { name, present: false }, None)
+            }
             Some(Origin::Stage(stage)) => {
                 let vertex = states[stage].vertex;
                 let name = self.plan.stages[*stage]
@@ -161,26 +146,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn source_path(&self, state: &StageState, word: &Word, add: bool) -> Lower<String> {
-        let path = self.expand(state, word)?;
-        let remote = ["http://", "https://", "git://", "git@", "ssh://"]
-            .iter()
-            .any(|scheme| path.starts_with(scheme));
-        match (remote, add) {
-            (false, _) => Ok(path),
-            (true, true) => Err(self.error(
-                "unsupported-source",
-                word.span,
-                "ADD of a URL is not supported yet",
-            )),
-            (true, false) => {
-                let error = self.error("remote-copy", word.span, format!("COPY takes no URL: `{path}`"));
-                Err(Box::new(error.with_help("use ADD for remote files")))
-            }
-        }
-    }
-
-    fn inline_file(&self, state: &StageState, heredoc: &Heredoc) -> Lower<InlineFile> {
+    pub(super) fn inline_file(&self, state: &StageState, heredoc: &Heredoc) -> Lower<InlineFile> {
         let text = if heredoc.expand {
             let lookup = |name: &str| state.variable(name);
             plimsoll_dockerfile::expand_heredoc(&heredoc.body.value, &lookup)

@@ -1,14 +1,17 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
+mod given;
 mod run;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use plimsoll_build::{
-    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, export_local,
+    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions, Sources,
+    export_local,
 };
 use plimsoll_diagnostics::Source;
 use plimsoll_image::{ArchiveFormat, Image, ImageError, Images};
@@ -20,11 +23,10 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
+use given::given;
 
 /// Exit code of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
-/// A Dockerfile of more bytes than this is a mistake.
-const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// Build an image from a Dockerfile
 ///
@@ -32,13 +34,15 @@ const MAX_DOCKERFILE: u64 = 16 << 20;
 /// not depend on each other at the same time, and names the result. Nothing is named when the build fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder with the files for COPY and ADD, or `-` to read a Dockerfile without such files from standard input
-    #[arg(value_name = "PATH | -")]
+    /// Folder with the files for COPY and ADD, URL of a git repository or of an archive with them, or `-` to read an
+    /// archive, or a Dockerfile without such files, from standard input
+    #[arg(value_name = "PATH | URL | -")]
     path: String,
     /// Name the image; may be given several times
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     tags: Vec<ImageRef>,
-    /// Dockerfile, or `-` for standard input [default: PATH/Dockerfile]
+    /// Dockerfile: a file, a URL, or `-` for standard input; in a fetched context its path there [default:
+    /// PATH/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
     /// Stage to build, by name or number [default: the last one]
@@ -47,6 +51,10 @@ pub(crate) struct Args {
     /// Set an ARG; without a value it is taken from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
+    /// Let a name stand for a folder, `docker-image://IMAGE`, `oci-layout://FOLDER[:TAG]` or a URL: in FROM, --from and
+    /// from=, and instead of the stage of that name
+    #[arg(long = "build-context", value_name = "NAME=VALUE", value_parser = given::named_context)]
+    contexts: Vec<(String, String)>,
     /// Set a label on the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -110,20 +118,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let request = request(args)?;
-    let wreck = request.run.wreck.clone();
+    let run = args.run.options()?;
+    let wreck = run.wreck.clone();
     let (store, images) = (context.store()?, context.images()?);
+    let sources = Arc::new(Sources::new(store, &run.secrets, given::git_environment()));
     let runtime = Runtime::new(context.program(), store.run().to_owned());
     let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
-    let result = Build::new(store, &images, runtime)
-        .build(request, display.progress())
-        .await;
-    let finished = match result {
-        Ok(result) => {
-            deliver(args, context, &images, &result.image, display.progress()).map(|()| result.image)
-        }
-        Err(error) => Err(error.into()),
+    let progress = display.progress();
+    let built = async {
+        let given = given(&args.path, args.file.as_deref(), &sources, progress).await?;
+        // What was unpacked for this build stays until it is over.
+        let _folder = given.folder;
+        let request = request(args, given.dockerfile, given.context, sources.clone(), run)?;
+        let result = Build::new(store, &images, runtime)
+            .build(request, progress)
+            .await?;
+        deliver(args, context, &images, &result.image, progress)?;
+        Ok::<_, CommandError>(result.image)
     };
+    let finished = built.await;
     display.finish();
     if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
         let code = context.report(error);
@@ -140,16 +153,19 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
     Ok(ExitCode::SUCCESS)
 }
 
-fn request(args: &Args) -> Result<BuildRequest, CommandError> {
-    let (dockerfile, path) = dockerfile(args)?;
-    let build_context = match args.path.as_str() {
-        "-" => BuildContext::empty(),
-        folder => BuildContext::open(Path::new(folder), path.as_deref())?,
-    };
+fn request(
+    args: &Args,
+    dockerfile: Source,
+    context: BuildContext,
+    sources: Arc<Sources>,
+    run: RunOptions,
+) -> Result<BuildRequest, CommandError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(BuildRequest {
         dockerfile,
-        context: build_context,
+        context,
+        contexts: given::contexts(&args.contexts)?,
+        sources,
         target: args.target.clone(),
         build_args: build_args(&args.build_args),
         labels: args.labels.iter().map(|label| pair(label)).collect(),
@@ -159,68 +175,9 @@ fn request(args: &Args) -> Result<BuildRequest, CommandError> {
         pull: args.pull,
         network: args.network,
         add_hosts: args.add_hosts.clone(),
-        run: args.run.options()?,
+        run,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
     })
-}
-
-/// Text and name of the Dockerfile, and its path when it is a file.
-fn dockerfile(args: &Args) -> Result<(Source, Option<PathBuf>), CommandError> {
-    let path = match (args.file.as_deref(), args.path.as_str()) {
-        (Some("-"), "-") => {
-            return Err(CommandError::usage(
-                "Dockerfile and context cannot both come from standard input",
-            ));
-        }
-        (Some("-"), _) | (None, "-") => {
-            let mut text = String::new();
-            let read = io::stdin().take(MAX_DOCKERFILE).read_to_string(&mut text);
-            read.map_err(|error| {
-                CommandError::internal("cannot read the Dockerfile from standard input", error)
-            })?;
-            return Ok((Source::new("<stdin>", text), None));
-        }
-        (Some(file), _) => PathBuf::from(file),
-        (None, folder) => Path::new(folder).join("Dockerfile"),
-    };
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|_| {
-                CommandError::user(format!(
-                    "`{}` is not a Dockerfile: it is not UTF-8 text",
-                    path.display()
-                ))
-            })?;
-            Ok((Source::new(path.to_string_lossy(), text), Some(path)))
-        }
-        Err(error) => Err(unreadable(args, &path, error)),
-    }
-}
-
-fn unreadable(args: &Args, path: &Path, error: io::Error) -> CommandError {
-    let not_found = error.kind() == io::ErrorKind::NotFound;
-    let message = format!("cannot read Dockerfile `{}`", path.display());
-    let failure = CommandError::new(
-        crate::command_error::Kind::User,
-        Unreadable {
-            message,
-            source: error,
-        },
-    );
-    if not_found && args.file.is_none() && !Path::new(&args.path).exists() {
-        return failure.hint(format!("the folder `{}` does not exist", args.path));
-    }
-    match not_found {
-        true => failure.hint("name the file with `-f FILE`; its path is relative to the current folder"),
-        false => failure,
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-struct Unreadable {
-    message: String,
-    source: io::Error,
 }
 
 /// `NAME=VALUE`, or `NAME` for what the environment says, left out if it says nothing.
@@ -345,8 +302,8 @@ impl From<BuildError> for CommandError {
                 diagnostic,
             } => {
                 let output = tail.iter().map(|line| format!("  {line}\n")).collect::<String>();
-                let error = Self::diagnostic(*diagnostic)
-                    .preface(format!("last output of `{step}`:\n{output}\n"));
+                let error =
+                    Self::diagnostic(*diagnostic).preface(format!("last output of `{step}`:\n{output}\n"));
                 match log {
                     Some(log) => error.hint(format!("all of its output is in {log}")),
                     None => error,
