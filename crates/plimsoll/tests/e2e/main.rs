@@ -4,6 +4,7 @@
 
 mod build;
 mod cli;
+mod copy;
 mod crash;
 mod health;
 mod images;
