@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::create::{self, CreateOptions, Program};
 use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
 use crate::mounts::{MountRequest, MountSource};
-use crate::volumes::Volumes;
+use crate::volumes::{VolumeSummary, Volumes};
 use crate::{ContainerError, Result, leftovers, names};
 
 /// The containers of a store. Cheap to clone.
@@ -89,6 +89,16 @@ impl Containers {
             containers.extend(self.load(&row)?);
         }
         Ok(containers)
+    }
+
+    /// Returns all volumes, by name.
+    pub fn volumes(&self) -> Result<Vec<VolumeSummary>> {
+        Volumes(&self.store).list()
+    }
+
+    /// Removes a volume unless a container has it by now; returns whether it did.
+    pub fn remove_volume(&self, volume: &VolumeSummary) -> Result<bool> {
+        Volumes(&self.store).remove_unused(&volume.name)
     }
 
     /// Makes a container of an image whose top layer is `parent`.

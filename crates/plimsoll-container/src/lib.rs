@@ -53,3 +53,4 @@ pub use mounts::{MountRequest, MountSource};
 pub use protocol::Ended;
 pub use shim::shim_main;
 pub use signals::parse_signal;
+pub use volumes::VolumeSummary;

@@ -12,6 +12,17 @@ use rusqlite::params;
 
 use crate::{ContainerError, Result, names};
 
+/// A volume in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeSummary {
+    /// Its name.
+    pub name: String,
+    /// Made for one container, without a name given.
+    pub anonymous: bool,
+    /// How many containers have it.
+    pub links: usize,
+}
+
 /// The volumes of a store.
 pub(crate) struct Volumes<'a>(pub(crate) &'a Store);
 
@@ -57,8 +68,25 @@ impl Volumes<'_> {
         names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))
     }
 
-    /// Removes an anonymous volume that no container uses any more.
-    pub(crate) fn remove_unused(&self, name: &str) -> Result<()> {
+    /// Lists the volumes, by name.
+    pub(crate) fn list(&self) -> Result<Vec<VolumeSummary>> {
+        self.0.db().read(|db| {
+            let query = "SELECT name, anonymous, (SELECT count(*) FROM volume_use WHERE volume = name) \
+                         FROM volume ORDER BY name";
+            let mut statement = db.prepare_cached(query)?;
+            let rows = statement.query_map([], |row| {
+                Ok(VolumeSummary {
+                    name: row.get(0)?,
+                    anonymous: row.get(1)?,
+                    links: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<std::result::Result<_, _>>()?)
+        })
+    }
+
+    /// Removes a volume that no container uses any more; returns whether it did.
+    pub(crate) fn remove_unused(&self, name: &str) -> Result<bool> {
         let _lock = self.0.lock(&format!("volume-{name}"))?;
         let removed = self.0.db().write(|transaction| -> Result<usize> {
             Ok(transaction.execute(
@@ -69,7 +97,7 @@ impl Volumes<'_> {
         if removed > 0 {
             self.0.discard(&self.0.root().join("volumes").join(name))?;
         }
-        Ok(())
+        Ok(removed > 0)
     }
 }
 

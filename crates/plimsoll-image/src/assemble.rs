@@ -1,6 +1,6 @@
 //! From a build's snapshots to an image.
 
-use plimsoll_oci::{Descriptor, ImageConfig, MediaType};
+use plimsoll_oci::{Descriptor, Digest, ImageConfig, MediaType};
 use plimsoll_store::{LayerInfo, SnapshotId};
 
 use crate::{Image, Images, Result, document, rows};
@@ -12,25 +12,35 @@ impl Images {
     /// that came compressed keeps that form, so that its digest stays the base image's; a layer built here is described
     /// uncompressed.
     pub fn assemble(&self, mut config: ImageConfig, top: Option<SnapshotId>) -> Result<Image> {
+        self.store.protect()?;
         let layers = self.chain(top)?;
         config.rootfs.diff_ids = layers.iter().map(|(_, info)| info.diff_id).collect();
-        let descriptors = layers
-            .iter()
-            .map(|(_, info)| self.describe(info))
-            .collect::<Result<_>>()?;
+        let descriptors = loop {
+            let (descriptors, compressed) = self.describe(&layers)?;
+            // The base image may be removed meanwhile: what is described stays from here on.
+            if self.store.content().touch(&compressed)? {
+                break descriptors;
+            }
+        };
         let bytes = serde_json::to_vec(&config).expect("a configuration is JSON");
         let manifest = document::put_manifest(self.store.content(), &bytes, descriptors)?;
         self.read(manifest)
     }
 
-    fn describe(&self, info: &LayerInfo) -> Result<Descriptor> {
-        Ok(
-            match self.store.db().read(|db| rows::layer_blob(db, &info.diff_id))? {
+    /// Returns the descriptors of layers, and those of their blobs that are in the store.
+    fn describe(&self, layers: &[(SnapshotId, LayerInfo)]) -> Result<(Vec<Descriptor>, Vec<Digest>)> {
+        let mut compressed = Vec::new();
+        let mut descriptors = Vec::with_capacity(layers.len());
+        for (_, info) in layers {
+            let blob = self.store.db().read(|db| rows::layer_blob(db, &info.diff_id))?;
+            descriptors.push(match blob {
                 Some((digest, media_type, size)) => {
+                    compressed.push(digest);
                     Descriptor::new(MediaType::from(media_type.as_str()), size, digest)
                 }
                 None => Descriptor::new(MediaType::from(document::TAR_LAYER), info.tar_size, info.diff_id),
-            },
-        )
+            });
+        }
+        Ok((descriptors, compressed))
     }
 }

@@ -17,6 +17,8 @@ mod error;
 mod find;
 mod layout;
 mod load;
+mod needs;
+mod prune;
 mod pull;
 mod remove;
 mod rows;
@@ -124,10 +126,16 @@ impl Images {
 
     fn register(&self, registrations: &[rows::Registration<'_>]) -> Result<()> {
         let now = plimsoll_store::now();
-        Ok(self.store.db().write(|db| {
-            registrations
-                .iter()
-                .try_for_each(|registration| registration.write(db, now))
-        })?)
+        self.store.db().write(|db| {
+            for registration in registrations {
+                // Removed and collected while it was in hand: a row without documents would be worse than an error.
+                if let Some(digest) = rows::missing_document(db, registration.image)? {
+                    let what = "image document";
+                    return Err(ImageError::MissingBlob { what, digest });
+                }
+                registration.write(db, now)?;
+            }
+            Ok(())
+        })
     }
 }

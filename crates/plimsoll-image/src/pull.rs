@@ -41,7 +41,10 @@ impl Images {
             && let image = self.read(manifest)?
             && is_for(&image, platform)
         {
-            return Ok(image);
+            self.store.protect()?;
+            if self.touch(&image)? {
+                return Ok(image);
+            }
         }
         Ok(self.pull(reference, platform, progress).await?.image)
     }
@@ -82,10 +85,13 @@ impl Images {
             .db()
             .read(|db| rows::size_of(db, &manifest.digest))?
             .is_some();
-        let image = if known {
-            self.read(manifest.digest)?
-        } else {
-            self.bring(reference, &manifest, task).await?
+        let stored = match known {
+            true => Some(self.read(manifest.digest)?),
+            false => None,
+        };
+        let image = match stored {
+            Some(image) if self.touch(&image)? => image,
+            _ => self.bring(reference, &manifest, task).await?,
         };
         if !is_for(&image, platform) {
             return Err(no_platform(
@@ -166,7 +172,7 @@ impl Images {
     async fn download(&self, reference: &ImageRef, blob: &Descriptor, task: &Task) -> Result<()> {
         let digest = document::digest_of(blob, "a descriptor")?;
         let (id, size) = (digest.short(), blob.size());
-        if self.store.content().size(&digest)?.is_some() {
+        if self.store.content().touch(&[digest])? {
             task.count(&id, size, size);
             return Ok(());
         }

@@ -1,5 +1,7 @@
 //! The tables of images and their names.
 
+use std::collections::HashSet;
+
 use plimsoll_oci::{Descriptor, Digest, ImageRef};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -194,6 +196,38 @@ pub(crate) fn all_images(db: &Connection) -> Result<Vec<Stored>> {
         .collect::<Result<_>>()?;
     all.dedup_by(|later, earlier| later.id == earlier.id);
     Ok(all)
+}
+
+/// Returns which of an image's documents is not stored.
+pub(crate) fn missing_document(db: &Connection, image: &Image) -> Result<Option<Digest>> {
+    let mut find = db.prepare_cached("SELECT 1 FROM blob WHERE digest = ?1")?;
+    for digest in [image.manifest_digest, image.id] {
+        if !find.exists([digest.to_string()])? {
+            return Ok(Some(digest));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns every image's manifest, and what else of it is a document: configuration and index.
+pub(crate) fn documents(db: &Connection) -> Result<Vec<(Digest, Vec<Digest>)>> {
+    db.prepare_cached("SELECT manifest_digest, config_digest, index_digest FROM image")?
+        .query_map([], |row| {
+            let manifest = parsed(row, 0)?;
+            let mut documents = vec![manifest, parsed(row, 1)?];
+            if row.get_ref(2)? != rusqlite::types::ValueRef::Null {
+                documents.push(parsed(row, 2)?);
+            }
+            Ok((manifest, documents))
+        })?
+        .collect()
+}
+
+/// Returns the manifests that containers are made of.
+pub(crate) fn of_containers(db: &Connection) -> Result<HashSet<Digest>> {
+    db.prepare_cached("SELECT manifest_digest FROM container WHERE manifest_digest IS NOT NULL")?
+        .query_map([], |row| parsed(row, 0))?
+        .collect()
 }
 
 /// Returns the size noted for an image.

@@ -31,7 +31,9 @@ impl Images {
         diff_id: Digest,
         chain_id: &Digest,
     ) -> Result<SnapshotId> {
-        if let Some(snapshot) = self.store.snapshots().by_chain_id(chain_id)? {
+        if let Some(snapshot) = self.store.snapshots().by_chain_id(chain_id)?
+            && self.store.snapshots().hold(snapshot)?
+        {
             return Ok(snapshot);
         }
         let digest = document::digest_of(layer, "a layer")?;
@@ -46,6 +48,16 @@ impl Images {
             plimsoll_layer::decompress(blob).map_err(|source| ImageError::ReadLayer { digest, source })?;
         let unpacked = self.store.snapshots().unpack(parent, diff_id, &mut *tar);
         unpacked.map_err(|source| ImageError::Unpack { digest, source })
+    }
+
+    /// As [`Images::snapshot`], and what is returned is protected from collection while this process has the store open.
+    pub fn hold(&self, image: &Image) -> Result<Option<SnapshotId>> {
+        loop {
+            match self.snapshot(image)? {
+                Some(snapshot) if !self.store.snapshots().hold(snapshot)? => {}
+                held => return Ok(held),
+            }
+        }
     }
 
     /// Returns the bytes of all layers, uncompressed: Docker's Size.

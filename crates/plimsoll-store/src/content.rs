@@ -86,6 +86,17 @@ impl ContentStore {
         })
     }
 
+    /// As [`ContentStore::touch`] for those of the blobs that are there.
+    pub fn touch_any(&self, digests: &[Digest]) -> Result<()> {
+        self.home.db.write(|tx| {
+            let mut touch = tx.prepare_cached("UPDATE blob SET created = ?2 WHERE digest = ?1")?;
+            for digest in digests {
+                touch.execute(params![digest.to_string(), now()])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Begins a new blob, written piece by piece. With `expected`, the bytes are verified at the end, and a partial
     /// file of an earlier attempt is continued: see [`Ingest::offset`].
     ///

@@ -79,7 +79,7 @@ impl Store {
     /// Removes the files of what was swept, telling `report` of each snapshot and its bytes, and empties the trash.
     fn bury_all(&self, swept: &[SnapshotId], report: &mut dyn FnMut(SnapshotId, u64)) -> Result<u64> {
         let mut meter = Meter::default();
-        let mut bytes = meter.measure(&self.home.root.join("trash"))?;
+        let mut bytes = self.entries("trash", &mut meter)?.values().sum();
         self.home.empty_trash();
         for id in swept {
             let size = meter.measure(&self.snapshots.directory(*id))?;

@@ -137,6 +137,15 @@ impl Store {
         self.home.protect()
     }
 
+    /// Ends the lease of this process early, for one that has nothing in hand any more but goes on for long. Snapshots it
+    /// is still writing to would be swept.
+    pub fn release(&self) {
+        let lease = self.home.own_lease().take();
+        if let Some(lease) = lease {
+            lease.end(&self.home.db);
+        }
+    }
+
     /// Moves a path of the store into the trash and removes it. Fine when there is nothing.
     pub fn discard(&self, path: &Utf8Path) -> Result<()> {
         self.home.discard(path)

@@ -11,8 +11,11 @@ use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use crate::command_error::CommandError;
 use crate::context::Context;
 
+pub(crate) mod asking;
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod builder_prune;
+pub(crate) mod buildx_du;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
 pub(crate) mod containers;
@@ -20,6 +23,7 @@ pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod history;
 pub(crate) mod image_inspect;
+pub(crate) mod image_prune;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
@@ -37,6 +41,8 @@ pub(crate) mod save;
 pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod system_df;
+pub(crate) mod system_prune;
 pub(crate) mod tag;
 pub(crate) mod terminal;
 pub(crate) mod version;
@@ -86,11 +92,14 @@ pub(crate) const COMMANDS: &[Command] = &[
         Many,
         ["build", "buildx build", "image build", "builder build"]
     ),
+    command!(builder_prune, One, ["builder prune", "buildx prune"]),
+    command!(buildx_du, One, ["buildx du", "builder du"]),
     command!(container_inspect, One, ["container inspect"]),
     command!(create, One, ["create", "container create"]),
     command!(exec, One, ["exec", "container exec"]),
     command!(history, One, ["history", "image history"]),
     command!(image_inspect, One, ["image inspect"]),
+    command!(image_prune, One, ["image prune"]),
     command!(images, One, ["images", "image ls|list"]),
     command!(inspect, One, ["inspect"]),
     command!(kill, One, ["kill", "container kill"]),
@@ -107,6 +116,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(save, One, ["save", "image save"]),
     command!(start, One, ["start", "container start"]),
     command!(stop, One, ["stop", "container stop"]),
+    command!(system_df, One, ["system df"]),
+    command!(system_prune, One, ["system prune"]),
     command!(tag, One, ["tag", "image tag"]),
     command!(version, One, ["version"]),
     command!(wait, One, ["wait", "container wait"]),

@@ -33,7 +33,7 @@ impl ImageOp {
         );
         let content = self.key();
         blocking(move || {
-            let snapshot = match images.snapshot(&image)? {
+            let snapshot = match images.hold(&image)? {
                 Some(snapshot) => snapshot,
                 // An image without layers: an empty root.
                 None => store.snapshots().commit(store.snapshots().prepare(None)?)?,

@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Size of each entry of a folder of the store.
-    fn entries(&self, folder: &str, meter: &mut Meter) -> Result<BTreeMap<String, u64>> {
+    pub(super) fn entries(&self, folder: &str, meter: &mut Meter) -> Result<BTreeMap<String, u64>> {
         let folder = self.home.root.join(folder);
         let mut sizes = BTreeMap::new();
         for entry in folder.read_dir_utf8().at("read", &folder)? {

@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(line: &ImageSummary, no_trunc: bool) -> Value {
+pub(super) fn row(line: &ImageSummary, no_trunc: bool) -> Value {
     let id = &line.image.id;
     let created = line
         .image

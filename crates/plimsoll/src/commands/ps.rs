@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(container: &Container, whole: bool, size: bool) -> Value {
+pub(super) fn row(container: &Container, whole: bool, size: bool) -> Value {
     let definition = &container.definition;
     let labels: Vec<_> = definition
         .labels

@@ -41,6 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             Err(error) => code = context.report(&error.into()),
         }
     }
+    images.collect()?;
     Ok(code)
 }
 

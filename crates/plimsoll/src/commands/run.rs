@@ -91,8 +91,10 @@ pub(crate) async fn create(
     let options = args.options()?;
     let containers = containers::containers(context)?;
     let image = image(args, context).await?;
-    let parent = context.images()?.snapshot(&image)?;
+    let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
+    // From here on the container keeps what it needs, and `run` may last for weeks.
+    context.store()?.release();
     if let Some(path) = &args.cidfile {
         let written =
             std::fs::File::create_new(path).and_then(|mut file| file.write_all(container.id().as_bytes()));

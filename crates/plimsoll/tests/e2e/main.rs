@@ -11,10 +11,12 @@ mod images;
 mod instructions;
 mod mounts;
 mod network;
+mod prune;
 mod refusals;
 mod reset;
 mod run;
 mod seed;
+mod sources;
 mod together;
 mod vm;
 

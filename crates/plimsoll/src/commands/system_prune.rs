@@ -1,0 +1,148 @@
+//! `system prune`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use plimsoll_store::{CacheItem, PruneRequest};
+
+use super::asking::{self, Filter};
+use super::builder_prune;
+use super::buildx_du::time;
+use super::containers::containers;
+use super::image_prune::{self, ImageFilter};
+use crate::command_error::CommandError;
+use crate::context::Context;
+use crate::output::units;
+
+/// Remove what is not in use: stopped containers, images without a name, build cache
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Remove all images without a container, not only those without a name, and all of the build cache
+    #[arg(short, long)]
+    all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Remove anonymous volumes that no container has, too
+    #[arg(long)]
+    volumes: bool,
+    /// Remove only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=`
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<Filter>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let filter = ImageFilter::new(&args.filters)?;
+    asking::confirm(context, args.force, &warning(&args), "system prune")?;
+    let mut bytes = remove_containers(&args, context)?;
+    if args.volumes {
+        bytes += remove_volumes(context)?;
+    }
+    let images = context.images()?;
+    image_prune::prune(context, &images, args.all, &filter)?;
+    bytes += images.collect()?;
+    bytes += remove_cache(&args, context)?;
+    let mut out = context.stdout();
+    writeln!(out, "Total reclaimed space: {}", units::human_size_with(bytes, 4))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warning(args: &Args) -> String {
+    let mut lines = vec!["all stopped containers"];
+    if args.volumes {
+        lines.push("all anonymous volumes not used by at least one container");
+    }
+    lines.push(if args.all {
+        image_prune::ALL
+    } else {
+        image_prune::DANGLING
+    });
+    lines.push(if args.all {
+        "all build cache"
+    } else {
+        "unused build cache"
+    });
+    let lines: String = lines.iter().map(|line| format!("\n  - {line}")).collect();
+    format!("This will remove:{lines}\n")
+}
+
+/// Removes stopped containers, prints their ids, and returns the bytes that came free.
+fn remove_containers(args: &Args, context: &Context) -> Result<u64, CommandError> {
+    let until = args.filters.iter().find(|filter| filter.key == "until");
+    let until = until.map(Filter::until).transpose()?;
+    let labels: Vec<_> = args
+        .filters
+        .iter()
+        .filter(|filter| filter.key == "label")
+        .collect();
+    let containers = containers(context)?;
+    let mut removed = Vec::new();
+    let mut meter = plimsoll_store::Meter::default();
+    let mut bytes = 0;
+    for container in containers.list()? {
+        let known = &container.definition.labels;
+        let wanted = until.is_none_or(|until| container.definition.created < time(until))
+            && labels.iter().all(|label| label.holds_among(known));
+        if container.is_running() || !wanted {
+            continue;
+        }
+        let (upper, _) = context
+            .store()?
+            .snapshots()
+            .directories(container.definition.snapshot)?;
+        if let Some(upper) = camino::Utf8Path::from_path(&upper) {
+            bytes += meter.measure(upper)?;
+        }
+        containers.remove(&container, false)?;
+        removed.push(container.id().to_owned());
+    }
+    print_list(context, "Deleted Containers:", &removed)?;
+    Ok(bytes)
+}
+
+fn remove_volumes(context: &Context) -> Result<u64, CommandError> {
+    let containers = containers(context)?;
+    let volumes = context.store()?.root().join("volumes");
+    let mut meter = plimsoll_store::Meter::default();
+    let mut removed = Vec::new();
+    let mut bytes = 0;
+    for volume in containers.volumes()? {
+        if volume.anonymous && volume.links == 0 {
+            let size = meter.measure(&volumes.join(&volume.name))?;
+            if containers.remove_volume(&volume)? {
+                bytes += size;
+                removed.push(volume.name);
+            }
+        }
+    }
+    print_list(context, "Deleted Volumes:", &removed)?;
+    Ok(bytes)
+}
+
+fn remove_cache(args: &Args, context: &Context) -> Result<u64, CommandError> {
+    // As in Docker: build cache has no labels, so a filter by label leaves it alone.
+    if args.filters.iter().any(|filter| filter.key == "label") {
+        return Ok(0);
+    }
+    let until = args.filters.iter().find(|filter| filter.key == "until");
+    let request = PruneRequest {
+        all: args.all,
+        until: until.map(Filter::until).transpose()?,
+        ..PruneRequest::default()
+    };
+    let mut removed = Vec::new();
+    let mut report = |item: &CacheItem| removed.push(item.id.clone());
+    let bytes = builder_prune::prune(context.store()?, &context.images()?, &request, &mut report)?;
+    print_list(context, "Deleted build cache objects:", &removed)?;
+    Ok(bytes)
+}
+
+fn print_list(context: &Context, title: &str, names: &[String]) -> Result<(), CommandError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut out = context.stdout();
+    writeln!(out, "{title}")?;
+    names.iter().try_for_each(|name| writeln!(out, "{name}"))?;
+    Ok(writeln!(out)?)
+}
