@@ -10,7 +10,12 @@ pub(super) enum Pattern {
     /// `**` and what must follow it, no other wildcard.
     Suffix(String),
     /// Everything else.
-    Items(Vec<Item>),
+    Items {
+        items: Vec<Item>,
+        /// What a path must begin and end with: most paths are told apart by that alone.
+        begin: String,
+        end: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -70,14 +75,28 @@ impl Pattern {
                 c => items.push(Item::Char(c)),
             }
         }
-        Some(Self::Items(items))
+        let literal = |item: &Item| match item {
+            Item::Char(c) => Some(*c),
+            _ => None,
+        };
+        let begin = items.iter().map_while(literal).collect();
+        let end: Vec<char> = items.iter().rev().map_while(literal).collect();
+        Some(Self::Items {
+            items,
+            begin,
+            end: end.into_iter().rev().collect(),
+        })
     }
 
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             // `**/foo` matches `foo` as well.
             Self::Suffix(suffix) => path.ends_with(suffix) || suffix.strip_prefix('/') == Some(path),
-            Self::Items(items) => walk(items, path).is_some_and(|reached| reached[items.len()]),
+            Self::Items { items, begin, end } => {
+                path.starts_with(&**begin)
+                    && path.ends_with(&**end)
+                    && walk(items, path).is_some_and(|reached| reached[items.len()])
+            }
         }
     }
 
@@ -85,7 +104,7 @@ impl Pattern {
     pub(super) fn may_match_below(&self, directory: &str) -> bool {
         match self {
             Self::Suffix(_) => true,
-            Self::Items(items) => {
+            Self::Items { items, .. } => {
                 let alive = walk(items, directory).and_then(|reached| step(items, &reached, '/'));
                 alive.is_some_and(|reached| reached[..items.len()].contains(&true))
             }
