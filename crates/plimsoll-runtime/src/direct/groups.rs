@@ -35,7 +35,7 @@ pub(super) fn hierarchies(all: &Hierarchies, spec: &ContainerSpec) -> Option<Hie
     };
     let kept: Vec<_> = mounts
         .iter()
-        .filter(|(_, carried)| carries(carried))
+        .filter(|(point, carried)| carries(carried) || has_foreign_parent(point, &spec.cgroup))
         .cloned()
         .collect();
     let there = |name: &&str| {
@@ -43,6 +43,15 @@ pub(super) fn hierarchies(all: &Hierarchies, spec: &ContainerSpec) -> Option<Hie
             .any(|(_, carried)| carried.iter().any(|one| one == name))
     };
     needed.iter().all(there).then_some(Hierarchies::Legacy(kept))
+}
+
+/// Whether the group lies in one that somebody else made here, whose limits then hold for it, too. The groups named
+/// after us have none (see [`ContainerSpec::cgroup`]).
+fn has_foreign_parent(point: &Path, cgroup: &str) -> bool {
+    let path = Path::new(cgroup.trim_start_matches('/'));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let foreign = parent.filter(|_| !cgroup.trim_start_matches('/').starts_with("plimsoll-"));
+    foreign.is_some_and(|parent| point.join(parent).is_dir())
 }
 
 fn controllers(spec: &ContainerSpec, hybrid: bool) -> Vec<&'static str> {
@@ -297,6 +306,17 @@ mod tests {
             Hierarchies::Legacy(mounts) => Some(mounts.into_iter().flat_map(|(_, names)| names).collect()),
             Hierarchies::Unified => None,
         }
+    }
+
+    #[test]
+    fn limits_of_somebody_elses_group_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("team")).unwrap();
+        assert!(has_foreign_parent(folder.path(), "/team/build-1"));
+        assert!(!has_foreign_parent(folder.path(), "/other/build-1"));
+        assert!(!has_foreign_parent(folder.path(), "/build-1"));
+        std::fs::create_dir(folder.path().join("plimsoll-1")).unwrap();
+        assert!(!has_foreign_parent(folder.path(), "/plimsoll-1/build-1"));
     }
 
     #[test]

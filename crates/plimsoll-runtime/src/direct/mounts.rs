@@ -276,6 +276,7 @@ fn write_sysctls(proc: Option<&OwnedFd>, linux: &Linux) -> Result<(), RuntimeErr
 /// What is laid over a path that must not be seen.
 struct Covers {
     null: OwnedFd,
+    /// An empty directory, once it is mounted somewhere: before 6.15 the kernel copies nothing else.
     empty: Option<OwnedFd>,
 }
 
@@ -298,23 +299,20 @@ impl Covers {
             result => result.map_err(failed)?,
         };
         let kind = FileType::from_raw_mode(fs::fstat(&target).map_err(failed)?.st_mode);
-        let cover = if kind == FileType::Directory {
-            self.empty_directory()
-        } else {
+        let cover = if kind != FileType::Directory {
             copy(&self.null, false)
+        } else if let Some(empty) = &self.empty {
+            copy(empty, false)
+        } else {
+            let options = ["ro", "nosuid", "nodev", "noexec", "nr_inodes=1"];
+            file_system("tmpfs", &options.map(str::to_owned))
         };
-        lay(&cover.map_err(failed)?, &target).map_err(failed)
-    }
-
-    fn empty_directory(&mut self) -> rustix::io::Result<OwnedFd> {
-        let empty = match self.empty.take() {
-            Some(empty) => empty,
-            None => file_system(
-                "tmpfs",
-                &["ro", "nosuid", "nodev", "noexec", "nr_inodes=1"].map(str::to_owned),
-            )?,
-        };
-        copy(self.empty.insert(empty), false)
+        let cover = cover.map_err(failed)?;
+        lay(&cover, &target).map_err(failed)?;
+        if kind == FileType::Directory {
+            self.empty.get_or_insert(cover);
+        }
+        Ok(())
     }
 }
 
