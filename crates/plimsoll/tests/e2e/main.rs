@@ -16,7 +16,6 @@ mod refusals;
 mod reset;
 mod run;
 mod seed;
-mod sources;
 mod together;
 mod vm;
 
