@@ -211,8 +211,13 @@ fn one_of_many_processes_unpacks() {
 fn whenever_a_process_is_killed_the_store_is_whole() {
     let ground = Ground::new();
     for round in 0..25_u64 {
+        let before = highest(&ground);
         let mut children: Vec<Child> = (0..2).map(|_| child(&ground, "busy")).collect();
-        // Long enough to be at work, and every time at another point of it.
+        // At work, however slow the machine is just now, and every time at another point of it.
+        let end = Instant::now() + Duration::from_secs(10);
+        while highest(&ground) == before && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         std::thread::sleep(Duration::from_millis(25 + round * 37 % 120));
         for child in &mut children {
             child.kill().unwrap();
@@ -230,6 +235,11 @@ fn whenever_a_process_is_killed_the_store_is_whole() {
         count(&store, "SELECT count(*) FROM snapshot") > 5,
         "the children got somewhere"
     );
+}
+
+/// Number of the newest snapshot.
+fn highest(ground: &Ground) -> i64 {
+    count(&ground.open(), "SELECT coalesce(max(id), 0) FROM snapshot")
 }
 
 /// What must be true of a store that nobody works on.
