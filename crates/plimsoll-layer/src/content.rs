@@ -1,6 +1,7 @@
 //! What an upper directory changes, as one digest.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use plimsoll_oci::{Digest, Hasher};
@@ -48,9 +49,8 @@ fn add(found: &Found<'_>, links: &mut Links, hasher: &mut Hasher) -> Result<()> 
     }
     match kind(stat) {
         FileType::RegularFile => {
-            let mut content = Hasher::new();
-            io::copy(&mut open(found)?, &mut content).at("read", found.path)?;
-            hasher.field(content.finish().as_bytes());
+            let digest = hash_file(&mut open(found)?).at("read", found.path)?;
+            hasher.field(digest.as_bytes());
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
@@ -61,4 +61,18 @@ fn add(found: &Found<'_>, links: &mut Links, hasher: &mut Hasher) -> Result<()> 
         _ => {}
     }
     Ok(())
+}
+
+/// In pieces of 64 KiB: `io::copy` reads 8.
+fn hash_file(file: &mut File) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = [0; 64 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
