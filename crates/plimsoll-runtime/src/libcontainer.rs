@@ -25,6 +25,7 @@ use crate::program::Report;
 use crate::root::Root;
 use crate::{Bundle, OciRuntime, ProcessSpec, RuntimeError, Stdio, rootfs, spec, user};
 use console::Console;
+pub(crate) use console::{receive as receive_descriptor, send as send_descriptor};
 use launch::Launch;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;

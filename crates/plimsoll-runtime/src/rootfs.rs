@@ -2,16 +2,19 @@
 
 use crate::RuntimeError;
 use crate::container_spec::ContainerSpec;
+use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::root::Root;
-use plimsoll_linux::UnshareFlags;
+use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{self as mounting, MountFlags, MountPropagationFlags};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Set explicitly, because distributions differ in their defaults: a layer must hold whole files (metacopy) under
@@ -70,26 +73,56 @@ impl Rootfs {
         Ok(vec![empty])
     }
 
-    /// The overlay as a mount that is attached nowhere, by its root. It ends with its last user. Where the kernel
-    /// cannot (before 6.5) it is mounted at `scratch` for a moment, in a mount namespace that this process enters for
-    /// it; the second value says so.
-    pub(crate) fn detached(&self, scratch: &Path) -> Result<(OwnedFd, bool), RuntimeError> {
+    /// The overlay as a mount that is attached nowhere, by its root. It ends with its last user. Only with one thread.
+    ///
+    /// Where the kernel cannot (before 6.5) a child mounts it at `scratch`, in a mount namespace that ends with it, and
+    /// hands over a copy.
+    pub(crate) fn detached(&self, scratch: &Path) -> Result<OwnedFd, RuntimeError> {
         let lowers = self.lowers_or_empty()?;
         let failed = |error: io::Error| RuntimeError::path("mount overlay at", scratch)(error);
         match self.make(&lowers, true) {
             Err(Errno::INVAL | Errno::NOSYS) => {}
-            result => return Ok((result.map_err(|error| failed(error.into()))?, false)),
+            result => return result.map_err(|error| failed(error.into())),
         }
-        enter_private_mounts()?;
         std::fs::create_dir_all(scratch).map_err(failed)?;
-        let made = self.mount_by_text(&lowers, scratch, true).and_then(|()| {
-            let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            let tree = mounting::open_tree(fs::CWD, scratch, flags);
-            mounting::unmount(scratch, mounting::UnmountFlags::DETACH)?;
-            Ok(tree?)
-        });
+        let made = self.mount_in_child(&lowers, scratch);
         std::fs::remove_dir(scratch).map_err(failed)?;
-        Ok((made.map_err(failed)?, true))
+        made.map_err(failed)
+    }
+
+    fn mount_in_child(&self, lowers: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
+        let (ours, theirs) = UnixStream::pair()?;
+        match clone_process(UnshareFlags::NEWNS, None)? {
+            Cloned::Child => {
+                let (number, tree) = match self.mount_and_copy(lowers, scratch) {
+                    Ok(tree) => (0, Some(tree)),
+                    Err(error) => (error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), None),
+                };
+                let _ = send_descriptor(&theirs, &number.to_ne_bytes(), tree.as_ref());
+                exit_now(0)
+            }
+            Cloned::Parent { pidfd } => {
+                drop(theirs);
+                let received = receive_descriptor(&ours, 4);
+                while let Err(Errno::INTR) = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {}
+                match received? {
+                    (_, Some(tree)) => Ok(tree),
+                    (number, None) => {
+                        let number = number
+                            .try_into()
+                            .map_or(Errno::IO.raw_os_error(), i32::from_ne_bytes);
+                        Err(io::Error::from_raw_os_error(number))
+                    }
+                }
+            }
+        }
+    }
+
+    fn mount_and_copy(&self, lowers: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
+        mounting::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        self.mount_by_text(lowers, scratch, true)?;
+        let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Ok(mounting::open_tree(fs::CWD, scratch, flags)?)
     }
 
     /// The new mount API with one `lowerdir+` per layer: no bound on their number (kernel 6.5).

@@ -99,10 +99,10 @@ fn run(
     let engine = (request.engine == Engine::Direct && engine.covers(&request.spec)).then_some(engine);
     if let Some(engine) = engine {
         if request.backing.is_empty() {
-            return Job::new(request, fds, socket)?.directly(engine);
+            return Ok((Job::new(request, fds, socket)?.directly(engine)?, true));
         }
         let answer = with_state(request, |request| {
-            Ok(Job::new(request, fds, socket)?.directly(engine)?.0)
+            Job::new(request, fds, socket)?.directly(engine)
         });
         return Ok((answer?, false));
     }
@@ -159,10 +159,11 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn directly(self, engine: &mut Direct) -> Result<(Option<Answer>, bool), RuntimeError> {
+    fn directly(self, engine: &mut Direct) -> Result<Option<Answer>, RuntimeError> {
         let request = self.request;
-        let scratch = request.state.join("rootfs");
-        let (overlay, private) = request.rootfs.detached(&scratch)?;
+        // Only made where the kernel needs it, beside what backs the step.
+        let scratch = request.state.with_extension("rootfs");
+        let overlay = request.rootfs.detached(&scratch)?;
         let root = Root::detached(overlay, &scratch);
         let (netns, socket) = (self.netns, self.socket);
         let step = Step {
@@ -176,15 +177,11 @@ impl<'a> Job<'a> {
             (answer, stubs.remove(&root), stubs)
         });
         drop(root);
-        if private {
-            let _ = std::fs::remove_dir(&request.state);
-        }
         // An error of the program is an answer like any other; the runner is as good as before.
-        let answer = match cleaned_up(request, result, Ok(())) {
-            Err(error @ RuntimeError::Program { .. }) => Some(Answer::failed(&error)),
-            result => result?,
-        };
-        Ok((answer, !private))
+        match cleaned_up(request, result, Ok(())) {
+            Err(error @ RuntimeError::Program { .. }) => Ok(Some(Answer::failed(&error))),
+            result => result,
+        }
     }
 
     fn by_library(self) -> Result<Option<Answer>, RuntimeError> {
