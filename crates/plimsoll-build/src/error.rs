@@ -145,10 +145,16 @@ pub enum OpError {
     Store(#[from] StoreError),
     /// A source could not be fetched.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] Box<SourceError>),
     /// No network for a RUN.
     #[error("cannot give RUN a network")]
     Network(#[from] NetworkError),
+}
+
+impl From<SourceError> for OpError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
 }
 
 impl OpError {

@@ -13,6 +13,7 @@
 //!
 //! Nothing is named here: the caller tags the image of a build that went well.
 
+mod archive;
 mod build;
 mod cache;
 mod context;

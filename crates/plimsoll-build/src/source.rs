@@ -1,10 +1,10 @@
 //! What a build takes from elsewhere: files of the web, git repositories, archives, named contexts.
 //!
-//! - [`remote`]: telling URLs from paths;
-//! - [`http`]: conditional requests against a record below `contexts/`;
-//! - [`git`]: the installed `git` on a bare repository below `contexts/`;
-//! - [`folder`]: contexts that are unpacked or checked out below `builds/`;
-//! - [`named`]: `--build-context`.
+//! - [`remote`](remote): telling URLs from paths;
+//! - [`http`](http): conditional requests against a record below `contexts/`;
+//! - [`git`](git): the installed `git` on a bare repository below `contexts/`;
+//! - [`folder`](folder): contexts that are unpacked or checked out below `builds/`;
+//! - [`named`](named): `--build-context`.
 //!
 //! [`Sources`] is the door. Credentials come from whoever makes it and go to the host they are for, nowhere else.
 

@@ -1,23 +1,15 @@
 //! ADD of a local archive: told by content, not by name.
-//!
-//! Tar, plain or compressed by gzip, bzip2, xz or zstd. The two decoders that the layer crate has no use for are pure
-//! Rust, for an archive may be anybody's.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Timespec, Timestamps};
 
 use super::writer::open_file;
 use super::{Owner, Writer};
+use crate::archive::{BLOCK, decompressed, is_header, read_up_to};
 use crate::error::OpError;
 
-const BLOCK: usize = 512;
-const BZIP2: &[u8] = b"BZh";
-const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
-/// `xz -9` needs 65 MiB; an archive that asks for more than this much means harm.
-const XZ_MEMORY_KIB: u32 = 192 << 10;
 /// Extended attributes in pax records.
 const XATTR_RECORD: &str = "SCHILY.xattr.";
 
@@ -32,49 +24,6 @@ pub(super) fn is_archive(host: &Path) -> Result<bool, OpError> {
         return Ok(false);
     };
     Ok(read == BLOCK && is_header(&block))
-}
-
-/// The bytes below whatever compression there is.
-fn decompressed(mut file: File) -> io::Result<Box<dyn Read>> {
-    let mut magic = [0; 6];
-    let read = read_up_to(&mut file, &mut magic)?;
-    file.rewind()?;
-    let magic = &magic[..read];
-    Ok(if magic.starts_with(BZIP2) {
-        Box::new(bzip2::bufread::MultiBzDecoder::new(BufReader::new(file)))
-    } else if magic.starts_with(XZ) {
-        let file = BufReader::new(file);
-        Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB))
-    } else {
-        plimsoll_layer::decompress(file).map_err(io::Error::other)?
-    })
-}
-
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
-}
-
-/// A tar header by its checksum: the sum of its bytes with the checksum field as blanks.
-fn is_header(block: &[u8; BLOCK]) -> bool {
-    let stored = std::str::from_utf8(&block[148..156]).ok();
-    let stored = stored.and_then(|text| u32::from_str_radix(text.trim_matches(['\0', ' ']), 8).ok());
-    let sum = (0..BLOCK)
-        .map(|at| {
-            if (148..156).contains(&at) {
-                u32::from(b' ')
-            } else {
-                u32::from(block[at])
-            }
-        })
-        .sum();
-    stored == Some(sum)
 }
 
 /// Unpacks an archive into a directory. Owners, modes and times are the archive's; `--chown` replaces the owners,
@@ -241,16 +190,5 @@ mod tests {
         ] {
             assert_eq!(inside(Path::new(path)), Path::new(clean));
         }
-    }
-
-    #[test]
-    fn a_header_is_known_by_its_checksum() {
-        let mut header = tar::Header::new_ustar();
-        header.set_path("x").unwrap();
-        header.set_cksum();
-        let mut block = *header.as_bytes();
-        assert!(is_header(&block));
-        block[0] ^= 1;
-        assert!(!is_header(&block));
     }
 }

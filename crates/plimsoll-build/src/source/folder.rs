@@ -10,12 +10,13 @@ use plimsoll_store::MergedTree;
 
 use super::{GitUrl, Remote, SourceError, Sources, without_credentials};
 use crate::BuildContext;
+use crate::archive::{BLOCK, decompressed, is_header};
 use crate::scratch::Scratch;
 
 /// A Dockerfile of more bytes than this is a mistake.
 const MAX_DOCKERFILE: u64 = 16 << 20;
 /// Bytes that tell an archive from a Dockerfile: one tar header.
-const HEAD: usize = 512;
+const HEAD: usize = BLOCK;
 
 /// A folder with the files of a context that came from elsewhere. It is removed when this is dropped.
 pub struct ContextFolder {
@@ -84,7 +85,8 @@ impl Sources {
         let unpack = move || {
             let scratch = Scratch::new(&store).map_err(scratch_error)?;
             let root = new_folder(&scratch)?;
-            let unpacked = plimsoll_layer::decompress(archive)
+            let unpacked = decompressed(archive)
+                .map_err(plimsoll_layer::LayerError::Read)
                 .and_then(|mut tar| plimsoll_layer::apply(&mut *tar, &root, &[]));
             unpacked.map_err(|source| SourceError::Unpack {
                 place: place.clone(),
@@ -190,18 +192,7 @@ fn scratch_error(error: crate::BuildError) -> SourceError {
 /// Tells by its first 512 bytes whether something is a tar archive, plain or compressed. A Dockerfile is not.
 pub fn is_archive(head: &[u8]) -> bool {
     const MAGIC: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    MAGIC.iter().any(|magic| head.starts_with(magic)) || is_tar_header(head)
-}
-
-/// A header's checksum is the sum of its bytes, itself taken for blanks.
-fn is_tar_header(head: &[u8]) -> bool {
-    let Some(block) = head.first_chunk::<HEAD>() else {
-        return false;
-    };
-    let header = tar::Header::from_byte_slice(block);
-    let sum = |range: std::ops::Range<usize>| block[range].iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    let expected = sum(0..148) + 8 * u32::from(b' ') + sum(156..HEAD);
-    header.cksum().is_ok_and(|sum| sum == expected)
+    MAGIC.iter().any(|magic| head.starts_with(magic)) || head.first_chunk().is_some_and(is_header)
 }
 
 /// Which remote a context is, for those that are.

@@ -16,6 +16,7 @@ mod refusals;
 mod reset;
 mod run;
 mod seed;
+mod sources;
 mod together;
 mod vm;
 
