@@ -9,6 +9,7 @@
 //! | ` ```sh ` | is run in the context and must succeed |
 //! | ` ```console ` | runs each `$ command` in the context and judges what it did, see [`judge`] |
 //! | ` ```files FOLDER ` | must list all below FOLDER (or `/`) of the image `app`: mode, owner, path, content |
+//! | ` ```layer N ` | must list the Nth layer of `app`, 1 for the last one |
 //! | ` ```config ` | every key must be so in the configuration of the image `app`; `null` is absent |
 //!
 //! `busybox` is loaded where a section names it. With `PLIMSOLL_PEER=docker` the same pages are built by Docker, one at a
@@ -100,8 +101,12 @@ impl Room {
                 verdict.map_err(|reason| format!("{}\n{reason}", command.line))
             }),
             Block::Files { folder, listing } => {
-                let found = image::list(&image::files(self)?, folder);
+                let found = image::files(self, folder)?;
                 same("files", listing, &found)
+            }
+            Block::Layer { number, listing } => {
+                let found = image::layer(self, *number)?;
+                same("layer", listing, &found)
             }
             Block::Config(expected) => image::compare_config(self, expected),
         }
@@ -129,14 +134,21 @@ impl Room {
     }
 }
 
-/// Compares two texts and shows both where they differ.
+/// Compares two texts and shows both where they differ. `[..]` on a page stands for anything within a line.
 fn same(what: &str, expected: &str, found: &str) -> Result<(), String> {
-    match expected.trim() == found.trim() {
+    let (expected, found) = (expected.trim(), found.trim());
+    let count = expected.lines().count() == found.lines().count();
+    match count && expected.lines().zip(found.lines()).all(same_line) {
         true => Ok(()),
         false => Err(format!(
-            "other {what} than the page says\n--- page\n{}\n--- found\n{}",
-            expected.trim(),
-            found.trim()
+            "other {what} than the page says\n--- page\n{expected}\n--- found\n{found}"
         )),
+    }
+}
+
+fn same_line((expected, found): (&str, &str)) -> bool {
+    match expected.split_once("[..]") {
+        Some((start, end)) => found.starts_with(start) && found.ends_with(end),
+        None => expected.trim_end() == found.trim_end(),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) enum Block {
     Script(String),
     Console(Vec<Command>),
     Files { folder: String, listing: String },
+    Layer { number: usize, listing: String },
     Config(serde_json::Value),
 }
 
@@ -91,7 +92,11 @@ fn block(info: &str, body: &[&str], named: Option<String>) -> Result<Block, Stri
         (None, "sh") => Block::Script(format!("set -eu\n{text}")),
         (None, "console") => Block::Console(console(body)?),
         (None, "files") => Block::Files {
-            folder: rest.trim_matches('/').to_owned(),
+            folder: rest.to_owned(),
+            listing: text,
+        },
+        (None, "layer") => Block::Layer {
+            number: rest.parse().map_err(|error| format!("layer `{rest}`: {error}"))?,
             listing: text,
         },
         (None, "config") => Block::Config(serde_json::from_str(&text).map_err(|error| error.to_string())?),
