@@ -184,7 +184,7 @@ impl Sandbox {
         self.ok(["load", "-i", archive.as_str()]);
     }
 
-    /// Mount points, containers' cgroups and processes that this root still has on the host.
+    /// Mount points, containers' cgroups, processes and links that this root still has on the host.
     pub fn leftovers(&self) -> Vec<String> {
         let mounts = self
             .mounts()
@@ -204,7 +204,26 @@ impl Sandbox {
             .processes()
             .into_iter()
             .map(|(pid, command)| format!("process {pid}: {command}"));
-        mounts.chain(cgroups).chain(processes).collect()
+        // Bridges stay for the next container; the links of one go with it.
+        let is_bridge = |name: &String| Path::new("/sys/class/net").join(name).join("bridge").exists();
+        let links = self.links().into_iter().filter(|name| !is_bridge(name));
+        let links = links.map(|name| format!("network link {name}"));
+        mounts.chain(cgroups).chain(processes).chain(links).collect()
+    }
+
+    /// Network interfaces of this root on the host.
+    fn links(&self) -> Vec<String> {
+        let Some(instance) = self.instance() else {
+            return Vec::new();
+        };
+        let links = std::fs::read_dir("/sys/class/net")
+            .into_iter()
+            .flatten()
+            .flatten();
+        links
+            .filter_map(|link| link.file_name().into_string().ok())
+            .filter(|name| name.starts_with(&format!("pl{instance}")))
+            .collect()
     }
 
     /// Processes that were started for this root: their environment still says so.
@@ -305,15 +324,9 @@ impl Sandbox {
                 "nft",
                 &["delete", "table", "inet", &format!("plimsoll_{instance}")],
             );
-            let links = std::fs::read_dir("/sys/class/net")
-                .into_iter()
-                .flatten()
-                .flatten();
-            for link in links.filter_map(|link| link.file_name().into_string().ok()) {
-                if link.starts_with(&format!("pl{instance}")) {
-                    quiet("ip", &["link", "delete", &link]);
-                }
-            }
+        }
+        for link in self.links() {
+            quiet("ip", &["link", "delete", &link]);
         }
     }
 }

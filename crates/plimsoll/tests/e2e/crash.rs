@@ -1,5 +1,6 @@
 //! `kill -9` at random moments leaves a store in which the next command works.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,43 @@ fn kill_after(sandbox: &Sandbox, args: &[&str], delay: Duration) {
     std::thread::sleep(delay);
     let _ = child.kill();
     child.wait().expect("it can be waited for");
+}
+
+/// Starts a build, and kills it `delay` after it has shown a line with `sign`; tells whether there was one.
+fn kill_after_sign(sandbox: &Sandbox, sign: &str, delay: Duration) -> bool {
+    let mut child = sandbox
+        .command([
+            "build",
+            "--progress=plain",
+            "--no-cache",
+            "-t",
+            "killed",
+            "context",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe was asked for")).lines();
+    let seen = lines.any(|line| line.is_ok_and(|line| line.contains(sign)));
+    std::thread::sleep(delay);
+    let _ = child.kill();
+    child.wait().expect("it can be waited for");
+    seen
+}
+
+/// The same build works now, what it made is whole, and nothing of those before it is left.
+#[track_caller]
+fn assert_works(sandbox: &Sandbox, dockerfile: &str) {
+    build_ok(sandbox, dockerfile, &[]);
+    // Every layer is written from its snapshot and held against its digest.
+    sandbox.ok(["save", "-o", "app.tar", "app"]);
+    let nothing_left = || sandbox.leftovers().is_empty().then_some(());
+    wait_for(
+        &format!("no leftovers: {:?}", sandbox.leftovers()),
+        20,
+        nothing_left,
+    );
 }
 
 /// Time of one undisturbed run.
@@ -126,4 +164,68 @@ fn a_killed_run_is_cleaned_up_by_the_next_command() {
         10,
         nothing_left,
     );
+}
+
+#[test]
+fn a_build_killed_in_run_takes_the_step_with_it() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let dockerfile =
+        "FROM busybox\nRUN --mount=type=cache,target=/cache touch /cache/x; echo begun; sleep 1000\n";
+    sandbox.write("context/Dockerfile", dockerfile);
+    let mut moments = Moments::new();
+    for _ in 0..4 {
+        let delay = moments.next(Duration::from_millis(50));
+        assert!(kill_after_sign(&sandbox, " begun", delay));
+    }
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/cache ls /cache\n";
+    assert_works(&sandbox, dockerfile);
+}
+
+#[test]
+fn a_build_killed_in_copy_leaves_nothing_half_copied() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    for number in 0..300 {
+        sandbox.write(
+            &format!("context/d{}/f{number}", number % 7),
+            vec![7; number * 100],
+        );
+    }
+    sandbox.write("context/big", vec![1; 8 << 20]);
+    let dockerfile = "FROM busybox\nCOPY . /copied\n";
+    let whole = time(|| drop(build_ok(&sandbox, dockerfile, &[])));
+    let mut moments = Moments::new();
+    for _ in 0..6 {
+        kill_after_sign(&sandbox, "COPY . /copied", moments.next(whole));
+    }
+    assert_works(&sandbox, dockerfile);
+    let count = "find /copied -type f | wc -l; wc -c < /copied/big; wc -c < /copied/d5/f299";
+    let counted = sandbox.ok(["run", "--rm", "--network", "none", "app", "sh", "-c", count]);
+    assert_eq!(counted, "302\n8388608\n29900\n");
+}
+
+#[test]
+fn a_build_killed_in_a_commit_leaves_nothing_half_committed() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    // What comes after the last line of output is the commit: hashing, renaming, the row.
+    let dockerfile = "FROM busybox\nRUN for i in $(seq 300); do echo $i > /f$i; done; head -c 8000000 /dev/zero > /big; echo written\n";
+    let whole = time(|| drop(build_ok(&sandbox, dockerfile, &[])));
+    let mut moments = Moments::new();
+    for _ in 0..6 {
+        assert!(kill_after_sign(&sandbox, " written", moments.next(whole / 2)));
+    }
+    assert_works(&sandbox, dockerfile);
+    let counted = sandbox.ok([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "app",
+        "sh",
+        "-c",
+        "ls /f* | wc -l; cat /f300",
+    ]);
+    assert_eq!(counted, "300\n300\n");
 }

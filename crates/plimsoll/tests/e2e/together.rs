@@ -118,3 +118,46 @@ fn an_image_in_use_is_not_removed() {
     sandbox.ok(["rm", "-f", "user"]);
     sandbox.ok(["rmi", "app"]);
 }
+
+/// Each step announces itself, so the logs of all processes together tell how often it ran.
+#[test]
+fn every_step_runs_in_one_of_many_processes() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    sandbox.write("context/file", "x");
+    let stage = |name: &str| format!("FROM busybox AS {name}\nRUN echo ran-{name}; echo {name} > /{name}\n");
+    let dockerfile = format!(
+        "{}{}FROM busybox\nCOPY file /\nRUN echo ran-last\nCOPY --from=one /one /\nCOPY --from=two /two /\nRUN echo ran-end\n",
+        stage("one"),
+        stage("two")
+    );
+    sandbox.write("context/Dockerfile", dockerfile);
+    let builds: Vec<_> = (0..6).map(|number| format!("app{number}")).collect();
+    let build = |name: &String| {
+        let outcome = sandbox.run(["build", "--progress=plain", "-t", name, "context"]);
+        assert_eq!(outcome.code, 0, "{outcome}");
+        outcome.stderr
+    };
+    let build = &build;
+    let logs: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = builds
+            .iter()
+            .map(|name| scope.spawn(move || build(name)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it builds"))
+            .collect()
+    });
+    for step in ["ran-one", "ran-two", "ran-last", "ran-end"] {
+        let printed = |line: &&str| {
+            line.starts_with('#') && line.ends_with(&format!(" {step}")) && !line.contains("RUN")
+        };
+        let times = logs.iter().flat_map(|log| log.lines()).filter(printed).count();
+        assert_eq!(times, 1, "{step}\n{}", logs.join("\n"));
+    }
+    let id = |name: &String| sandbox.ok(["inspect", "-f", "{{.Id}}", name]);
+    let ids: Vec<String> = builds.iter().map(id).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(sandbox.leftovers(), Vec::<String>::new());
+}
