@@ -422,8 +422,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn help(diagnostic: Box<Diagnostic>, text: String) -> Box<Diagnostic> {
-    Box::new(diagnostic.with_help(text))
+fn help(mut diagnostic: Box<Diagnostic>, text: String) -> Box<Diagnostic> {
+    diagnostic.help = Some(text);
+    diagnostic
 }
 
 /// Bytes, or a number with a unit of 1024: `64m`.

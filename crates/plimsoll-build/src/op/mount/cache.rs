@@ -30,7 +30,7 @@ use crate::op::{Change, Original, Output, Services, Writer, blocking};
 pub(crate) struct HeldCache {
     pub(crate) directory: PathBuf,
     /// The mounts it is for, by what names them.
-    name: (String, Permissions, Option<String>),
+    name: Name,
     _lock: File,
 }
 
@@ -40,8 +40,11 @@ impl HeldCache {
     }
 }
 
-/// What tells the caches of one step apart, and how the mount shares.
-fn name(mount: &ExecMount) -> Option<((String, Permissions, Option<String>), Sharing)> {
+/// What tells the caches of one step apart: id, owner, seed.
+type Name = (String, Permissions, Option<String>);
+
+/// The name of a mount's cache, and how it is shared.
+fn name(mount: &ExecMount) -> Option<(Name, Sharing)> {
     match &mount.mount.kind {
         MountKind::Cache {
             sharing, permissions, ..

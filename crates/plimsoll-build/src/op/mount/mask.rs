@@ -42,16 +42,23 @@ impl Mask {
             return data.to_vec();
         }
         self.held.extend_from_slice(data);
+        self.scan(false)
+    }
+
+    /// The rest, when nothing more comes.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        self.scan(true)
+    }
+
+    /// Covers what is held. Unless it is the `end`, what may become a value with what follows is held further.
+    fn scan(&mut self, end: bool) -> Vec<u8> {
         let text = std::mem::take(&mut self.held);
         let mut shown = Vec::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
-            if self
-                .values
-                .iter()
-                .any(|value| value.len() > rest.len() && value.starts_with(rest))
-            {
+            let begins = |value: &Vec<u8>| value.len() > rest.len() && value.starts_with(rest);
+            if !end && self.values.iter().any(begins) {
                 self.held = rest.to_vec();
                 break;
             }
@@ -67,11 +74,6 @@ impl Mask {
             }
         }
         shown
-    }
-
-    /// The rest, when nothing more comes.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
     }
 }
 
