@@ -112,6 +112,7 @@ impl ExecOp {
         }
         let mut record = Record::new(services, step, &prepared.secrets, task);
         let ended = self.exec(services, &active, prepared, &mut record).await;
+        let (tail, log) = record.finish();
         services.store.discard(&folder)?;
         let code = match ended {
             Ok(Exit::Code(0)) => None,
@@ -119,7 +120,6 @@ impl ExecOp {
             Err(error) => return Err(error),
         };
         if let Some(code) = code {
-            let (tail, log) = record.finish();
             self.keep_wreck(services, active, caches)?;
             return Err(OpError::Exit {
                 command: self.command.clone(),
