@@ -2,7 +2,10 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
+
+use crate::clone::exit_now;
 
 /// Gives every signal its default action and unblocks all, as a program expects to find them.
 ///
@@ -40,6 +43,44 @@ pub fn exec(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
     // SAFETY: both lists end with a null pointer and point to texts that live until after the call.
     unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// As [`exec`], and never returns: where it fails, what `tell` makes of the error is written to `report`, and the
+/// process ends.
+///
+/// Everything open but the standard streams and `report` is closed first. Close-on-exec is too late for that: it is
+/// done when program and interpreter have been found, and `/proc/self/fd/N/../..` finds them outside of a container
+/// where N is a directory of the host (CVE-2024-21626).
+pub fn exec_or_tell(
+    program: &CStr,
+    args: &[CString],
+    env: &[CString],
+    report: &OwnedFd,
+    tell: impl FnOnce(&io::Error) -> Vec<u8>,
+) -> ! {
+    let report_number = report.as_raw_fd();
+    close_between(3, report_number - 1);
+    close_between(report_number.max(2) + 1, RawFd::MAX);
+    let error = exec(program, args, env);
+    let _ = rustix::io::write(report, &tell(&error));
+    exit_now(1)
+}
+
+/// Only on the way out of a process: what owns these descriptors is never dropped.
+fn close_between(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the caller ends the process by exec or exit without using or dropping anything that owns them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        return;
+    }
+    // A filter may not know the call yet.
+    for number in first..=last.min(4096) {
+        // SAFETY: as above; a number that is not open is refused.
+        unsafe { libc::close(number) };
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! - [`CommandExt`]: what a child does between fork and exec: take a file descriptor under a fixed number, die
 //!   with its parent, start a session;
 //! - [`inherited`]: the other end of that: own a descriptor that came through exec;
-//! - [`exec`], [`reset_signals`]: become another program, with everything as it expects it;
+//! - [`exec`], [`exec_or_tell`], [`reset_signals`]: become another program, with everything as it expects it;
 //! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
 //! - [`mount_setattr`], [`load_filter`]: what a container's mounts and programs may do;
 //! - [`attach_device_program`]: the device limit of a cgroup v2 group.
@@ -26,7 +26,7 @@ pub use rustix::thread::UnshareFlags;
 pub use clone::{Cloned, clone_process, close_on_exec_from, exit_now};
 pub use command::CommandExt;
 pub use device_program::attach_device_program;
-pub use exec::{exec, reset_signals};
+pub use exec::{exec, exec_or_tell, reset_signals};
 pub use filter::load_filter;
 pub use inherit::inherited;
 pub use mount::{MountAttributes, mount_setattr};

@@ -27,7 +27,7 @@ use crate::{RuntimeError, program, rootfs, spec, user};
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process};
 use rustix::process::PidfdFlags;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// What one process needs to make many containers, one after the other.
@@ -104,7 +104,7 @@ impl Direct {
                 stdio: &step.stdio,
                 filter: filter.as_deref(),
             };
-            start(&init, membership.into.as_ref())
+            start(&init, membership.into)
         });
         match started {
             Ok(pidfd) => Ok(Running {
@@ -120,11 +120,15 @@ impl Direct {
     }
 }
 
-fn start(init: &child::Init<'_>, cgroup: Option<&OwnedFd>) -> Result<OwnedFd, RuntimeError> {
+fn start(init: &child::Init<'_>, cgroup: Option<OwnedFd>) -> Result<OwnedFd, RuntimeError> {
     let (report, write) = program::report()?;
     let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
-    match clone_process(namespaces, cgroup.map(std::os::fd::AsFd::as_fd))? {
-        Cloned::Child => child::main(init, &write),
+    match clone_process(namespaces, cgroup.as_ref().map(AsFd::as_fd))? {
+        Cloned::Child => {
+            // The only directory of the host that is open: a program named `/proc/self/fd/N/../..` would get out by it.
+            drop(cgroup);
+            child::main(init, &write)
+        }
         Cloned::Parent { pidfd } => {
             drop(write);
             match report.read() {
@@ -153,6 +157,5 @@ impl Running {
 /// Waits for the end; fine when somebody has.
 fn reap(pidfd: &OwnedFd) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
-    use std::os::fd::AsFd;
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {}
 }

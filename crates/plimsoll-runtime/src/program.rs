@@ -62,8 +62,9 @@ impl Report {
     }
 }
 
-/// Becomes the program, or says why not.
-pub(crate) fn run(args: &[String], env: &[String]) -> Failure {
+/// Becomes the program, or says why not: what is seen before by the result, what the kernel says in `report`, after
+/// which the process has ended.
+pub(crate) fn run(args: &[String], env: &[String], report: &OwnedFd) -> Failure {
     let Some(name) = args.first() else {
         return Failure::new(126, "no command specified".to_owned());
     };
@@ -84,17 +85,12 @@ pub(crate) fn run(args: &[String], env: &[String]) -> Failure {
     else {
         return Failure::new(126, format!("exec {program}: invalid argument"));
     };
-    let error = match plimsoll_linux::reset_signals() {
-        Ok(()) => plimsoll_linux::exec(&program_text, &args, &env),
-        Err(error) => error,
-    };
-    // The file is there: what is not found is the interpreter it names.
-    let exit_code = if error.kind() == io::ErrorKind::NotFound {
-        127
-    } else {
-        126
-    };
-    Failure::new(exit_code, format!("exec {program}: {}", reason(&error)))
+    if let Err(error) = plimsoll_linux::reset_signals() {
+        return Failure::of_exec(&program, &error);
+    }
+    plimsoll_linux::exec_or_tell(&program_text, &args, &env, report, |error| {
+        Failure::of_exec(&program, error).to_bytes()
+    })
 }
 
 /// As Go's LookPath, which Docker's words come from: in PATH only what can be executed counts as found.
@@ -149,6 +145,21 @@ fn reason(error: &io::Error) -> String {
 }
 
 impl Failure {
+    fn of_exec(program: &str, error: &io::Error) -> Self {
+        // The file is there: what is not found is the interpreter it names.
+        let exit_code = if error.kind() == io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        };
+        Self::new(exit_code, format!("exec {program}: {}", reason(error)))
+    }
+
+    /// As [`Report`] reads it.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("it has no keys but texts")
+    }
+
     pub(crate) fn new(exit_code: i32, message: String) -> Self {
         Self { message, exit_code }
     }

@@ -41,13 +41,13 @@ pub(super) fn main(init: &Init<'_>, report: &OwnedFd) -> ! {
         Ok(()) => program::run(
             process.args().as_deref().unwrap_or_default(),
             process.env().as_deref().unwrap_or_default(),
+            report,
         ),
         // The reader says again that it is about creating a container.
         Err(RuntimeError::Container { detail, .. }) => Failure::new(125, detail),
         Err(error) => Failure::new(125, error.chain()),
     };
-    let text = serde_json::to_vec(&failure).expect("it has no keys but texts");
-    let _ = rustix::io::write(report, &text);
+    let _ = rustix::io::write(report, &failure.to_bytes());
     exit_now(1)
 }
 

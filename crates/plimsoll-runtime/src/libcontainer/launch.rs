@@ -69,15 +69,14 @@ impl Executor for Launch {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
         let args = process.args().as_ref().ok_or(ExecutorError::InvalidArg)?;
-        let failure = program::run(args, process.env().as_deref().unwrap_or_default());
-        let text = serde_json::to_vec(&failure).map_err(|error| ExecutorError::Other(error.to_string()))?;
+        let failure = program::run(args, process.env().as_deref().unwrap_or_default(), &self.report);
         let mut report = File::from(
             self.report
                 .try_clone()
                 .map_err(|error| ExecutorError::Other(error.to_string()))?,
         );
         report
-            .write_all(&text)
+            .write_all(&failure.to_bytes())
             .map_err(|error| ExecutorError::Other(error.to_string()))?;
         Err(ExecutorError::Other(failure.message))
     }

@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("users_and_groups", users_and_groups),
     ("environment_and_hostname", environment_and_hostname),
     ("no_descriptor_leaks", no_descriptor_leaks),
+    ("no_way_out_by_descriptors", no_way_out_by_descriptors),
     ("masked_and_read_only_paths", masked_and_read_only_paths),
     ("limits_are_set", limits_are_set),
     ("memory_is_short", memory_is_short),
@@ -258,6 +259,33 @@ fn no_descriptor_leaks() {
             || *target == "/"
     };
     assert!(targets.iter().all(own), "{mounts}");
+}
+
+/// What is open while the program is looked for closes only when it runs (CVE-2024-21626).
+fn no_way_out_by_descriptors() {
+    let mut kit = Kit::new();
+    let runtime = kit.runtime();
+    let up = "../".repeat(12);
+    let outside = kit.folder.path().join("lower/bin/busybox");
+    block_on(async {
+        for number in 0..24 {
+            let program = format!("/proc/self/fd/{number}/{up}{}", outside.display());
+            kit.spec.args = vec![program, "true".to_owned()];
+            let end = runtime.run_once(kit.request(), &mut |_, _| {}).await;
+            assert!(end.is_err(), "descriptor {number}");
+        }
+    });
+    for number in 0..24 {
+        kit.spec.cwd = format!("/proc/self/fd/{number}/{up}");
+        kit.spec.args = vec!["/bin/ls".to_owned()];
+        let end = block_on(kit.runtime().run_once(kit.request(), &mut |_, bytes| {
+            assert!(
+                !String::from_utf8_lossy(bytes).contains("sbin"),
+                "descriptor {number}"
+            );
+        }));
+        drop(end);
+    }
 }
 
 fn masked_and_read_only_paths() {
