@@ -118,6 +118,7 @@ impl Build {
             runtime: self.runtime.clone(),
             network: NetworkPool::new(&self.store, scratch.id.clone(), scratch.folder.clone()),
             sources: request.sources.clone(),
+            progress: progress.clone(),
             run: request.run.clone(),
             folder: scratch.folder.clone(),
             logs: scratch.logs(),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use plimsoll_diagnostics::{Source, Span};
 use plimsoll_image::Images;
 use plimsoll_oci::{Digest, Hasher};
-use plimsoll_progress::Task;
+use plimsoll_progress::{Progress, Task};
 use plimsoll_runtime::Runtime;
 use plimsoll_solver::Op;
 use plimsoll_store::{MergedTree, SnapshotId, Store};
@@ -53,6 +53,7 @@ pub(crate) struct Services {
     pub(crate) runtime: Runtime,
     pub(crate) network: NetworkPool,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) progress: Progress,
     pub(crate) run: RunOptions,
     /// Scratch of this build.
     pub(crate) folder: camino::Utf8PathBuf,

@@ -15,11 +15,13 @@ mod http;
 mod named;
 mod remote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::sync::{Arc, Mutex};
 
 use plimsoll_registry::Web;
 use plimsoll_store::Store;
+use tokio::sync::OnceCell;
 
 use crate::Secret;
 
@@ -36,6 +38,8 @@ pub use remote::{GitUrl, Remote};
 pub struct Sources {
     store: Store,
     web: Web,
+    /// By URL: several instructions of one build get the same answer.
+    answers: Mutex<HashMap<String, Arc<OnceCell<http::WebFile>>>>,
     credentials: BTreeMap<String, String>,
     environment: Vec<(String, OsString)>,
 }
@@ -57,6 +61,7 @@ impl Sources {
         Self {
             store: store.clone(),
             web: Web::default(),
+            answers: Mutex::default(),
             credentials: secrets.iter().filter_map(credential).collect(),
             environment,
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
 use plimsoll_oci::{Digest, Hasher};
-use plimsoll_progress::{Progress, Task};
+use plimsoll_progress::Task;
 use plimsoll_store::Store;
 use tokio::sync::OnceCell;
 
@@ -54,8 +54,7 @@ impl HttpOp {
         }
         let digest = self.digest.get_or_try_init(async || {
             services.store.protect()?;
-            let silent = Progress::none().task("", &[]);
-            let file = services.sources.web_file(&self.url, &silent).await?;
+            let file = services.sources.web_file(&self.url, &services.progress).await?;
             Ok::<_, SourceError>(file.digest)
         });
         Ok(*digest.await?)

@@ -126,15 +126,11 @@ impl Sources {
     }
 
     async fn open(&self, url: &str, progress: &Progress) -> Result<File, SourceError> {
-        let task = progress.start(format!("[internal] load {}", without_credentials(url)));
-        let open = async {
-            self.store.protect()?;
-            let file = self.web_file(url, &task).await?;
-            self.web_blob(url, file.digest, &task).await?;
-            Ok(self.store.content().open(&file.digest)?)
-        };
-        let opened = open.await;
-        ended(task, opened)
+        self.store.protect()?;
+        let file = self.web_file(url, progress).await?;
+        let again = Progress::none().task("", &[]);
+        self.web_blob(url, file.digest, &again).await?;
+        Ok(self.store.content().open(&file.digest)?)
     }
 }
 

@@ -4,11 +4,12 @@
 //! is a hint: when it or the blob has gone, the file is fetched again.
 
 use std::io::Write as _;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::Utf8PathBuf;
 use plimsoll_oci::Digest;
-use plimsoll_progress::Task;
+use plimsoll_progress::{Progress, Task};
 use plimsoll_registry::{Piece, Validators, WebAnswer};
 use plimsoll_store::{Ingest, StoreError};
 use serde::{Deserialize, Serialize};
@@ -36,13 +37,32 @@ impl WebFile {
 
 impl Sources {
     /// Returns what `url` gives now: one request, which brings nothing when the file is known and has not changed.
-    pub(crate) async fn web_file(&self, url: &str, task: &Task) -> Result<WebFile, SourceError> {
+    pub(crate) async fn web_file(&self, url: &str, progress: &Progress) -> Result<WebFile, SourceError> {
+        let answer = {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.entry(url.to_owned()).or_default().clone()
+        };
+        answer.get_or_try_init(|| self.ask(url, progress)).await.cloned()
+    }
+
+    async fn ask(&self, url: &str, progress: &Progress) -> Result<WebFile, SourceError> {
+        let task = progress.start(format!("[internal] load {}", without_credentials(url)));
         let known = self.record(url);
         let validators = known.as_ref().map(|known| &known.validators);
         let validators = validators.filter(|known| known.etag.is_some() || known.last_modified.is_some());
-        match self.download(url, validators, None, task).await? {
-            Some(file) => Ok(file),
-            None => Ok(known.expect("only what is known can be unchanged")),
+        match self.download(url, validators, None, &task).await {
+            Ok(Some(file)) => {
+                task.done();
+                Ok(file)
+            }
+            Ok(None) => {
+                task.cached();
+                Ok(known.expect("only what is known can be unchanged"))
+            }
+            Err(error) => {
+                task.failed(&error);
+                Err(error)
+            }
         }
     }
 
