@@ -122,14 +122,18 @@ impl MountFiles {
     }
 }
 
-/// The pattern of COPY that matches nothing but the path.
+/// What COPY takes for the path and nothing else: a path with special characters as a pattern of classes.
 pub(crate) fn literal(path: &SourcePath) -> SourcePath {
-    let special = |c| matches!(c, '*' | '?' | '[' | '\\');
-    let escaped = path.path.chars();
+    let class = |c: char| match c {
+        '*' | '?' | '[' => format!("[{c}]"),
+        '\\' => "[\\\\]".to_owned(),
+        c => c.to_string(),
+    };
     SourcePath {
-        path: escaped
-            .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
-            .collect(),
+        path: match path.path.contains(['*', '?', '[']) {
+            true => path.path.chars().map(class).collect(),
+            false => path.path.clone(),
+        },
         span: path.span,
     }
 }
@@ -335,5 +339,31 @@ fn missing(mount: &ExecMount, message: String, hint: String) -> OpError {
         message,
         span: mount.mount.span,
         hint: Some(hint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_path_is_no_pattern() {
+        let literal = |path: &str| {
+            let path = path.to_owned();
+            literal(&SourcePath {
+                path,
+                span: Span::default(),
+            })
+            .path
+        };
+        assert_eq!(literal("/a\\b"), "/a\\b");
+        for path in ["/[x]*", "/a?", "/\\[a"] {
+            let matches =
+                |name: &str| plimsoll_dockerfile::glob_match(literal(path).as_bytes(), name.as_bytes());
+            assert!(
+                matches(path).unwrap() && !matches("/x").unwrap() && !matches("/ab").unwrap(),
+                "{path}"
+            );
+        }
     }
 }
