@@ -131,6 +131,7 @@ impl From<&rustix::fs::Stat> for Stat {
             ctime: (stat.st_ctime, stat.st_ctime_nsec as u32),
             dev: stat.st_dev,
             ino: stat.st_ino,
+            #[allow(clippy::useless_conversion, reason = "it is narrower on other processors")]
             nlink: u64::from(stat.st_nlink),
             rdev: stat.st_rdev,
         }

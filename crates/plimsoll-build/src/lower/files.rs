@@ -28,10 +28,7 @@ impl Lowering<'_> {
         let tree = self.source_tree(instruction, from, states);
         let groups = self.groups(state, copy, add, tree)?;
         let destination = self.expand(state, &copy.destination)?;
-        let into_directory = destination.ends_with('/')
-            || destination.ends_with("/.")
-            || destination == "."
-            || copy.sources.len() > 1;
+        let into_directory = destination.ends_with('/') || destination.ends_with("/.") || destination == ".";
         let name = steps.next(&instruction.text);
         for group in groups {
             let op = CopyOp {

@@ -39,13 +39,18 @@ pub(crate) struct Change {
 impl Change {
     /// The owner that a copy of a file gets.
     pub(crate) fn owner_of(&self, stat: &Stat) -> Owner {
-        self.owner.unwrap_or(Owner { uid: stat.uid, gid: stat.gid })
+        self.owner.unwrap_or(Owner {
+            uid: stat.uid,
+            gid: stat.gid,
+        })
     }
 
     /// The mode that a copy of a file gets.
     pub(crate) fn mode_of(&self, stat: &Stat) -> u32 {
         let mode = stat.permissions();
-        self.mode.as_ref().map_or(mode, |change| change.apply(mode, stat.is_directory()))
+        self.mode
+            .as_ref()
+            .map_or(mode, |change| change.apply(mode, stat.is_directory()))
     }
 
     /// The owner of directories that have to be made on the way.
@@ -138,7 +143,9 @@ impl Writer {
         if let Some(fresh) = self.directories.get(path) {
             return Ok(*fresh);
         }
-        let above = path.parent().filter(|_| matches!(path.components().next_back(), Some(Component::Normal(_))));
+        let above = path
+            .parent()
+            .filter(|_| matches!(path.components().next_back(), Some(Component::Normal(_))));
         let fresh = match above {
             None => false,
             Some(above) => {
@@ -158,7 +165,11 @@ impl Writer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OpError::io("examine", host)(error)),
         }
-        let lower = if above_is_fresh { None } else { self.tree.lookup(path)? };
+        let lower = if above_is_fresh {
+            None
+        } else {
+            self.tree.lookup(path)?
+        };
         if lower.as_ref().is_some_and(|lower| !lower.metadata.is_dir()) {
             return Err(not_a_directory(path));
         }
@@ -208,6 +219,9 @@ impl Writer {
         if stat.is_socket() {
             return Ok(());
         }
+        if stat.is_file() && stat.nlink < 2 {
+            return self.copy_regular(source, path, change);
+        }
         let host = self.make_room(path)?;
         let identity = (stat.dev, stat.ino);
         let several_names = stat.nlink > 1;
@@ -215,7 +229,7 @@ impl Writer {
             return fs::hard_link(first, &host).map_err(OpError::io("link", host));
         }
         if stat.is_file() {
-            self.copy_regular(source, path, &host, change)?;
+            self.copy_data(source, create(&host)?, &host, change)?;
         } else {
             make_node(source, &host)?;
             dress_node(&host, source, change)?;
@@ -226,37 +240,71 @@ impl Writer {
         Ok(())
     }
 
-    fn copy_regular(
-        &mut self,
-        source: &Original<'_>,
-        path: &Path,
-        host: &Path,
-        change: &Change,
-    ) -> Result<(), OpError> {
+    /// Copies a regular file of one name, or links it to what the last run left.
+    fn copy_regular(&mut self, source: &Original<'_>, path: &Path, change: &Change) -> Result<(), OpError> {
         let facts = source.content.map(|content| Facts {
             content,
             owner: change.owner_of(&source.stat),
             mode: change.mode_of(&source.stat),
             mtime: source.stat.mtime,
         });
-        // A file of several names has them in this layer only.
-        let facts = facts.filter(|_| source.stat.nlink < 2);
+        let host = self.host(path);
         if let Some(facts) = facts {
             self.written.push((path.to_owned(), facts));
-            let same = self.previous.as_ref().and_then(|previous| previous.find(path, &facts));
+            let same = self
+                .previous
+                .as_ref()
+                .and_then(|previous| previous.find(path, &facts));
             // Removed by now, or linked as often as the file system can: then it is copied.
-            if same.is_some_and(|same| fs::hard_link(same, host).is_ok()) {
+            if same.is_some_and(|same| {
+                self.in_place(path, &host, |host| fs::hard_link(&same, host))
+                    .is_ok()
+            }) {
                 return Ok(());
             }
         }
+        let to = self.in_place(path, &host, |host| fs::File::create_new(host))?;
+        self.copy_data(source, to, &host, change)
+    }
+
+    /// Creates a file, in place of one that is in the way.
+    fn in_place<T>(
+        &self,
+        path: &Path,
+        host: &Path,
+        create: impl Fn(&Path) -> io::Result<T>,
+    ) -> Result<T, OpError> {
+        // Where no lower layer has anything to say, the upper one says itself what is there.
+        if self.is_fresh(path) {
+            match create(host) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map_err(OpError::io("create", host)),
+            }
+        }
+        self.make_room(path)?;
+        create(host).map_err(OpError::io("create", host))
+    }
+
+    fn is_fresh(&self, path: &Path) -> bool {
+        path.parent().and_then(|above| self.directories.get(above)) == Some(&true)
+    }
+
+    fn copy_data(
+        &mut self,
+        source: &Original<'_>,
+        to: fs::File,
+        host: &Path,
+        change: &Change,
+    ) -> Result<(), OpError> {
         let from = open_file(source.host)?;
-        let to = create(host)?;
         data::copy(&from, &to, &source.stat, &mut self.reflinks).map_err(OpError::io("copy to", host))?;
         dress_file(&to, host, source, change)?;
         if source.content.is_some() {
             let now = from.metadata().map_err(OpError::io("examine", source.host))?;
             if !source.stat.unchanged(&Stat::from(&now)) {
-                return Err(OpError::Changed { path: source.host.to_owned() });
+                return Err(OpError::Changed {
+                    path: source.host.to_owned(),
+                });
             }
         }
         Ok(())
@@ -349,13 +397,29 @@ impl Writer {
             let to = self.host(&path);
             if stat.is_directory() {
                 fs::create_dir(&to).map_err(OpError::io("make folder", &to))?;
-                self.dress(&to, &Original { host: &host, stat, content: None }, &Change::default())?;
+                self.dress(
+                    &to,
+                    &Original {
+                        host: &host,
+                        stat,
+                        content: None,
+                    },
+                    &Change::default(),
+                )?;
                 self.adopt(&host, &path)?;
             } else {
                 match fs::hard_link(&host, &to) {
                     // As many names as the file system allows.
                     Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-                        self.copy_file(&Original { host: &host, stat, content: None }, &path, &Change::default())?;
+                        self.copy_file(
+                            &Original {
+                                host: &host,
+                                stat,
+                                content: None,
+                            },
+                            &path,
+                            &Change::default(),
+                        )?;
                     }
                     linked => linked.map_err(OpError::io("link", &to))?,
                 }
@@ -367,12 +431,14 @@ impl Writer {
     /// Removes what is in the way of a file at `path`; a directory in the way is an error.
     fn make_room(&self, path: &Path) -> Result<PathBuf, OpError> {
         let host = self.host(path);
-        let in_fresh = path.parent().and_then(|above| self.directories.get(above)) == Some(&true);
         let in_upper = fs::symlink_metadata(&host).ok();
         let directory = match &in_upper {
             Some(there) => there.is_dir(),
-            None if in_fresh => false,
-            None => self.tree.lookup(path)?.is_some_and(|entry| entry.metadata.is_dir()),
+            None if self.is_fresh(path) => false,
+            None => self
+                .tree
+                .lookup(path)?
+                .is_some_and(|entry| entry.metadata.is_dir()),
         };
         if directory {
             return Err(OpError::Copy(format!(

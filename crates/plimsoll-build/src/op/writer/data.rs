@@ -35,7 +35,7 @@ fn copy_sparse(from: &File, to: &File, size: u64) -> io::Result<()> {
         let end = rustix::fs::seek(from, SeekFrom::Hole(data))?.min(size);
         rustix::fs::seek(from, SeekFrom::Start(data))?;
         rustix::fs::seek(to, SeekFrom::Start(data))?;
-        io::copy(&mut io::Read::take(&*from, end - data), &mut &*to)?;
+        io::copy(&mut io::Read::take(from, end - data), &mut &*to)?;
         at = end;
     }
     to.set_len(size)
