@@ -35,13 +35,10 @@ impl CacheStorage<BuildOp> for BuildCache {
             None => Ok(None),
             Some((output, true)) => Ok(Some(output)),
             Some((_, false)) => {
-                let found = self
-                    .store
-                    .db()
-                    .write(|transaction| -> plimsoll_store::Result<_> {
-                        touch(transaction, key)?;
-                        Ok(find(transaction, key)?)
-                    });
+                let found = self.store.db().write(|transaction| -> plimsoll_store::Result<_> {
+                    touch(transaction, key)?;
+                    Ok(find(transaction, key)?)
+                });
                 Ok(found?)
             }
         }

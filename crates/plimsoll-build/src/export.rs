@@ -30,7 +30,8 @@ pub fn export_local(
         mode: None,
     };
     let mut writer = Writer::new(destination, &[]);
-    let written = copy_below(&mut writer, &tree, &tree.root()?, &change).and_then(|()| writer.finish().map(drop));
+    let written =
+        copy_below(&mut writer, &tree, &tree.root()?, &change).and_then(|()| writer.finish().map(drop));
     written.map_err(|error| match error {
         OpError::Io {
             operation,

@@ -66,7 +66,9 @@ pub(crate) struct Chown {
 impl Chown {
     /// Tells whether the image's passwd or group have to be asked.
     pub(crate) fn has_names(&self) -> bool {
-        self.text.split(':').any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+        self.text
+            .split(':')
+            .any(|part| !part.is_empty() && part.parse::<u32>().is_err())
     }
 }
 
@@ -155,7 +157,13 @@ impl CopyOp {
         let chown = self.chown.as_ref().map(|chown| &chown.text);
         hasher.field(format!(
             "{paths:?} {:?} {} {chown:?} {:?} {} {} {:?} {}",
-            self.destination, self.into_directory, self.chmod, self.unpack, self.parents, self.exclude, self.link
+            self.destination,
+            self.into_directory,
+            self.chmod,
+            self.unpack,
+            self.parents,
+            self.exclude,
+            self.link
         ));
         for file in &self.inline {
             hasher.field(&file.name);

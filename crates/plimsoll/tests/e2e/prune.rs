@@ -102,11 +102,7 @@ fn builder_prune_leaves_what_images_need() {
         "FROM busybox\nRUN dd if=/dev/zero of=/x bs=1M count=3 2>/dev/null\n",
         &[],
     );
-    sandbox.ok([
-        "rmi",
-        "-f",
-        sandbox.ok(["images", "-qf", "dangling=true"]).trim(),
-    ]);
+    sandbox.ok(["rmi", "-f", sandbox.ok(["images", "-qf", "dangling=true"]).trim()]);
     let listed = sandbox.ok(["buildx", "du"]);
     assert!(
         listed.starts_with("ID\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n"),
