@@ -6,13 +6,6 @@ use plimsoll_testkit::{Outcome, needs};
 
 use crate::sandbox;
 
-/// Cases that need mounts of RUN, which a later version brings: `--mount=type=cache` and `secret`.
-const LATER: &[(&str, &str)] = &[
-    ("07-fragments", "secret-mount"),
-    ("11-node-cache-mount", ""),
-    ("12-python-targets", ""),
-];
-
 #[test]
 fn the_seed_examples_build_and_run() {
     needs!(
@@ -47,18 +40,12 @@ fn the_seed_examples_build_and_run() {
     let text = std::fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}\n{outcome}"));
     let cases: serde_json::Value = serde_json::from_str(&text).expect("a report in JSON");
     let cases = cases.as_array().expect("a list of cases");
-    let is_later = |case: &serde_json::Value| {
-        LATER
-            .iter()
-            .any(|(example, name)| case["example"] == *example && (name.is_empty() || case["case"] == *name))
-    };
     let failed: Vec<_> = cases
         .iter()
         .filter(|case| {
-            !is_later(case)
-                && case["problems"]
-                    .as_array()
-                    .is_none_or(|problems| !problems.is_empty())
+            case["problems"]
+                .as_array()
+                .is_none_or(|problems| !problems.is_empty())
         })
         .collect();
     assert!(!cases.is_empty() && failed.is_empty(), "{failed:#?}\n{outcome}");
