@@ -4,12 +4,12 @@
 //! Dockerfile --plan--> stages --lower--> graph of operations + image configuration --solve--> snapshot --assemble--> image
 //! ```
 //!
-//! - [`plan`](plan): which stages the target reaches, on what they stand. Pure text.
-//! - [`lower`](lower): each instruction edits the image configuration or becomes an [operation](op).
-//! - [`op`](op): what the operations do and what decides their cache keys.
-//! - [`source`](source): what comes from elsewhere.
-//! - [`cache`](cache): the solver's cache storage over the store.
-//! - [`export`](export): folders and archives.
+//! - `plan`: which stages the target reaches, on what they stand. Pure text.
+//! - `lower`: each instruction edits the image configuration or becomes an operation.
+//! - `op`: what the operations do and what decides their cache keys.
+//! - `source`: what comes from elsewhere.
+//! - `cache`: the solver's cache storage over the store.
+//! - `export`: folders and archives.
 //!
 //! Nothing is named here: the caller tags the image of a build that went well.
 
