@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
-use plimsoll_dockerfile::{Dockerfile, InstructionKind, nearest};
+use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
 use plimsoll_image::{Image, ImageError, Images};
 use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
@@ -88,7 +88,7 @@ impl Build {
 
     /// Builds. Dropping the future stops everything that runs.
     pub async fn build(&self, request: BuildRequest, progress: &Progress) -> Result<BuildResult, BuildError> {
-        let dockerfile = parse(&request.dockerfile, progress)?;
+        let dockerfile = parse(&request.dockerfile, &request.build_args, progress)?;
         let contexts = Contexts::new(request.contexts);
         let settings = PlanSettings {
             target: request.target.as_deref(),
@@ -302,7 +302,22 @@ fn warn_unused(dockerfile: &Dockerfile, build_args: &BTreeMap<String, String>, p
 }
 
 /// Parses, reports warnings, fails on errors.
-fn parse(source: &Source, progress: &Progress) -> Result<Dockerfile, BuildError> {
+fn parse(
+    source: &Source,
+    build_args: &BTreeMap<String, String>,
+    progress: &Progress,
+) -> Result<Dockerfile, BuildError> {
+    if let Some(frontend) = build_args
+        .get("BUILDKIT_SYNTAX")
+        .filter(|name| !is_built_in_frontend(name))
+    {
+        let message =
+            format!("frontend `{frontend}` of the build argument `BUILDKIT_SYNTAX` is not available");
+        let mut error = Diagnostic::error("unknown-frontend", source, Span::default(), message);
+        error.labels.clear();
+        let help = "only Dockerfile syntax is built in: `BUILDKIT_SYNTAX=docker/dockerfile:1`";
+        return Err(BuildError::Diagnostics(vec![error.with_help(help)]));
+    }
     let parsed = Dockerfile::parse(source);
     let (errors, warnings): (Vec<_>, Vec<_>) = parsed
         .diagnostics

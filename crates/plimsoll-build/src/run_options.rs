@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use plimsoll_runtime::Ulimit;
+use plimsoll_runtime::{Resources, Ulimit};
 use plimsoll_store::SnapshotId;
 
 /// What the command line says about every RUN. None of it decides a cache key.
@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub ssh: BTreeMap<String, PathBuf>,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
+    /// `--resource`.
+    pub resources: Resources,
     /// `--shm-size` in bytes; 0 is the default of 64 MiB.
     pub shm_size: u64,
     /// `--cgroup-parent`.

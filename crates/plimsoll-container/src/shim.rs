@@ -47,8 +47,7 @@ use process::{Child, Console, Ends, Sink, Source, Streams};
 /// How long output may still come after the program has ended, should another process hold its pipes.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The role's entry, to be chosen at the top of `main`, before any thread. `program` is what `reap` is run with.
-///
+/// The role's entry, to be chosen at the top of `main`, before any thread.
 pub fn shim_main() -> i32 {
     let mut arguments = std::env::args_os().skip(2);
     if arguments.next().is_some_and(|word| word == "reap") {

@@ -128,7 +128,8 @@ fn json(source: &Source) -> Option<Word> {
 
 /// Tells whether a frontend is Dockerfile syntax, which needs no download: `dockerfile.v0` or
 /// `docker/dockerfile` in one of its version 1 releases or channels.
-fn is_built_in(frontend: &str) -> bool {
+/// Tells whether a frontend's name, as in `# syntax=`, is one that is built in.
+pub fn is_built_in(frontend: &str) -> bool {
     if frontend == "dockerfile.v0" {
         return true;
     }

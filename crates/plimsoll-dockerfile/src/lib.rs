@@ -24,6 +24,7 @@ mod suggest;
 mod tree;
 mod words;
 
+pub use directives::is_built_in as is_built_in_frontend;
 pub use expand::{ExpandError, Expanded, expand, expand_heredoc, expand_words};
 pub use glob::{BadPattern, glob_match};
 pub use ignore::{IgnoreFile, IgnoreRule};

@@ -224,6 +224,7 @@ impl ExecOp {
             mounts,
             privileged: self.insecure,
             ulimits: services.run.ulimits.clone(),
+            resources: services.run.resources.clone(),
             shm_size: services.run.shm_size,
             network: match self.network {
                 BuildNetwork::Default => NetworkNamespace::Given,

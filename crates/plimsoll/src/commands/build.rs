@@ -2,6 +2,7 @@
 
 mod given;
 mod run;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};
@@ -118,7 +119,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let run = args.run.options()?;
+    let agents = args.run.agents()?;
+    let run = args.run.options(&agents)?;
     let wreck = run.wreck.clone();
     let (store, images) = (context.store()?, context.images()?);
     let sources = Arc::new(Sources::new(store, &run.secrets, given::git_environment()));

@@ -513,7 +513,7 @@ pub(super) fn bytes(text: &str) -> Result<i64, String> {
     }
 }
 
-fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
+pub(super) fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 

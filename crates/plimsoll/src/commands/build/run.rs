@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser as _;
 use plimsoll_build::{RunOptions, Secret, Wreck};
 use plimsoll_oci::{ContainerConfig, ImageConfig, Platform};
+use plimsoll_runtime::Resources;
 
+use super::ssh::Agents;
 use crate::command_error::CommandError;
-use crate::commands::container_options::{bytes, ulimit};
+use crate::commands::container_options::{bytes, bytes_or_unlimited, ulimit};
 use crate::context::Context;
 
 /// As BuildKit: larger ones are no secrets.
@@ -24,12 +25,16 @@ pub(super) struct RunArgs {
     /// file of that name
     #[arg(long = "secret", value_name = "SPEC")]
     secrets: Vec<String>,
-    /// Give RUN --mount=type=ssh an agent: `default` for the one of SSH_AUTH_SOCK, or `ID=SOCKET`
-    #[arg(long = "ssh", value_name = "default|ID=SOCKET")]
+    /// Give RUN --mount=type=ssh an agent: `default` for the one of SSH_AUTH_SOCK, `ID=SOCKET`, or `ID=KEY[,KEY]` for
+    /// one that holds these keys
+    #[arg(long = "ssh", value_name = "default|ID=SOCKET|ID=KEY")]
     ssh: Vec<String>,
     /// Limit something for each process of RUN
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     ulimits: Vec<String>,
+    /// Limit each RUN: `memory`, `memory-swap`, `cpu-shares`, `cpu-period`, `cpu-quota`, `cpuset-cpus`
+    #[arg(long = "resource", value_name = "NAME=VALUE", value_delimiter = ',')]
+    resources: Vec<String>,
     /// Size of /dev/shm of RUN
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     shm_size: Option<i64>,
@@ -51,8 +56,13 @@ enum OnError {
 }
 
 impl RunArgs {
+    /// The agents of `--ssh`, to be kept as long as the build runs.
+    pub(super) fn agents(&self) -> Result<Agents, CommandError> {
+        Agents::of(&self.ssh)
+    }
+
     /// Reads the environment and files that the flags name.
-    pub(super) fn options(&self) -> Result<RunOptions, CommandError> {
+    pub(super) fn options(&self, agents: &Agents) -> Result<RunOptions, CommandError> {
         let allows = |right: &str| self.allowed.iter().any(|allowed| allowed == right);
         let shell = self.on_error == Some(OnError::Shell);
         if shell && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
@@ -67,16 +77,13 @@ impl RunArgs {
                 .iter()
                 .map(|text| secret(text))
                 .collect::<Result<_, _>>()?,
-            ssh: self
-                .ssh
-                .iter()
-                .map(|text| agent(text))
-                .collect::<Result<_, _>>()?,
+            ssh: agents.sockets.clone(),
             ulimits: self
                 .ulimits
                 .iter()
                 .map(|text| ulimit(text))
                 .collect::<Result<_, _>>()?,
+            resources: resources(&self.resources)?,
             shm_size: self
                 .shm_size
                 .and_then(|size| u64::try_from(size).ok())
@@ -227,35 +234,61 @@ fn file(path: &Path) -> Result<Secret, CommandError> {
     Ok(Secret::new(bytes))
 }
 
-/// `ID` for the agent of the environment, or `ID=SOCKET`.
-fn agent(text: &str) -> Result<(String, PathBuf), CommandError> {
-    let (id, given) = text.split_once('=').unwrap_or((text, ""));
-    let path = match given {
-        "" => crate::env::var(crate::env::SSH_AUTH_SOCK).ok_or_else(|| {
-            CommandError::user(format!(
-                "`--ssh {text}` needs an ssh agent, and SSH_AUTH_SOCK is not set"
-            ))
-            .hint(
-                "start one with `eval $(ssh-agent)` and `ssh-add`, or name a socket: `--ssh default=SOCKET`",
-            )
-        })?,
-        path => path.to_owned(),
-    };
-    match std::fs::metadata(&path) {
-        Ok(found) if found.file_type().is_socket() => Ok((id.to_owned(), path.into())),
-        Ok(_) => Err(CommandError::user(format!(
-            "`{path}` of `--ssh {text}` is not the socket of an agent"
-        ))
-        .hint("key files are not read: add the key to an agent with `ssh-add`, and pass `--ssh default`")),
-        Err(error) => Err(CommandError::user(format!(
-            "cannot use `{path}` of `--ssh {text}`: {error}"
-        ))),
+/// Limits of `--resource`; a quota without a period is of 100 ms, the kernel's own.
+fn resources(given: &[String]) -> Result<Resources, CommandError> {
+    let mut resources = Resources::default();
+    let (mut period, mut quota) = (100_000, None);
+    for text in given {
+        let wrong = |reason: &str| {
+            CommandError::usage(format!("invalid argument `{text}` for `--resource`: {reason}"))
+        };
+        let (name, value) = text.split_once('=').ok_or_else(|| wrong("expected NAME=VALUE"))?;
+        let number = || {
+            value
+                .parse::<i64>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| wrong("expected a number above 0"))
+        };
+        match name {
+            "memory" => resources.memory = Some(bytes(value).map_err(|reason| wrong(&reason))?),
+            "memory-swap" => {
+                resources.memory_swap = Some(bytes_or_unlimited(value).map_err(|reason| wrong(&reason))?)
+            }
+            "cpu-shares" => resources.cpu_shares = Some(number()?.unsigned_abs()),
+            "cpu-period" => period = number()?,
+            "cpu-quota" => quota = Some(number()?),
+            "cpuset-cpus" => value.clone_into(&mut resources.cpuset_cpus),
+            _ => {
+                return Err(wrong(
+                    "use memory, memory-swap, cpu-shares, cpu-period, cpu-quota or cpuset-cpus",
+                ));
+            }
+        }
     }
+    resources.nano_cpus = quota.map(|quota| quota.saturating_mul(1_000_000_000) / period);
+    Ok(resources)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_run() {
+        let given =
+            |texts: &[&str]| resources(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let limits = given(&["memory=64m", "cpu-quota=150000", "cpuset-cpus=0-1"])
+            .ok()
+            .expect("they are right");
+        assert_eq!(
+            (limits.memory, limits.nano_cpus, limits.cpuset_cpus.as_str()),
+            (Some(64 << 20), Some(1_500_000_000), "0-1")
+        );
+        for wrong in ["memory", "memory=x", "cpu-shares=0", "disk=1"] {
+            assert!(given(&[wrong]).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn secrets_come_from_files_and_variables() {
