@@ -144,11 +144,7 @@ impl FromStr for ImageRef {
             return Err(wrong("a tag is up to 128 letters, digits, `_`, `.` and `-`"));
         }
         let (registry, repository) = split_registry(name);
-        if registry.is_empty()
-            || !registry
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
-        {
+        if !is_host(registry) {
             return Err(wrong("the registry is not a host name"));
         }
         if repository.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -183,6 +179,28 @@ fn split_registry(name: &str) -> (&str, &str) {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
         _ => (DEFAULT_REGISTRY, name),
     }
+}
+
+/// `host`, `host:port`, or an IPv6 address in brackets in place of the host.
+fn is_host(registry: &str) -> bool {
+    let (host, port) = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (
+            address,
+            port.strip_prefix(':').or((port.is_empty()).then_some("0")),
+        ),
+        None => registry
+            .split_once(':')
+            .map_or((registry, Some("0")), |(host, port)| (host, Some(port))),
+    };
+    let bracketed = registry.starts_with('[');
+    let character = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b) || (bracketed && b == b':');
+    !host.is_empty()
+        && host.bytes().all(character)
+        && (bracketed
+            || host
+                .split('.')
+                .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')))
+        && port.is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -290,6 +308,9 @@ mod tests {
             "a:-x",
             "a@sha256:12",
             "../etc",
+            "a:x/b",
+            "[::1/b",
+            "[::1]x/b",
             "a b",
         ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");

@@ -1,5 +1,6 @@
 //! Tests that need more than a laptop gives say so.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -54,7 +55,24 @@ pub fn skip(needs: &[Need]) -> bool {
     let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!(promised && in_ci), "must not be skipped in CI: {reason}");
     println!("SKIPPED: {reason}");
+    count(reason.as_str());
     true
+}
+
+/// Adds a line to the file that the test run named for it, so that what was skipped can be counted at its end.
+fn count(reason: &str) {
+    let Some(path) = std::env::var_os("PLIMSOLL_SKIPPED") else {
+        return;
+    };
+    let test = std::thread::current();
+    let line = format!("{}: {reason}\n", test.name().unwrap_or("a test"));
+    // One write of a short line to a file opened for appending: lines of several tests do not mix.
+    let written = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(line.as_bytes()));
+    written.unwrap_or_else(|error| panic!("cannot count a skipped test in {}: {error}", path.display()));
 }
 
 impl Need {
