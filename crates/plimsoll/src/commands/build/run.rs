@@ -278,9 +278,7 @@ mod tests {
     fn limits_of_run() {
         let given =
             |texts: &[&str]| resources(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
-        let limits = given(&["memory=64m", "cpu-quota=150000", "cpuset-cpus=0-1"])
-            .ok()
-            .expect("they are right");
+        let limits = given(&["memory=64m", "cpu-quota=150000", "cpuset-cpus=0-1"]).expect("they are right");
         assert_eq!(
             (limits.memory, limits.nano_cpus, limits.cpuset_cpus.as_str()),
             (Some(64 << 20), Some(1_500_000_000), "0-1")

@@ -199,9 +199,7 @@ mod tests {
             .arg(&key)
             .status();
         assert!(made.unwrap().success());
-        let agents = Agents::of(&[format!("github={}", key.display())])
-            .ok()
-            .expect("an agent");
+        let agents = Agents::of(&[format!("github={}", key.display())]).expect("an agent");
         let socket = agents.sockets["github"].clone();
         let listed = Command::new("ssh-add")
             .arg("-l")
