@@ -89,6 +89,13 @@ impl Remote {
 }
 
 impl GitUrl {
+    /// Keeps the folder `.git` in what is checked out, whatever the URL says, if `keep` is set.
+    #[must_use]
+    pub fn keeping_git_dir(mut self, keep: bool) -> Self {
+        self.keep_git_dir |= keep;
+        self
+    }
+
     /// As it may be shown.
     pub(crate) fn shown(&self) -> String {
         let remote = super::without_credentials(&self.remote);

@@ -26,6 +26,8 @@ use crate::output::file::write_atomically;
 use crate::progress::Mode;
 use given::given;
 
+/// Build argument that keeps `.git` in a context from git.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// Exit code of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -128,7 +130,10 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
     let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let progress = display.progress();
     let built = async {
-        let given = given(&args.path, args.file.as_deref(), &sources, progress).await?;
+        let keep_git_dir = build_args(&args.build_args)
+            .get(KEEP_GIT_DIR)
+            .is_some_and(|value| is_true(value));
+        let given = given(&args.path, args.file.as_deref(), &sources, progress, keep_git_dir).await?;
         // What was unpacked for this build stays until it is over.
         let _folder = given.folder;
         let request = request(args, given.dockerfile, given.context, sources.clone(), run)?;
@@ -180,6 +185,11 @@ fn request(
         run,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
     })
+}
+
+/// Go's strconv.ParseBool.
+fn is_true(text: &str) -> bool {
+    ["1", "t", "T", "true", "TRUE", "True"].contains(&text)
 }
 
 /// `NAME=VALUE`, or `NAME` for what the environment says, left out if it says nothing.

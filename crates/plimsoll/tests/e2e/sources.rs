@@ -609,6 +609,7 @@ fn contexts_come_from_repositories_and_the_web() {
             ("sub/Dockerfile", "FROM scratch\nCOPY here /sub\n"),
             ("sub/here", "h"),
             ("sub/Other", "FROM scratch\nCOPY here /another\n"),
+            ("Git", "FROM scratch\nCOPY .git/HEAD /head\n"),
         ],
     );
     let url = git.url("app");
@@ -623,6 +624,9 @@ fn contexts_come_from_repositories_and_the_web() {
     made(&format!("{url}#main:sub"), &["-f", "Other"], "another");
     let again = made(&url, &[], "top");
     assert!(again.contains(" CACHED"), "{again}");
+    let keep = ["-f", "Git", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"];
+    assert_eq!(build_context(&sandbox, &url, &keep[..2]).code, 1);
+    made(&url, &keep, "head");
 
     let web = Web::new();
     let dockerfile = web.put("/Dockerfile", "FROM scratch\nCOPY <<x /web\nx\n");

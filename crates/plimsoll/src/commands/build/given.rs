@@ -92,6 +92,7 @@ pub(super) async fn given(
     file: Option<&str>,
     sources: &Sources,
     progress: &Progress,
+    keep_git_dir: bool,
 ) -> Result<Given, CommandError> {
     let file = File::from(file);
     if path == "-" {
@@ -104,6 +105,7 @@ pub(super) async fn given(
     match remote {
         None => from_folder(path, &file, sources, progress).await,
         Some(Remote::Git(url)) => {
+            let url = url.keeping_git_dir(keep_git_dir);
             let folder = sources.checkout(&url, progress).await?;
             from_fetched(folder, &file, sources, progress).await
         }
