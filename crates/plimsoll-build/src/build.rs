@@ -98,7 +98,14 @@ impl Build {
         };
         let first = plan(&dockerfile, NO_TRIGGERS, &settings).map_err(BuildError::Diagnostics)?;
         let mut images = self
-            .obtain(&dockerfile, &first, &contexts, request.pull, progress)
+            .obtain(
+                &dockerfile,
+                &first,
+                &contexts,
+                StageImages::new(),
+                request.pull,
+                progress,
+            )
             .await?;
         let triggers = triggers(&first, &images)?;
         let plan = match triggers.is_empty() {
@@ -106,7 +113,7 @@ impl Build {
             false => {
                 let plan = plan(&dockerfile, &triggers, &settings).map_err(BuildError::Diagnostics)?;
                 images = self
-                    .obtain(&dockerfile, &plan, &contexts, request.pull, progress)
+                    .obtain(&dockerfile, &plan, &contexts, images, request.pull, progress)
                     .await?;
                 plan
             }
@@ -163,12 +170,14 @@ impl Build {
         Ok(BuildResult { image })
     }
 
-    /// Every image that the reachable stages name, at once.
+    /// Every image that the reachable stages name, at once. What is `known` is not asked for again: a registry's answer
+    /// may have changed since.
     async fn obtain(
         &self,
         dockerfile: &Dockerfile,
         plan: &Plan<'_>,
         contexts: &Contexts,
+        mut known: StageImages,
         pull: bool,
         progress: &Progress,
     ) -> Result<StageImages, BuildError> {
@@ -177,6 +186,7 @@ impl Build {
         for stage in plan.stages.iter().flatten() {
             for (origin, span) in stage.sources.iter().chain([&stage.base]) {
                 if let Origin::Image(reference, platform) = origin
+                    && !known.contains_key(&(reference.clone(), platform.clone()))
                     && wanted.insert((reference.clone(), platform.clone()))
                 {
                     open.push((reference.clone(), platform.clone(), *span));
@@ -197,10 +207,8 @@ impl Build {
                 Err(BuildError::Diagnostics(vec![diagnostic]))
             }
         };
-        Ok(try_join_all(open.into_iter().map(obtain))
-            .await?
-            .into_iter()
-            .collect())
+        known.extend(try_join_all(open.into_iter().map(obtain)).await?);
+        Ok(known)
     }
 
     /// One image: of the layout that a named context says, or else stored or pulled.
