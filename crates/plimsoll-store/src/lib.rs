@@ -9,6 +9,7 @@
 //!   content/ingest/<id>          blobs being written; named by its digest, one can be continued
 //!   snapshots/<n>/{fs,work}      layers as overlayfs has them
 //!   contexts/ builds/ cache-mounts/ volumes/ containers/   other rooms' files
+//!   events/                      what happened, see [`EventLog`]
 //!   trash/                       deletion is a rename into here, then slow removal
 //! run/                           tmpfs where it can be; cleared when `boot-id` is of another boot
 //!   containers/  netns/  locks/
@@ -27,6 +28,7 @@
 mod content;
 mod db;
 mod error;
+mod events;
 mod gc;
 mod home;
 mod lease;
@@ -44,6 +46,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use content::{ContentStore, Ingest};
 pub use db::Db;
 pub use error::{Result, StoreError};
+pub use events::{EventLog, EventReader, StoreEvent};
 pub use gc::{CacheItem, CacheKind, DiskUsage, ImageNeeds, ImageUsage, Meter, PruneRequest};
 pub use home::now;
 pub use lease::Lease;
@@ -109,6 +112,11 @@ impl Store {
     /// Returns the database.
     pub fn db(&self) -> &Db {
         &self.home.db
+    }
+
+    /// Returns what happened, and where to say so.
+    pub fn events(&self) -> EventLog {
+        EventLog::of(self.root())
     }
 
     /// Takes the lock `name`, waiting for it; released on drop. Blocks also against this same process.
