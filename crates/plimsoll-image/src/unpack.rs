@@ -60,7 +60,7 @@ impl Images {
         }
     }
 
-    /// Returns the bytes of all layers, uncompressed: Docker's Size.
+    /// Returns the bytes of all layers' files: Docker's Size.
     pub fn size(&self, image: &Image) -> Result<u64> {
         match self
             .store
@@ -72,13 +72,9 @@ impl Images {
         }
     }
 
-    /// Returns the bytes of each layer, uncompressed, base first.
+    /// Returns the bytes of each layer's files, base first.
     pub fn layer_sizes(&self, image: &Image) -> Result<Vec<u64>> {
-        Ok(self
-            .layers(image)?
-            .iter()
-            .map(|(_, info)| info.tar_size)
-            .collect())
+        Ok(self.layers(image)?.iter().map(|(_, info)| info.size).collect())
     }
 
     /// Returns the snapshots of an image, base first.

@@ -2,6 +2,7 @@
 //!
 //! - [`apply`]: one layer archive into a fresh overlay layer directory;
 //! - [`diff`]: such a directory into an archive, the same bytes every time;
+//! - [`list`]: the names and sizes in such a directory;
 //! - [`content_digest`]: what such a directory changes, as one digest that ignores times;
 //! - [`decompress`]: the bytes below gzip or zstd.
 //!
@@ -28,6 +29,7 @@ mod content;
 mod diff;
 mod error;
 mod header;
+mod list;
 mod lower;
 mod read;
 mod resolve;
@@ -44,6 +46,7 @@ pub use compression::decompress;
 pub use content::content_digest;
 pub use diff::diff;
 pub use error::LayerError;
+pub use list::{Listed, ListedKind, list};
 
 /// A layer archive that was read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

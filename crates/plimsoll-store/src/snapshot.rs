@@ -50,6 +50,8 @@ pub struct LayerInfo {
     pub chain_id: Digest,
     /// Size of the layer's tar.
     pub tar_size: u64,
+    /// Bytes of its files, each inode once: what Docker calls the layer's size.
+    pub size: u64,
 }
 
 /// The snapshots of a store. Cheap to clone.
@@ -130,12 +132,15 @@ impl Snapshots {
                 actual: applied.diff_id,
             });
         }
+        let size = self.measure(active.id)?;
+        let tar_size = applied.tar_size;
         self.commit_as(
             active,
             Some(LayerInfo {
                 diff_id,
                 chain_id,
-                tar_size: applied.tar_size,
+                tar_size,
+                size,
             }),
         )
     }
@@ -183,46 +188,61 @@ impl Snapshots {
             .collect())
     }
 
-    /// Returns digest and size of a committed snapshot's tar; computed on first use and kept in its row.
+    /// Returns digest and sizes of a committed snapshot's layer; computed on first use and kept in its row.
     pub fn layer(&self, id: SnapshotId) -> Result<LayerInfo> {
         let (row, parent) = self.home.db.read(|db| layer_row(db, id))?;
-        let (diff_id, tar_size) = match row {
-            LayerRow {
-                diff_id: Some(diff_id),
-                chain_id: Some(chain_id),
-                tar_size: Some(tar_size),
-            } => {
-                return Ok(LayerInfo {
-                    diff_id,
-                    chain_id,
-                    tar_size,
-                });
-            }
-            LayerRow {
-                diff_id: Some(diff_id),
-                tar_size: Some(tar_size),
-                ..
-            } => (diff_id, tar_size),
+        if let Some(known) = row.complete() {
+            return Ok(known);
+        }
+        let (diff_id, tar_size) = match (row.diff_id, row.tar_size) {
+            (Some(diff_id), Some(tar_size)) => (diff_id, tar_size),
             _ => {
                 let made = self.archive(id, &mut io::sink())?;
                 (made.diff_id, made.tar_size)
             }
         };
+        let size = row.size.map_or_else(|| self.measure(id), Ok)?;
         let below = parent.map(|parent| self.layer(parent)).transpose()?;
         let chain_id = chain_id(below.map(|layer| layer.chain_id).as_ref(), &diff_id);
         let layer = LayerInfo {
             diff_id,
             chain_id,
             tar_size,
+            size,
         };
         self.home.db.write(|tx| -> Result<()> {
             tx.prepare_cached(
-                "UPDATE snapshot SET diff_id = ?2, chain_id = ?3, tar_size = ?4 WHERE id = ?1",
+                "UPDATE snapshot SET diff_id = ?2, chain_id = ?3, tar_size = ?4, size = ?5 WHERE id = ?1",
             )?
-            .execute(params![id.0, diff_id.to_string(), chain_id.to_string(), tar_size])?;
+            .execute(params![
+                id.0,
+                diff_id.to_string(),
+                chain_id.to_string(),
+                tar_size,
+                size
+            ])?;
             Ok(())
         })?;
         Ok(layer)
+    }
+
+    /// Returns everything that a snapshot's own layer has, sorted by path.
+    pub fn list(&self, id: SnapshotId) -> Result<Vec<plimsoll_layer::Listed>> {
+        plimsoll_layer::list(self.directory(id).join("fs").as_std_path()).map_err(|source| {
+            StoreError::Layer {
+                operation: "list",
+                snapshot: id,
+                source,
+            }
+        })
+    }
+
+    fn measure(&self, id: SnapshotId) -> Result<u64> {
+        let size = |entry: &plimsoll_layer::Listed| match entry.kind {
+            plimsoll_layer::ListedKind::File { size } => size,
+            _ => 0,
+        };
+        Ok(self.list(id)?.iter().map(size).sum())
     }
 
     /// Writes the layer's tar, and fails naming the snapshot if it is not what [`Snapshots::layer`] says.
@@ -317,7 +337,8 @@ impl Snapshots {
         let _linking = self.home.linking()?;
         let changed = self.home.db.write(|tx| -> Result<_> {
             let statement = "UPDATE snapshot SET kind = 'committed', lease = NULL, boot = ?2, diff_id = ?3, \
-                             chain_id = ?4, tar_size = ?5, created = ?6 WHERE id = ?1 AND kind = 'active'";
+                             chain_id = ?4, tar_size = ?5, created = ?6, size = ?7 \
+                             WHERE id = ?1 AND kind = 'active'";
             Ok(tx.prepare_cached(statement)?.execute(params![
                 active.id.0,
                 self.home.boot,
@@ -325,6 +346,7 @@ impl Snapshots {
                 layer.map(|layer| layer.chain_id.to_string()),
                 layer.map(|layer| layer.tar_size),
                 now(),
+                layer.map(|layer| layer.size),
             ])?)
         })?;
         match changed {
@@ -524,17 +546,31 @@ struct LayerRow {
     diff_id: Option<Digest>,
     chain_id: Option<Digest>,
     tar_size: Option<u64>,
+    size: Option<u64>,
+}
+
+impl LayerRow {
+    /// What is there when nothing is missing.
+    fn complete(&self) -> Option<LayerInfo> {
+        Some(LayerInfo {
+            diff_id: self.diff_id?,
+            chain_id: self.chain_id?,
+            tar_size: self.tar_size?,
+            size: self.size?,
+        })
+    }
 }
 
 fn layer_row(db: &Connection, id: SnapshotId) -> Result<(LayerRow, Option<SnapshotId>)> {
     let query =
-        "SELECT diff_id, chain_id, tar_size, parent FROM snapshot WHERE id = ?1 AND kind = 'committed'";
+        "SELECT diff_id, chain_id, tar_size, parent, size FROM snapshot WHERE id = ?1 AND kind = 'committed'";
     let row = db.prepare_cached(query)?.query_row([id.0], |row| {
         let digest = |text: Option<String>| text.and_then(|text| text.parse().ok());
         let layer = LayerRow {
             diff_id: digest(row.get(0)?),
             chain_id: digest(row.get(1)?),
             tar_size: row.get(2)?,
+            size: row.get(4)?,
         };
         Ok((layer, row.get::<_, Option<i64>>(3)?.map(SnapshotId)))
     });
