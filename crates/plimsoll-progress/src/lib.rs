@@ -111,6 +111,21 @@ impl Progress {
         }
     }
 
+    /// Returns a progress that also calls `sink`, which must not block either.
+    pub fn and(&self, sink: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        let first = self.sink.clone();
+        let both = move |event: Event| {
+            sink(&event);
+            if let Some(first) = &first {
+                first(event);
+            }
+        };
+        Self {
+            sink: Some(Arc::new(both)),
+            next: self.next.clone(),
+        }
+    }
+
     /// Announces a task that has not begun, with the tasks it waits for.
     pub fn task(&self, name: impl Into<String>, inputs: &[&Task]) -> Task {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -158,6 +173,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// Returns what events call it: [`Vertex::digest`].
+    pub fn id(&self) -> &str {
+        &self.vertex.digest
+    }
+
     /// Reports that it runs now.
     pub fn start(&mut self) {
         self.vertex.started = Some(Timestamp::now());

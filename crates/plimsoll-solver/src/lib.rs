@@ -19,7 +19,9 @@
 //! held: there is no cycle to wait in.
 
 mod graph;
+mod report;
 mod solve;
 
 pub use graph::{Graph, VertexId};
+pub use report::{Outcome, Report};
 pub use solve::{CacheStorage, Op, SolveError, Solver};

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, try_join_all};
+use jiff::Timestamp;
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_progress::{Progress, Task};
 use tokio::sync::Semaphore;
 
 use crate::graph::{Graph, VertexId};
+use crate::report::{Outcome, Report};
 
 /// Changes when the meaning of keys changes: old records are then simply not found.
 const KEY_VERSION: &[u8] = b"plimsoll-key-1";
@@ -123,6 +125,10 @@ struct Inner<O: Op, C> {
     /// Vertices that run again, and all that depend on them: what is recorded under their definition may be outdated.
     fresh: Vec<bool>,
     keys: Mutex<HashMap<VertexId, SharedKey<O>>>,
+    /// What became of each vertex so far.
+    reports: Mutex<Vec<Report<O::Output>>>,
+    /// Vertices that the targets need, inputs first.
+    needed: Vec<VertexId>,
     /// By definition key, fresh ones apart: two vertices that say the same run once.
     outputs: Mutex<HashMap<(Digest, bool), SharedSolved<O>>>,
 }
@@ -132,7 +138,9 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
     /// at a time.
     pub fn new(graph: Graph<O>, cache: C, workers: usize, targets: &[VertexId], progress: &Progress) -> Self {
         let mut tasks: Vec<Option<Task>> = (0..graph.vertices.len()).map(|_| None).collect();
-        for id in graph.reachable(targets) {
+        let mut reports: Vec<Report<O::Output>> = tasks.iter().map(|_| Report::default()).collect();
+        let needed = graph.reachable(targets);
+        for &id in &needed {
             let vertex = &graph.vertices[id.0];
             let Some(name) = vertex.op.name() else { continue };
             let inputs: Vec<&Task> = vertex
@@ -140,7 +148,9 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
                 .iter()
                 .filter_map(|input| tasks[input.0].as_ref())
                 .collect();
-            tasks[id.0] = Some(progress.task(name, &inputs));
+            let task = progress.task(name, &inputs);
+            reports[id.0].task = Some(task.id().to_owned());
+            tasks[id.0] = Some(task);
         }
         let shared = Inner {
             fresh: fresh(&graph),
@@ -149,6 +159,8 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
             workers: Semaphore::new(workers.max(1)),
             tasks: tasks.into_iter().map(Mutex::new).collect(),
             keys: Mutex::default(),
+            reports: Mutex::new(reports),
+            needed,
             outputs: Mutex::default(),
         };
         Self {
@@ -170,6 +182,16 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
     /// Returns the operation of a vertex, to say more about an error.
     pub fn op(&self, id: VertexId) -> &O {
         self.shared.graph.op(id)
+    }
+
+    /// Returns every vertex that the targets need, inputs first, with its inputs and what became of it so far.
+    pub fn reports(&self) -> Vec<(VertexId, &[VertexId], Report<O::Output>)> {
+        let reports = self.shared.reports.lock().expect(NOT_POISONED);
+        let report = |&id: &VertexId| {
+            let inputs = self.shared.graph.vertices[id.0].inputs.as_slice();
+            (id, inputs, reports[id.0].clone())
+        };
+        self.shared.needed.iter().map(report).collect()
     }
 }
 
@@ -195,7 +217,9 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
             let own = async { vertex.op.key().await.map_err(Self::failed(id)) };
             let inputs = try_join_all(vertex.inputs.iter().map(|&input| boxed_key(this.clone(), input)));
             let (own, inputs) = futures_util::future::try_join(own, inputs).await?;
-            Ok(hash(b"definition", own, &inputs))
+            let key = hash(b"definition", own, &inputs);
+            this.note(id, |report| report.key = Some(key));
+            Ok(key)
         };
         let key = key.boxed().shared();
         keys.insert(id, key.clone());
@@ -215,6 +239,10 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                     .clone()
             };
             let output = solved.await?;
+            self.note(id, |report| {
+                report.outcome.get_or_insert(Outcome::Shared);
+                report.output = Some(output.clone());
+            });
             // A twin of a vertex that ran elsewhere in the graph has a task of its own to end.
             self.end_task_cached(id);
             Ok(output)
@@ -231,12 +259,14 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
             return self.run(id, &inputs).await;
         }
         if let Some(output) = self.find(id, key)? {
+            self.note(id, |report| report.outcome = Some(Outcome::Found));
             return Ok(output);
         }
         let inputs = self.clone().inputs(id).await?;
         let content = vertex.op.content_key(&inputs).await.map_err(&failed)?;
         let own = vertex.op.key().await.map_err(&failed)?;
         let content_key = hash(b"content", own, &[content]);
+        self.note(id, |report| report.content_key = Some(content_key));
         let waiting = |line: &str| self.log(id, line);
         let _lock = self.cache.lock(content_key, &waiting).await.map_err(&failed)?;
         let description = vertex.op.name().unwrap_or_default();
@@ -246,6 +276,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 None => self.cache.find(content_key).map_err(&failed)?,
             };
             if let Some(output) = known {
+                self.note(id, |report| report.outcome = Some(Outcome::FoundByContent));
                 return self
                     .cache
                     .record([key, content_key], output, &description, false)
@@ -282,7 +313,10 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
         let task = self.tasks[id.0].lock().expect(NOT_POISONED).take();
         let mut task = task.unwrap_or_else(|| Progress::none().task("", &[]));
         task.start();
-        match op.run(&held, inputs, &task).await {
+        self.note(id, |report| report.started = Some(Timestamp::now()));
+        let ran = op.run(&held, inputs, &task).await;
+        self.note(id, |report| report.ran(&ran));
+        match ran {
             Ok(output) => {
                 task.done();
                 Ok(output)
@@ -292,6 +326,10 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
                 Err(Self::failed(id)(error))
             }
         }
+    }
+
+    fn note(&self, id: VertexId, write: impl FnOnce(&mut Report<O::Output>)) {
+        write(&mut self.reports.lock().expect(NOT_POISONED)[id.0]);
     }
 
     fn log(&self, id: VertexId, line: &str) {
