@@ -4,7 +4,8 @@
 //! - [`diff`]: such a directory into an archive, the same bytes every time;
 //! - [`list`]: the names and sizes in such a directory;
 //! - [`content_digest`]: what such a directory changes, as one digest that ignores times;
-//! - [`decompress`]: the bytes below gzip or zstd.
+//! - [`decompress`]: the bytes below gzip or zstd;
+//! - [`Encoding::pack`]: the bytes as gzip or zstd, the same on any number of threads.
 //!
 //! The two forms of a deletion ([OCI layer specification], overlayfs):
 //!
@@ -24,6 +25,7 @@
 
 mod apply;
 mod attributes;
+mod compress;
 mod compression;
 mod content;
 mod diff;
@@ -42,6 +44,7 @@ use plimsoll_oci::Digest;
 
 pub use apply::apply;
 pub use attributes::{is_opaque, is_part_of_layer, xattrs};
+pub use compress::{Compressed, Compression, Compressor, Encoding, EncodingError};
 pub use compression::decompress;
 pub use content::content_digest;
 pub use diff::diff;
