@@ -13,8 +13,10 @@
 
 mod assemble;
 mod document;
+mod du;
 mod error;
 mod find;
+mod history;
 mod layout;
 mod load;
 mod needs;
@@ -33,7 +35,9 @@ use plimsoll_oci::{Digest, ImageConfig, ImageManifest, ImageRef, MediaType};
 use plimsoll_registry::Registry;
 use plimsoll_store::Store;
 
+pub use du::{DirectoryUsage, FileUsage, ImageUsage, LayerUsage, Waste, WasteCause};
 pub use error::ImageError;
+pub use history::Step;
 pub use layout::layout_digest;
 pub use pull::Pulled;
 pub use remove::Removed;
@@ -67,7 +71,7 @@ pub struct ImageSummary {
     pub name: Option<ImageRef>,
     /// The image.
     pub image: Image,
-    /// Bytes of all layers, uncompressed.
+    /// Bytes of all layers' files.
     pub size: u64,
     /// By which digest the registry of `name` gave it.
     pub digest: Option<Digest>,

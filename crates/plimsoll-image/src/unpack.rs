@@ -1,5 +1,7 @@
 //! From layers to snapshots.
 
+use std::path::PathBuf;
+
 use plimsoll_oci::{Descriptor, Digest};
 use plimsoll_store::{LayerInfo, SnapshotId};
 
@@ -75,6 +77,19 @@ impl Images {
     /// Returns the bytes of each layer's files, base first.
     pub fn layer_sizes(&self, image: &Image) -> Result<Vec<u64>> {
         Ok(self.layers(image)?.iter().map(|(_, info)| info.size).collect())
+    }
+
+    /// Returns the directories of the layers, top first, as overlayfs takes them.
+    pub fn layer_directories(&self, image: &Image) -> Result<Vec<PathBuf>> {
+        match self.snapshot(image)? {
+            Some(top) => Ok(self.store.snapshots().layers(top)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the bytes of the manifest.
+    pub fn manifest_size(&self, image: &Image) -> Result<u64> {
+        Ok(self.store.content().size(&image.manifest_digest)?.unwrap_or(0))
     }
 
     /// Returns the snapshots of an image, base first.
