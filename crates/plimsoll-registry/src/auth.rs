@@ -4,12 +4,16 @@
 
 pub(crate) mod challenge;
 pub(crate) mod docker_config;
+pub(crate) mod helper;
 
 use serde::Deserialize;
 
 use crate::error::Failure;
 use challenge::Challenge;
 use docker_config::Credentials;
+
+/// What this program calls itself to token servers.
+const CLIENT: &str = "plimsoll";
 
 /// What a request carries in its `Authorization` header.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,29 +40,50 @@ pub(crate) struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Asks for the right to pull `repository`. An identity token is exchanged by POST, as OAuth 2 wants it.
+    /// Asks for rights to repositories. An identity token is exchanged by POST, as OAuth 2 wants it.
     pub(crate) fn new(
         challenge: &Challenge,
-        repository: &str,
+        scopes: &[String],
         credentials: Option<&Credentials>,
+    ) -> Result<Self, Failure> {
+        let identity = credentials.and_then(|credentials| credentials.identity_token.clone());
+        let post = identity.is_some();
+        let mut parameters = match post {
+            // OAuth 2 has one parameter of this name.
+            true => vec![("scope", scopes.join(" "))],
+            false => scopes.iter().map(|scope| ("scope", scope.clone())).collect(),
+        };
+        if let Some(token) = identity {
+            parameters.push(("grant_type", "refresh_token".to_owned()));
+            parameters.push(("client_id", CLIENT.to_owned()));
+            parameters.push(("refresh_token", token));
+        }
+        let basic = credentials.filter(|_| !post).and_then(Credentials::basic);
+        Self::to(challenge, parameters, basic, post)
+    }
+
+    /// Tries credentials, and asks for a token that stands for them from now on.
+    pub(crate) fn login(challenge: &Challenge, credentials: &Credentials) -> Result<Self, Failure> {
+        let account = ("account", credentials.user.clone());
+        let parameters = vec![
+            account,
+            ("client_id", CLIENT.to_owned()),
+            ("offline_token", "true".to_owned()),
+        ];
+        Self::to(challenge, parameters, credentials.basic(), false)
+    }
+
+    fn to(
+        challenge: &Challenge,
+        mut parameters: Vec<(&'static str, String)>,
+        basic: Option<(String, String)>,
+        post: bool,
     ) -> Result<Self, Failure> {
         let realm = challenge.parameter("realm").unwrap_or_default();
         let realm =
             reqwest::Url::parse(realm).map_err(|_| Failure::invalid(format!("a token realm `{realm}`")))?;
-        let mut parameters = vec![("scope", format!("repository:{repository}:pull"))];
-        parameters.extend(
-            challenge
-                .parameter("service")
-                .map(|service| ("service", service.to_owned())),
-        );
-        let identity = credentials.and_then(|credentials| credentials.identity_token.clone());
-        let post = identity.is_some();
-        if let Some(token) = identity {
-            parameters.push(("grant_type", "refresh_token".to_owned()));
-            parameters.push(("client_id", "plimsoll".to_owned()));
-            parameters.push(("refresh_token", token));
-        }
-        let basic = credentials.filter(|_| !post).and_then(Credentials::basic);
+        let service = challenge.parameter("service").map(str::to_owned);
+        parameters.extend(service.map(|service| ("service", service)));
         Ok(Self {
             realm,
             parameters,
@@ -92,20 +117,31 @@ impl TokenRequest {
     }
 }
 
-/// Reads the token out of a token server's answer.
-pub(crate) fn parse_token(body: &[u8]) -> Result<Authorization, Failure> {
-    #[derive(Deserialize)]
-    struct Answer {
-        token: Option<String>,
-        access_token: Option<String>,
+/// What a token server gives.
+pub(crate) struct Tokens {
+    pub(crate) authorization: Authorization,
+    /// Stands for the credentials from now on.
+    pub(crate) refresh: Option<String>,
+}
+
+impl Tokens {
+    /// Reads a token server's answer.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Failure> {
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            refresh_token: Option<String>,
+        }
+        let wrong = || Failure::invalid("a token answer without token");
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| wrong())?;
+        let some = |token: Option<String>| token.filter(|token| !token.is_empty());
+        let token = some(answer.token).or(some(answer.access_token));
+        Ok(Self {
+            authorization: token.map(Authorization::Bearer).ok_or_else(wrong)?,
+            refresh: some(answer.refresh_token),
+        })
     }
-    let answer = serde_json::from_slice::<Answer>(body).ok();
-    let token = answer
-        .and_then(|answer| answer.token.or(answer.access_token))
-        .filter(|token| !token.is_empty());
-    token
-        .map(Authorization::Bearer)
-        .ok_or_else(|| Failure::invalid("a token answer without token"))
 }
 
 #[cfg(test)]
@@ -118,8 +154,8 @@ mod tests {
 
     #[test]
     fn anonymous_and_basic_ask_with_get() {
-        let client = crate::host::plain_client().unwrap();
-        let request = TokenRequest::new(&challenge(), "library/node", None)
+        let client = crate::client::plain_client(crate::client::Purpose::Asking).unwrap();
+        let request = TokenRequest::new(&challenge(), &["repository:library/node:pull".to_owned()], None)
             .unwrap()
             .build(&client)
             .build()
@@ -133,7 +169,7 @@ mod tests {
             password: "p".into(),
             ..Credentials::default()
         };
-        let request = TokenRequest::new(&challenge(), "a", Some(&user))
+        let request = TokenRequest::new(&challenge(), &["a".to_owned(), "b".to_owned()], Some(&user))
             .unwrap()
             .build(&client)
             .build()
@@ -143,12 +179,12 @@ mod tests {
 
     #[test]
     fn an_identity_token_is_posted() {
-        let client = crate::host::plain_client().unwrap();
+        let client = crate::client::plain_client(crate::client::Purpose::Asking).unwrap();
         let user = Credentials {
             identity_token: Some("s".into()),
             ..Credentials::default()
         };
-        let request = TokenRequest::new(&challenge(), "a", Some(&user))
+        let request = TokenRequest::new(&challenge(), &["a".to_owned(), "b".to_owned()], Some(&user))
             .unwrap()
             .build(&client)
             .build()
@@ -156,7 +192,9 @@ mod tests {
         assert_eq!((request.method().as_str(), request.url().query()), ("POST", None));
         let body = String::from_utf8(request.body().unwrap().as_bytes().unwrap().to_vec()).unwrap();
         assert!(
-            body.contains("grant_type=refresh_token") && body.contains("refresh_token=s"),
+            body.contains("grant_type=refresh_token")
+                && body.contains("refresh_token=s")
+                && body.contains("scope=a+b"),
             "{body}"
         );
     }
@@ -164,8 +202,11 @@ mod tests {
     #[test]
     fn both_names_of_a_token_are_read() {
         for text in [r#"{"token":"t"}"#, r#"{"access_token":"t","expires_in":300}"#] {
-            assert!(parse_token(text.as_bytes()).unwrap() == Authorization::Bearer("t".to_owned()));
+            let tokens = Tokens::parse(text.as_bytes()).unwrap();
+            assert!(
+                tokens.authorization == Authorization::Bearer("t".to_owned()) && tokens.refresh.is_none()
+            );
         }
-        assert!(parse_token(b"{}").is_err() && parse_token(b"<html>").is_err());
+        assert!(Tokens::parse(b"{}").is_err() && Tokens::parse(b"<html>").is_err());
     }
 }

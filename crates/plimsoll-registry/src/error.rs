@@ -28,6 +28,25 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
+    /// The registry does not take something.
+    #[error("{what} of `{}` was not taken: {attempt}", reference.familiar())]
+    Push {
+        /// What was to be pushed.
+        what: Wanted,
+        /// Of which image.
+        reference: Box<ImageRef>,
+        /// What the registry said.
+        attempt: Attempt,
+    },
+    /// A blob that is to be pushed cannot be read.
+    #[error("cannot read blob `{digest}`")]
+    ReadBlob {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Docker's `config.json` is there and cannot be used.
     #[error("cannot read credentials from `{path}`")]
     Credentials {
@@ -66,6 +85,7 @@ impl RegistryError {
             Self::Fetch { attempts, .. } => attempts
                 .last()
                 .map_or(FailureKind::Other, |last| last.failure.kind()),
+            Self::Push { attempt, .. } => attempt.failure.kind(),
             _ => FailureKind::Other,
         }
     }
@@ -84,7 +104,7 @@ pub enum FailureKind {
     Other,
 }
 
-/// What was wanted from a registry.
+/// What was wanted from a registry, or given to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// A manifest or index.

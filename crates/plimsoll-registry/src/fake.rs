@@ -1,15 +1,18 @@
 //! A registry for tests: a closure that answers requests, behind a real socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// Path and query.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
+    /// As much of it as was read.
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -84,6 +87,15 @@ pub(crate) struct Fake {
 impl Fake {
     /// Answers each request with what `answer` makes of it and of the number of requests before it.
     pub(crate) fn start(answer: impl Fn(&Request, usize) -> Reply + Send + 'static) -> Self {
+        Self::start_cutting(|_| None, answer)
+    }
+
+    /// As [`Fake::start`], but of requests for which `cut` says so only the beginning of the body is read, and then the
+    /// connection closes: `answer` is asked, and nothing is sent.
+    pub(crate) fn start_cutting(
+        cut: impl Fn(&Request) -> Option<usize> + Send + 'static,
+        answer: impl Fn(&Request, usize) -> Reply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -91,10 +103,15 @@ impl Fake {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.unwrap();
-                let Some(request) = read(&stream) else { continue };
+                let Some((request, whole)) = read(&stream, &cut) else {
+                    continue;
+                };
                 let before = log.lock().unwrap().len();
                 let reply = answer(&request, before);
                 log.lock().unwrap().push(request);
+                if !whole {
+                    continue;
+                }
                 // A client that has gone away is part of some tests.
                 let _ = reply.send(stream);
             }
@@ -107,15 +124,31 @@ impl Fake {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines();
-    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
-    let mut headers = Vec::new();
-    for line in lines {
-        match line.ok()?.split_once(": ") {
-            Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
-            None => return Some(Request { path, headers }),
-        }
+fn read(stream: &TcpStream, cut: &dyn Fn(&Request) -> Option<usize>) -> Option<(Request, bool)> {
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_owned())
+    };
+    let first = line()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut request = Request {
+        method,
+        path,
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
+    while let Some((name, value)) = line()?.split_once(": ") {
+        request.headers.push((name.to_owned(), value.to_owned()));
     }
-    None
+    let length: usize = request
+        .header("content-length")
+        .map_or(0, |text| text.parse().unwrap());
+    let cut = cut(&request).filter(|cut| *cut < length);
+    let mut body = vec![0; cut.unwrap_or(length)];
+    reader.read_exact(&mut body).ok()?;
+    request.body = body;
+    Some((request, cut.is_none()))
 }

@@ -3,11 +3,13 @@
 use std::io;
 
 use plimsoll_oci::{Descriptor, Digest, ImageRef};
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::{Method, StatusCode};
 
+use crate::client::read_body;
 use crate::error::{Attempt, Failure, Wanted};
-use crate::host::{Get, GetError, Host, read_body};
+use crate::host::Host;
+use crate::request::{Request, RequestError, Target};
 use crate::retry::Retry;
 use crate::{FetchedManifest, Registry, RegistryError};
 
@@ -32,13 +34,13 @@ struct Download<'a, 'b> {
 }
 
 enum BlobError {
-    Get(GetError),
+    Request(RequestError),
     Keep(io::Error),
 }
 
-impl<E: Into<GetError>> From<E> for BlobError {
+impl<E: Into<RequestError>> From<E> for BlobError {
     fn from(error: E) -> Self {
-        Self::Get(error.into())
+        Self::Request(error.into())
     }
 }
 
@@ -49,8 +51,8 @@ impl Registry {
         for host in self.hosts(reference)?.iter().filter(|host| !host.is_given_up()) {
             match manifest_from(host, reference).await {
                 Ok(manifest) => return Ok(manifest),
-                Err(GetError::SetUp(error)) => return Err(error),
-                Err(GetError::Failed(failure)) => attempts.push(attempt(host, reference, failure)),
+                Err(RequestError::SetUp(error)) => return Err(error),
+                Err(RequestError::Failed(failure)) => attempts.push(attempt(host, reference, failure)),
             }
         }
         Err(RegistryError::Fetch {
@@ -92,8 +94,8 @@ impl Registry {
             match download.from(host, reference).await {
                 Ok(()) => return Ok(()),
                 Err(BlobError::Keep(source)) => return Err(RegistryError::Keep { digest, source }),
-                Err(BlobError::Get(GetError::SetUp(error))) => return Err(error),
-                Err(BlobError::Get(GetError::Failed(failure))) => {
+                Err(BlobError::Request(RequestError::SetUp(error))) => return Err(error),
+                Err(BlobError::Request(RequestError::Failed(failure))) => {
                     attempts.push(attempt(host, reference, failure))
                 }
             }
@@ -112,7 +114,7 @@ impl Download<'_, '_> {
         while self.position < self.size {
             let before = self.position;
             match self.once(host, reference.repository()).await {
-                Err(BlobError::Get(GetError::Failed(failure))) => {
+                Err(BlobError::Request(RequestError::Failed(failure))) => {
                     if self.position - before >= PROGRESS {
                         retry.reset();
                     }
@@ -125,15 +127,12 @@ impl Download<'_, '_> {
     }
 
     async fn once(&mut self, host: &Host, repository: &str) -> Result<(), BlobError> {
-        let path = format!("blobs/{}", self.digest);
-        let mut response = host
-            .get(&Get {
-                repository,
-                path,
-                accept: "*/*",
-                offset: self.position,
-            })
-            .await?;
+        let path = Target::Path(format!("blobs/{}", self.digest));
+        let mut request = Request::new(Method::GET, repository, path);
+        if self.position > 0 {
+            request = request.header(RANGE, format!("bytes={}-", self.position));
+        }
+        let mut response = host.ask(&request).await?;
         let mut skip = skip_of(&response, self.position)?;
         while let Some(chunk) = response.chunk().await.map_err(Failure::from)? {
             let skipped = skip.min(chunk.len() as u64);
@@ -181,25 +180,20 @@ fn skip_of(response: &reqwest::Response, position: u64) -> Result<u64, Failure> 
     }
 }
 
-async fn manifest_from(host: &Host, reference: &ImageRef) -> Result<FetchedManifest, GetError> {
+async fn manifest_from(host: &Host, reference: &ImageRef) -> Result<FetchedManifest, RequestError> {
     let mut retry = Retry::new(host.mirror);
     loop {
         match manifest_once(host, reference).await {
-            Err(GetError::Failed(failure)) => retry.pause(failure).await?,
+            Err(RequestError::Failed(failure)) => retry.pause(failure).await?,
             other => return other,
         }
     }
 }
 
-async fn manifest_once(host: &Host, reference: &ImageRef) -> Result<FetchedManifest, GetError> {
-    let path = format!("manifests/{}", reference.tag_or_digest());
-    let get = Get {
-        repository: reference.repository(),
-        path,
-        accept: MANIFEST_TYPES,
-        offset: 0,
-    };
-    let response = host.get(&get).await?;
+async fn manifest_once(host: &Host, reference: &ImageRef) -> Result<FetchedManifest, RequestError> {
+    let path = Target::Path(format!("manifests/{}", reference.tag_or_digest()));
+    let request = Request::new(Method::GET, reference.repository(), path).header(ACCEPT, MANIFEST_TYPES);
+    let response = host.ask(&request).await?;
     let header = |name: &str| {
         response
             .headers()

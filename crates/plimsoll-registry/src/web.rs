@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use reqwest::header::{AUTHORIZATION, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{Client, Response, StatusCode, Url};
 
+use crate::client::{Purpose, builder, failure_of, is_loopback, redirect_to_https, stopping_at_tls};
 use crate::error::{Failure, FailureKind};
-use crate::host::{builder, failure_of, is_loopback, redirect_to_https};
 use crate::retry::Retry;
 
 /// Fetches files by `http` and `https` URLs. Connects when asked for something, not before.
@@ -197,9 +197,10 @@ impl Web {
         if let Some(client) = clients.get(&(tls, loopback)) {
             return Ok(client.clone());
         }
+        let builder = builder(loopback, Purpose::Asking);
         let builder = match tls {
-            true => builder(loopback),
-            false => crate::host::stopping_at_tls(builder(loopback)),
+            true => builder,
+            false => stopping_at_tls(builder),
         };
         let client = builder.build()?;
         clients.insert((tls, loopback), client.clone());

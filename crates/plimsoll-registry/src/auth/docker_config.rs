@@ -1,4 +1,4 @@
-//! The `auths` of Docker's `config.json`.
+//! Docker's `config.json`: credentials, and the helper programs that have them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use super::helper;
 use crate::RegistryError;
+
+const DOCKER_HUB: &str = "docker.io";
 
 /// What is known for one registry.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -28,6 +31,10 @@ impl Credentials {
 #[serde(default)]
 struct Config {
     auths: BTreeMap<String, Entry>,
+    #[serde(rename = "credsStore")]
+    store: String,
+    #[serde(rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,42 +46,121 @@ struct Entry {
     identitytoken: String,
 }
 
-/// All credentials of one `config.json`, by host.
+/// What one `config.json` says, by host.
 #[derive(Default)]
-pub(crate) struct DockerConfig(BTreeMap<String, Credentials>);
+pub(crate) struct DockerConfig {
+    known: BTreeMap<String, Credentials>,
+    store: Option<String>,
+    helpers: BTreeMap<String, String>,
+}
+
+/// Where the credentials of one registry come from.
+#[derive(Clone, Default)]
+pub(crate) struct CredentialSource {
+    known: Option<Credentials>,
+    /// A helper, and the name under which it knows the registry.
+    helper: Option<(String, String)>,
+}
+
+impl CredentialSource {
+    /// A helper that cannot say anything is no reason not to try without: much may be had by anybody.
+    pub(crate) async fn get(self) -> Option<Credentials> {
+        let Some((helper, server)) = self.helper else {
+            return self.known;
+        };
+        let asked = tokio::task::spawn_blocking(move || helper::get(&helper, &server)).await;
+        match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(found) => found.or(self.known),
+            Err(error) => {
+                tracing::warn!("{error}");
+                self.known
+            }
+        }
+    }
+}
 
 impl DockerConfig {
-    /// Reads the file, or `config.json` in the folder; a file that is not there holds nothing.
+    /// Reads the file; one that is not there says nothing.
     pub(crate) fn load(path: &Utf8Path) -> Result<Self, RegistryError> {
-        let path = if path.is_dir() {
-            path.join("config.json")
-        } else {
-            path.to_owned()
+        let failed = |source| RegistryError::Credentials {
+            path: path.to_owned(),
+            source,
         };
-        let failed = |path: Utf8PathBuf, source| RegistryError::Credentials { path, source };
-        match std::fs::read(&path) {
-            Ok(bytes) => Self::parse(&bytes).map_err(|source| failed(path, source)),
+        match std::fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes).map_err(failed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(failed(path, error)),
+            Err(error) => Err(failed(error)),
         }
     }
 
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let config: Config = serde_json::from_slice(bytes)?;
-        let mut all = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for (key, entry) in config.auths {
-            all.insert(host_of(&key).to_owned(), entry.credentials(&key)?);
+            let credentials = entry.credentials(&key)?;
+            if credentials != Credentials::default() {
+                known.insert(host_of(&key).to_owned(), credentials);
+            }
         }
-        Ok(Self(all))
+        let helpers = config.helpers.into_iter();
+        Ok(Self {
+            known,
+            store: Some(config.store).filter(|store| !store.is_empty()),
+            helpers: helpers
+                .map(|(key, helper)| (host_of(&key).to_owned(), helper))
+                .collect(),
+        })
     }
 
-    /// Returns what is known for `registry`, the name used in image references.
-    pub(crate) fn get(&self, registry: &str) -> Option<&Credentials> {
-        let names: &[&str] = match registry {
-            "docker.io" => &["index.docker.io", "docker.io", "registry-1.docker.io"],
-            other => &[other],
-        };
-        names.iter().find_map(|name| self.0.get(*name))
+    /// Returns where the credentials for `registry` come from, the name used in image references.
+    pub(crate) fn source(&self, registry: &str) -> CredentialSource {
+        let helper = self.helper(registry);
+        CredentialSource {
+            known: names(registry)
+                .iter()
+                .find_map(|name| self.known.get(*name))
+                .cloned(),
+            helper: helper.map(|helper| (helper.to_owned(), server_of(registry).to_owned())),
+        }
+    }
+
+    /// Returns the helper for `registry`: its own, or the one for all.
+    pub(crate) fn helper(&self, registry: &str) -> Option<&str> {
+        let own = names(registry).iter().find_map(|name| self.helpers.get(*name));
+        own.or(self.store.as_ref()).map(String::as_str)
+    }
+}
+
+/// The file that is meant by a path: itself, or the `config.json` in it.
+pub(crate) fn file_of(path: &Utf8Path) -> Utf8PathBuf {
+    if path.extension() == Some("json") || path.is_file() {
+        path.to_owned()
+    } else {
+        path.join("config.json")
+    }
+}
+
+/// Hosts under which a registry may be known.
+fn names(registry: &str) -> Vec<&str> {
+    match registry {
+        DOCKER_HUB => vec!["index.docker.io", DOCKER_HUB, "registry-1.docker.io"],
+        other => vec![other],
+    }
+}
+
+/// The name of a registry in `auths` and for helpers: its host, but for Docker Hub.
+pub(crate) fn server_of(registry: &str) -> &str {
+    match registry {
+        DOCKER_HUB => "https://index.docker.io/v1/",
+        other => other,
+    }
+}
+
+/// The registry that a key of `auths`, or what somebody types, means.
+pub(crate) fn registry_of(text: &str) -> &str {
+    match host_of(text.trim()) {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        host => host,
     }
 }
 
@@ -98,6 +184,11 @@ impl Entry {
     }
 }
 
+/// The `auth` of an entry.
+pub(crate) fn encode(user: &str, password: &str) -> String {
+    STANDARD.encode(format!("{user}:{password}"))
+}
+
 fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
@@ -114,18 +205,37 @@ fn host_of(key: &str) -> &str {
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_dockers_forms() {
+    #[tokio::test]
+    async fn reads_dockers_forms() {
         let config = DockerConfig::parse(
             br#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpwOng="},"ghcr.io":{"username":"a","password":"b"},
-                 "r:5000":{"auth":"dTo=","identitytoken":"t"}, "empty":{}}, "credsStore":"x", "psFormat":"y"}"#,
+                 "r:5000":{"auth":"dTo=","identitytoken":"t"}, "empty":{}}, "psFormat":"y"}"#,
         )
         .unwrap();
-        let basic = |name: &str| config.get(name).and_then(Credentials::basic);
-        assert_eq!(basic("docker.io"), Some(("u".to_owned(), "p:x".to_owned())));
-        assert_eq!(basic("ghcr.io"), Some(("a".to_owned(), "b".to_owned())));
-        assert_eq!(config.get("r:5000").unwrap().identity_token.as_deref(), Some("t"));
-        assert_eq!((basic("empty"), basic("other")), (None, None));
+        let get = async |name: &str| config.source(name).get().await;
+        let basic = async |name: &str| get(name).await.as_ref().and_then(Credentials::basic);
+        assert_eq!(basic("docker.io").await, Some(("u".to_owned(), "p:x".to_owned())));
+        assert_eq!(basic("ghcr.io").await, Some(("a".to_owned(), "b".to_owned())));
+        assert_eq!(get("r:5000").await.unwrap().identity_token.as_deref(), Some("t"));
+        assert!(get("empty").await.is_none() && get("other").await.is_none());
+    }
+
+    #[test]
+    fn a_registry_may_have_a_helper_of_its_own() {
+        let config = DockerConfig::parse(
+            br#"{"credsStore":"all", "credHelpers":{"gcr.io":"gcloud", "https://index.docker.io/v1/":"hub"}}"#,
+        )
+        .unwrap();
+        let helpers = ["gcr.io", "docker.io", "r:5000"].map(|registry| config.helper(registry).unwrap());
+        assert_eq!(helpers, ["gcloud", "hub", "all"]);
+    }
+
+    #[test]
+    fn names_of_docker_hub() {
+        for text in ["docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"] {
+            assert_eq!(server_of(registry_of(text)), "https://index.docker.io/v1/");
+        }
+        assert_eq!(registry_of("https://r:5000/v2/"), "r:5000");
     }
 
     #[test]
