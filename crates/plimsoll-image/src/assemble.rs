@@ -23,7 +23,7 @@ impl Images {
             }
         };
         let bytes = serde_json::to_vec(&config).expect("a configuration is JSON");
-        let manifest = document::put_manifest(self.store.content(), &bytes, descriptors)?;
+        let manifest = document::put_manifest(self.store.content(), &bytes, descriptors, true)?;
         self.read(manifest)
     }
 
@@ -32,11 +32,14 @@ impl Images {
         let mut compressed = Vec::new();
         let mut descriptors = Vec::with_capacity(layers.len());
         for (_, info) in layers {
-            let blob = self.store.db().read(|db| rows::layer_blob(db, &info.diff_id))?;
-            descriptors.push(match blob {
-                Some((digest, media_type, size)) => {
-                    compressed.push(digest);
-                    Descriptor::new(MediaType::from(media_type.as_str()), size, digest)
+            let came = self
+                .store
+                .db()
+                .read(|db| rows::layer_as_it_came(db, &info.diff_id))?;
+            descriptors.push(match came {
+                Some(layer) => {
+                    compressed.push(document::digest_of(&layer, "a layer")?);
+                    layer
                 }
                 None => Descriptor::new(MediaType::from(document::TAR_LAYER), info.tar_size, info.diff_id),
             });

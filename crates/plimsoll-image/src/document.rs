@@ -11,6 +11,8 @@ pub(crate) const DOCUMENT_LIMIT: u64 = 8 << 20;
 /// The media type of a tar layer that is not compressed.
 pub(crate) const TAR_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// Returns the digest of a descriptor in `what`.
 pub(crate) fn digest_of(descriptor: &Descriptor, what: &str) -> Result<Digest, ImageError> {
@@ -67,17 +69,22 @@ pub(crate) fn read_image(content: &ContentStore, manifest_digest: Digest) -> Res
     })
 }
 
-/// Stores a manifest of these parts and returns its digest.
+/// Stores a manifest of these parts, with media types of the OCI specification or Docker's, and returns its digest.
 pub(crate) fn put_manifest(
     content: &ContentStore,
     config: &[u8],
     layers: Vec<Descriptor>,
+    oci: bool,
 ) -> Result<Digest, ImageError> {
     let id = content.put(config)?;
-    let config = Descriptor::new(MediaType::from(CONFIG), config.len() as u64, id);
+    let (manifest, kind) = match oci {
+        true => (MediaType::ImageManifest, CONFIG),
+        false => (MediaType::from(DOCKER_MANIFEST), DOCKER_CONFIG),
+    };
+    let config = Descriptor::new(MediaType::from(kind), config.len() as u64, id);
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
-        .media_type(MediaType::ImageManifest)
+        .media_type(manifest)
         .config(config)
         .layers(layers)
         .build()

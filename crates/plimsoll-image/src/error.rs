@@ -2,7 +2,7 @@
 
 use std::io;
 
-use plimsoll_layer::LayerError;
+use plimsoll_layer::{Compression, LayerError};
 use plimsoll_oci::{Digest, DigestError, Platform, ReferenceError};
 use plimsoll_registry::RegistryError;
 use plimsoll_store::StoreError;
@@ -124,6 +124,15 @@ pub enum ImageError {
         /// Why.
         #[source]
         source: LayerError,
+    },
+    /// A layer could not be packed for elsewhere.
+    #[error("cannot write layer as {compression}")]
+    Pack {
+        /// Into what.
+        compression: Compression,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// A layer could not be unpacked.
     #[error("cannot unpack layer `{digest}`")]

@@ -20,6 +20,7 @@ mod history;
 mod layout;
 mod load;
 mod needs;
+mod pack;
 mod prune;
 mod pull;
 mod remove;
@@ -39,6 +40,8 @@ pub use du::{DirectoryUsage, FileUsage, ImageUsage, LayerUsage, Waste, WasteCaus
 pub use error::ImageError;
 pub use history::Step;
 pub use layout::layout_digest;
+pub use pack::{PackedLayer, Packing};
+pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
 pub use remove::Removed;
 

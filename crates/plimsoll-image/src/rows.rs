@@ -74,16 +74,50 @@ fn note_layer_blob(db: &Connection, diff_id: &Digest, layer: &Descriptor) -> Res
     Ok(())
 }
 
-/// Returns digest, media type and size of a compressed form of a layer whose blob is stored.
-pub(crate) fn layer_blob(db: &Connection, diff_id: &Digest) -> Result<Option<(Digest, String, u64)>> {
+/// Returns the form in which a layer came from elsewhere, if that blob is stored.
+pub(crate) fn layer_as_it_came(db: &Connection, diff_id: &Digest) -> Result<Option<Descriptor>> {
     db.prepare_cached(
         "SELECT layer_blob.digest, media_type, layer_blob.size FROM layer_blob JOIN blob USING (digest)
-         WHERE diff_id = ?1 ORDER BY layer_blob.digest LIMIT 1",
+         WHERE diff_id = ?1 AND encoder IS NULL ORDER BY layer_blob.digest LIMIT 1",
     )?
-    .query_row([diff_id.to_string()], |row| {
-        Ok((parsed(row, 0)?, row.get(1)?, row.get(2)?))
-    })
+    .query_row([diff_id.to_string()], layer_descriptor)
     .optional()
+}
+
+/// Returns the form that this encoder gave a layer, if that blob is stored.
+pub(crate) fn layer_packed(db: &Connection, diff_id: &Digest, encoder: &str) -> Result<Option<Descriptor>> {
+    db.prepare_cached(
+        "SELECT layer_blob.digest, media_type, layer_blob.size FROM layer_blob JOIN blob USING (digest)
+         WHERE diff_id = ?1 AND encoder = ?2 LIMIT 1",
+    )?
+    .query_row(params![diff_id.to_string(), encoder], layer_descriptor)
+    .optional()
+}
+
+fn layer_descriptor(row: &Row<'_>) -> Result<Descriptor> {
+    let digest: Digest = parsed(row, 0)?;
+    let media_type: String = row.get(1)?;
+    Ok(Descriptor::new(media_type.as_str().into(), row.get(2)?, digest))
+}
+
+/// Remembers what an encoder made of a layer.
+pub(crate) fn note_packed(
+    db: &Connection,
+    diff_id: &Digest,
+    layer: &Descriptor,
+    encoder: &str,
+) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO layer_blob (diff_id, digest, media_type, size, encoder) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        diff_id.to_string(),
+        layer.digest().to_string(),
+        layer.media_type().to_string(),
+        layer.size(),
+        encoder
+    ])?;
+    Ok(())
 }
 
 /// Gives a name, taking it from whoever has it.

@@ -108,4 +108,4 @@ impl Write for Counted<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -188,6 +188,12 @@ impl Snapshots {
             .collect())
     }
 
+    /// Returns what is known of a committed snapshot's layer if its tar has been written before.
+    pub fn known_layer(&self, id: SnapshotId) -> Result<Option<LayerInfo>> {
+        let (row, _) = self.home.db.read(|db| layer_row(db, id))?;
+        row.diff_id.map(|_| self.layer(id)).transpose()
+    }
+
     /// Returns digest and sizes of a committed snapshot's layer; computed on first use and kept in its row.
     pub fn layer(&self, id: SnapshotId) -> Result<LayerInfo> {
         let (row, parent) = self.home.db.read(|db| layer_row(db, id))?;

@@ -36,7 +36,7 @@ fn image(archive: &Archive<'_>, entry: &Entry) -> Result<Found> {
         .flatten()
         .map(|name| layer(archive, name))
         .collect::<Result<_>>()?;
-    let manifest = document::put_manifest(archive.content, &config, layers)?;
+    let manifest = document::put_manifest(archive.content, &config, layers, true)?;
     let names = entry
         .repo_tags
         .iter()

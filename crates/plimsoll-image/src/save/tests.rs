@@ -20,7 +20,7 @@ fn save(sandbox: &Sandbox, image: &Image, names: &[&str], format: ArchiveFormat)
 }
 
 /// An image with a layer that was built here, on a base that came compressed.
-fn built(sandbox: &Sandbox) -> Image {
+pub(crate) fn built(sandbox: &Sandbox) -> Image {
     let base = sandbox.load_one(&pack(&Sample::hello().compressed().docker(&["base"])));
     let parent = sandbox.images.snapshot(&base).unwrap();
     let snapshots = sandbox.images.store.snapshots();
