@@ -11,7 +11,7 @@ use plimsoll_image::{Image, ImageError, Images};
 use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
-use plimsoll_solver::{SolveError, Solver};
+use plimsoll_solver::{SolveError, Solver, VertexId};
 use plimsoll_store::{SnapshotId, Store};
 use rusqlite::OptionalExtension as _;
 
@@ -26,8 +26,6 @@ use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, pl
 use crate::run_options::RunOptions;
 use crate::scratch::Scratch;
 use crate::source::{Contexts, NamedContext, Sources};
-
-static NO_TRIGGERS: &Triggers = &Triggers::new();
 
 /// What is to be built: plain data.
 pub struct BuildRequest {
@@ -45,8 +43,8 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--label`, set last.
     pub labels: BTreeMap<String, String>,
-    /// Platform of the result.
-    pub platform: Platform,
+    /// Platforms of the result, each an image of its own; never empty.
+    pub platforms: Vec<Platform>,
     /// Runs every step again.
     pub no_cache: bool,
     /// Runs every step of these stages again.
@@ -64,7 +62,17 @@ pub struct BuildRequest {
 }
 
 /// What came of it.
+#[derive(Debug)]
 pub struct BuildResult {
+    /// One for each platform, in the order asked for.
+    pub images: Vec<BuiltImage>,
+}
+
+/// What was built for one platform.
+#[derive(Clone, Debug)]
+pub struct BuiltImage {
+    /// The platform that was asked for. The image may say less: its base decides.
+    pub platform: Platform,
     /// Not named yet.
     pub image: Image,
 }
@@ -90,32 +98,34 @@ impl Build {
     pub async fn build(&self, request: BuildRequest, progress: &Progress) -> Result<BuildResult, BuildError> {
         let dockerfile = parse(&request.dockerfile, &request.build_args, progress)?;
         let contexts = Contexts::new(request.contexts);
-        let settings = PlanSettings {
-            target: request.target.as_deref(),
-            build_args: &request.build_args,
-            platform: &request.platform,
-            contexts: &contexts,
-        };
-        let first = plan(&dockerfile, NO_TRIGGERS, &settings).map_err(BuildError::Diagnostics)?;
+        let settings: Vec<PlanSettings<'_>> = request
+            .platforms
+            .iter()
+            .map(|platform| PlanSettings {
+                target: request.target.as_deref(),
+                build_args: &request.build_args,
+                platform,
+                contexts: &contexts,
+            })
+            .collect();
+        let no_triggers = vec![Triggers::new(); settings.len()];
+        let first = plans(&dockerfile, &no_triggers, &settings)?;
+        let known = StageImages::new();
         let mut images = self
-            .obtain(
-                &dockerfile,
-                &first,
-                &contexts,
-                StageImages::new(),
-                request.pull,
-                progress,
-            )
+            .obtain(&dockerfile, &first, &contexts, known, request.pull, progress)
             .await?;
-        let triggers = triggers(&first, &images)?;
-        let plan = match triggers.is_empty() {
+        let triggers = first
+            .iter()
+            .map(|plan| triggers(plan, &images))
+            .collect::<Result<Vec<_>, _>>()?;
+        let plans = match triggers.iter().all(Triggers::is_empty) {
             true => first,
             false => {
-                let plan = plan(&dockerfile, &triggers, &settings).map_err(BuildError::Diagnostics)?;
+                let plans = plans(&dockerfile, &triggers, &settings)?;
                 images = self
-                    .obtain(&dockerfile, &plan, &contexts, images, request.pull, progress)
+                    .obtain(&dockerfile, &plans, &contexts, images, request.pull, progress)
                     .await?;
-                plan
+                plans
             }
         };
         let scratch = Scratch::new(&self.store)?;
@@ -140,42 +150,47 @@ impl Build {
             contexts: &contexts,
         };
         let context = Arc::new(request.context);
-        let lowered = lower(&dockerfile, &plan, &images, &context, &services, &settings)
+        let lowered = lower(&dockerfile, &plans, &images, &context, &services, &settings)
             .map_err(BuildError::Diagnostics)?;
         drop(services);
         lowered
             .warnings
             .into_iter()
             .for_each(|warning| progress.warn(warning));
-        credentials::warnings(&plan, &request.build_args)
+        credentials::warnings(&plans[0], &request.build_args)
             .into_iter()
             .for_each(|warning| progress.warn(warning));
         warn_unused(&dockerfile, &request.build_args, progress);
-        let mut state = lowered.state;
-        set_labels(&mut state, &request.labels);
-        let top = match state.vertex {
-            None => None,
-            Some(target) => {
-                let cache = BuildCache {
-                    store: self.store.clone(),
-                };
-                let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &[target], progress);
-                let solved = solver.solve(target).await;
-                Some(solved.map_err(|error| failure(&solver, &error))?.snapshot)
-            }
+        let targets: Vec<VertexId> = lowered.states.iter().filter_map(|state| state.vertex).collect();
+        let cache = BuildCache {
+            store: self.store.clone(),
         };
+        let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &targets, progress);
+        let solve = async |vertex: Option<VertexId>| match vertex {
+            None => Ok(None),
+            Some(target) => match solver.solve(target).await {
+                Ok(output) => Ok(Some(output.snapshot)),
+                Err(error) => Err(failure(&solver, &error)),
+            },
+        };
+        let tops = try_join_all(lowered.states.iter().map(|state| solve(state.vertex))).await?;
         let task = progress.start("exporting to image");
-        let image = self.assemble(state, top).await?;
+        let mut built = Vec::with_capacity(tops.len());
+        for ((mut state, top), platform) in lowered.states.into_iter().zip(tops).zip(request.platforms) {
+            set_labels(&mut state, &request.labels);
+            let image = self.assemble(state, top).await?;
+            built.push(BuiltImage { platform, image });
+        }
         task.done();
-        Ok(BuildResult { image })
+        Ok(BuildResult { images: built })
     }
 
-    /// Every image that the reachable stages name, at once. What is `known` is not asked for again: a registry's answer
+    /// Every image that the reachable stages of all platforms name, at once. What is `known` is not asked for again: a registry's answer
     /// may have changed since.
     async fn obtain(
         &self,
         dockerfile: &Dockerfile,
-        plan: &Plan<'_>,
+        plans: &[Plan<'_>],
         contexts: &Contexts,
         mut known: StageImages,
         pull: bool,
@@ -183,17 +198,17 @@ impl Build {
     ) -> Result<StageImages, BuildError> {
         let mut wanted = HashSet::new();
         let mut open = Vec::new();
-        for stage in plan.stages.iter().flatten() {
-            for (origin, span) in stage.sources.iter().chain([&stage.base]) {
+        for plan in plans {
+            for (origin, span) in plan.origins() {
                 if let Origin::Image(reference, platform) = origin
                     && !known.contains_key(&(reference.clone(), platform.clone()))
                     && wanted.insert((reference.clone(), platform.clone()))
                 {
-                    open.push((reference.clone(), platform.clone(), *span));
+                    open.push((plan, reference.clone(), platform.clone(), *span));
                 }
             }
         }
-        let obtain = async |(reference, platform, span): (ImageRef, Platform, _)| match self
+        let obtain = async |(plan, reference, platform, span): (&Plan<'_>, ImageRef, Platform, _)| match self
             .image(&reference, &platform, contexts, pull, progress)
             .await
         {
@@ -259,6 +274,17 @@ impl Build {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
+}
+
+/// One plan for each platform.
+fn plans<'a>(
+    dockerfile: &'a Dockerfile,
+    triggers: &'a [Triggers],
+    settings: &[PlanSettings<'_>],
+) -> Result<Vec<Plan<'a>>, BuildError> {
+    let plans = settings.iter().zip(triggers);
+    let plans = plans.map(|(settings, triggers)| plan(dockerfile, triggers, settings));
+    plans.collect::<Result<_, _>>().map_err(BuildError::Diagnostics)
 }
 
 /// What base images left to their children. A stage that only these triggers reach has no say in triggers itself: one

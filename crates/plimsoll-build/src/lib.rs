@@ -32,7 +32,7 @@ mod scratch;
 mod source;
 mod stat;
 
-pub use build::{Build, BuildRequest, BuildResult};
+pub use build::{Build, BuildRequest, BuildResult, BuiltImage};
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;

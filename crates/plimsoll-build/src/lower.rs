@@ -17,7 +17,7 @@ use std::sync::Arc;
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_dockerfile::{Directives, Dockerfile, Instruction, InstructionKind, Word, expand, nearest};
 use plimsoll_image::Image;
-use plimsoll_oci::{ImageRef, Platform};
+use plimsoll_oci::{Digest, ImageRef, Platform};
 use plimsoll_solver::{Graph, VertexId};
 
 use crate::context::BuildContext;
@@ -46,24 +46,27 @@ pub(crate) struct LowerSettings<'a> {
 pub(crate) struct Lowered {
     pub(crate) graph: Graph<BuildOp>,
     pub(crate) warnings: Vec<Diagnostic>,
-    pub(crate) state: StageState,
+    /// One for each plan.
+    pub(crate) states: Vec<StageState>,
 }
 
-/// Lowers the stages of a plan.
+/// Lowers the stages of all platforms' plans to one graph. What comes to the same for several is one vertex.
 pub(crate) fn lower(
     dockerfile: &Dockerfile,
-    plan: &Plan<'_>,
+    plans: &[Plan<'_>],
     images: &StageImages,
     context: &Arc<BuildContext>,
     services: &Arc<Services>,
     settings: &LowerSettings<'_>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut lowering = Lowering {
+        dockerfile_source: &dockerfile.source,
         source: &dockerfile.source,
         no_cache: settings.no_cache,
         warnings: RefCell::default(),
         directives: &dockerfile.directives,
-        plan,
+        plan: &plans[0],
+        of_several: plans.len() > 1,
         images,
         context,
         services,
@@ -71,29 +74,35 @@ pub(crate) fn lower(
         graph: Graph::default(),
         image_vertices: HashMap::new(),
         context_vertices: HashMap::new(),
+        vertices: HashMap::new(),
     };
-    let mut states: HashMap<usize, StageState> = HashMap::new();
-    // A stage stands on and copies from earlier ones only.
-    for (index, stage) in plan.stages.iter().enumerate() {
-        let Some(stage) = stage else { continue };
-        let state = lowering
-            .stage(index, stage, &states)
-            .map_err(|diagnostic| vec![*diagnostic])?;
-        states.insert(index, state);
-    }
-    let state = states
-        .remove(&plan.target)
-        .expect("the target is one of its own plan's stages");
+    let states = plans.iter().map(|plan| lowering.target(plan));
+    let states = states
+        .collect::<Lower<_>>()
+        .map_err(|diagnostic| vec![*diagnostic])?;
     Ok(Lowered {
-        warnings: lowering.warnings.into_inner(),
+        warnings: unique(lowering.warnings.into_inner()),
         graph: lowering.graph,
-        state,
+        states,
     })
+}
+
+/// What several platforms warn of is said once.
+fn unique(warnings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut unique: Vec<Diagnostic> = Vec::new();
+    for warning in warnings {
+        let same = |other: &Diagnostic| (other.span(), &other.message) == (warning.span(), &warning.message);
+        if !unique.iter().any(same) {
+            unique.push(warning);
+        }
+    }
+    unique
 }
 
 type Lower<T> = Result<T, Box<Diagnostic>>;
 
 struct Lowering<'a> {
+    dockerfile_source: &'a Source,
     /// The text of the instruction in work.
     source: &'a Source,
     /// Nothing of the stage in work is taken from the cache.
@@ -101,7 +110,10 @@ struct Lowering<'a> {
     /// What looks like a mistake but does not stop the build.
     warnings: RefCell<Vec<Diagnostic>>,
     directives: &'a Directives,
+    /// Of the platform in work.
     plan: &'a Plan<'a>,
+    /// Names of steps say for which platform.
+    of_several: bool,
     images: &'a StageImages,
     context: &'a Arc<BuildContext>,
     services: &'a Arc<Services>,
@@ -110,17 +122,20 @@ struct Lowering<'a> {
     image_vertices: HashMap<(ImageRef, Platform), VertexId>,
     /// Of named contexts that are fetched.
     context_vertices: HashMap<usize, VertexId>,
+    /// Steps by name, definition and inputs.
+    vertices: HashMap<(Option<String>, Digest, Vec<VertexId>), VertexId>,
 }
 
-/// Counts the steps of a stage for the names: `[builder 2/5]`.
+/// Counts the steps of a stage for the names: `[builder 2/5]`, `[linux/arm64 builder 2/5]`.
 struct Steps {
+    platform: Option<Platform>,
     stage: String,
     current: usize,
     total: usize,
 }
 
 impl Steps {
-    fn new(plan: &Plan<'_>, index: usize, stage: &Stage<'_>) -> Self {
+    fn new(plan: &Plan<'_>, index: usize, stage: &Stage<'_>, platform: Option<Platform>) -> Self {
         let alone = plan.stages.iter().flatten().count() == 1;
         let stage_name = match &stage.name {
             Some(name) => format!("{name} "),
@@ -133,16 +148,29 @@ impl Steps {
             .filter(|step| makes_layer(step.instruction))
             .count();
         Self {
+            platform,
             stage: stage_name,
             current: 0,
             total,
         }
     }
 
-    fn next(&mut self, text: &str) -> String {
+    /// The name of the next step. One that knows it cross-compiles says for what: `[linux/amd64->arm64 builder 2/5]`.
+    fn next(&mut self, text: &str, state: Option<&StageState>) -> String {
         self.current += 1;
+        let platform = self.platform.as_ref().map_or_else(String::new, |platform| {
+            let target = state.and_then(|state| state.declared_target());
+            match target.filter(|target| target.os == platform.os && target != platform) {
+                Some(target) => {
+                    let target = target.to_string();
+                    let (_, architecture) = target.split_once('/').unwrap_or_default();
+                    format!("{platform}->{architecture} ")
+                }
+                None => format!("{platform} "),
+            }
+        });
         format!(
-            "[{}{}/{}] {}",
+            "[{platform}{}{}/{}] {}",
             self.stage,
             self.current,
             self.total,
@@ -167,30 +195,47 @@ fn makes_layer(instruction: &Instruction) -> bool {
 }
 
 impl<'a> Lowering<'a> {
+    /// Lowers all stages of a plan.
+    fn target(&mut self, plan: &'a Plan<'a>) -> Lower<StageState> {
+        self.plan = plan;
+        let mut states: HashMap<usize, StageState> = HashMap::new();
+        // A stage stands on and copies from earlier ones only.
+        for (index, stage) in plan.stages.iter().enumerate() {
+            let Some(stage) = stage else { continue };
+            let state = self.stage(index, stage, &states)?;
+            states.insert(index, state);
+        }
+        let state = states.remove(&plan.target);
+        Ok(state.expect("the target is one of its own plan's stages"))
+    }
+
     fn stage(
         &mut self,
         index: usize,
         stage: &Stage<'a>,
         states: &HashMap<usize, StageState>,
     ) -> Lower<StageState> {
+        self.source = self.dockerfile_source;
         self.no_cache = self.settings.no_cache || self.filtered(index, stage);
-        let mut steps = Steps::new(self.plan, index, stage);
+        let runs_on = match &stage.base.0 {
+            Origin::Scratch | Origin::Context(_) => &stage.platform,
+            Origin::Stage(base) => &states[base].runs_on,
+            Origin::Image(_, platform) => platform,
+        };
+        let shown = self.of_several.then(|| runs_on.clone());
+        let mut steps = Steps::new(self.plan, index, stage, shown);
         let mut state = match &stage.base.0 {
             Origin::Scratch => StageState::scratch(&stage.platform),
             Origin::Stage(base) => states[base].child(),
             Origin::Context(at) => {
-                let name = steps.next(&format!("FROM {}", self.settings.contexts.get(*at).0));
+                let name = steps.next(&format!("FROM {}", self.settings.contexts.get(*at).0), None);
                 self.context_base(*at, stage, name)
             }
             Origin::Image(reference, platform) => {
                 let image = &self.images[&(reference.clone(), platform.clone())];
-                let vertex = self.image_vertex(
-                    reference,
-                    platform,
-                    Some(steps.next(&format!("FROM {reference}"))),
-                    stage.span,
-                );
-                StageState::from_image(image, vertex)
+                let name = steps.next(&format!("FROM {reference}"), None);
+                let vertex = self.image_vertex(reference, platform, Some(name), stage.span);
+                StageState::from_image(image, platform, vertex)
             }
         };
         // They fire here, in the steps below, and are gone.
@@ -223,9 +268,7 @@ impl<'a> Lowering<'a> {
         let op = Box::new(ImageOp {
             image: self.images[&key].clone(),
         });
-        let vertex = self
-            .graph
-            .add(self.op(name, span, Operation::Image(op), true), Vec::new());
+        let vertex = self.add(self.op(name, span, Operation::Image(op), true), Vec::new());
         self.image_vertices.insert(key, vertex);
         vertex
     }
@@ -253,7 +296,18 @@ impl<'a> Lowering<'a> {
     ) {
         let inputs = state.vertex.into_iter().chain(from).collect();
         let op = self.op(Some(name), span, operation, true);
-        state.vertex = Some(self.graph.add(op, inputs));
+        state.vertex = Some(self.add(op, inputs));
+    }
+
+    /// Adds a vertex, or finds it: what several platforms have in common is one step.
+    fn add(&mut self, op: BuildOp, inputs: Vec<VertexId>) -> VertexId {
+        let key = (op.name.clone(), op.definition(), inputs);
+        if let Some(vertex) = self.vertices.get(&key) {
+            return *vertex;
+        }
+        let vertex = self.graph.add(op, key.2.clone());
+        self.vertices.insert(key, vertex);
+        vertex
     }
 
     fn error(&self, code: &'static str, span: Span, message: impl Into<String>) -> Box<Diagnostic> {

@@ -91,6 +91,23 @@ pub(crate) enum Operation {
     Git(GitOp),
 }
 
+impl BuildOp {
+    /// Returns the digest of what is asked for, before any file of a context is read or anything is fetched. Two
+    /// operations of one build that agree in it and in their inputs come to the same.
+    pub(crate) fn definition(&self) -> Digest {
+        let own = match &self.operation {
+            Operation::Image(op) => op.key(),
+            Operation::Exec(op) => op.key(),
+            Operation::Copy(op) => op.definition_in_build(),
+            Operation::Link(op) => op.key(),
+            Operation::Mkdir(op) => op.key(),
+            Operation::Http(op) => op.definition(),
+            Operation::Git(op) => op.definition(),
+        };
+        hash(if self.cacheable { "cached" } else { "fresh" }, &[own])
+    }
+}
+
 impl Op for BuildOp {
     type Output = Output;
     type Error = OpError;

@@ -39,6 +39,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) name: Option<String>,
     pub(crate) span: Span,
     pub(crate) base: (Origin, Span),
+    /// Platform of the result; its files may be of another one.
     pub(crate) platform: Platform,
     /// Triggers of the base first, then the stage's own.
     pub(crate) steps: Vec<Step<'a>>,
@@ -58,6 +59,12 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// What the needed stages stand on and copy from.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &(Origin, Span)> {
+        let stages = self.stages.iter().flatten();
+        stages.flat_map(|stage| stage.sources.iter().chain([&stage.base]))
+    }
+
     /// A name without registry or tag that is no image may have been meant as a stage.
     pub(crate) fn with_stage_hint(&self, diagnostic: Diagnostic, reference: &ImageRef) -> Diagnostic {
         let name = reference.familiar_name();

@@ -29,7 +29,7 @@ impl Lowering<'_> {
         let groups = self.groups(state, copy, add, tree)?;
         let destination = self.expand(state, &copy.destination)?;
         let into_directory = destination.ends_with('/') || destination.ends_with("/.") || destination == ".";
-        let name = steps.next(&instruction.text);
+        let name = steps.next(&instruction.text, Some(state));
         for group in groups {
             let op = CopyOp {
                 instruction: if add { "ADD" } else { "COPY" },
@@ -74,12 +74,12 @@ impl Lowering<'_> {
             .filter(|_| op.chown.as_ref().is_some_and(Chown::has_names));
         let inputs = asked.into_iter().chain(from).collect();
         let layer = self.op(Some(name), instruction.span, Operation::Copy(op), true);
-        let layer = self.graph.add(layer, inputs);
+        let layer = self.add(layer, inputs);
         state.vertex = Some(match state.vertex {
             None => layer,
             Some(base) => {
                 let laid = self.op(None, instruction.span, Operation::Link(LinkOp), true);
-                self.graph.add(laid, vec![base, layer])
+                self.add(laid, vec![base, layer])
             }
         });
     }

@@ -130,7 +130,7 @@ impl Lowering<'_> {
             path: path.clone(),
             owner: state.config.user.clone(),
         };
-        let name = steps.next(&instruction.text);
+        let name = steps.next(&instruction.text, Some(state));
         self.push(
             state,
             name,

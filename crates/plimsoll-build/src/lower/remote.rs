@@ -108,7 +108,7 @@ impl Lowering<'_> {
                 (Operation::Git(GitOp::new(url)), "/".to_owned())
             }
         };
-        let vertex = self.graph.add(
+        let vertex = self.add(
             self.op(Some(name.clone()), word.span, operation, true),
             Vec::new(),
         );
@@ -172,9 +172,7 @@ impl Lowering<'_> {
             Remote::Http(url) => Operation::Http(HttpOp::new(url, "context", None)),
             Remote::Git(url) => Operation::Git(GitOp::new(url.clone())),
         };
-        let vertex = self
-            .graph
-            .add(self.op(Some(shown), span, operation, true), Vec::new());
+        let vertex = self.add(self.op(Some(shown), span, operation, true), Vec::new());
         self.context_vertices.insert(at, vertex);
         vertex
     }
@@ -192,10 +190,7 @@ impl Lowering<'_> {
                     into_directory: true,
                     ..CopyOp::whole(tree, SourcePath { path, span })
                 };
-                Some(
-                    self.graph
-                        .add(self.op(Some(name), span, Operation::Copy(copy), true), Vec::new()),
-                )
+                Some(self.add(self.op(Some(name), span, Operation::Copy(copy), true), Vec::new()))
             }
         };
         state.layer_row(format!("FROM {} # buildkit", self.settings.contexts.get(at).0));

@@ -75,7 +75,7 @@ impl Lowering<'_> {
                 op.args.join(" ")
             ),
         };
-        let name = steps.next(&instruction.text);
+        let name = steps.next(&instruction.text, Some(state));
         self.push(state, name, instruction.span, Operation::Exec(op), inputs);
         state.layer_row(history);
         Ok(())
@@ -214,7 +214,7 @@ impl Lowering<'_> {
                 let copy = CopyOp::whole(tree, literal(&path));
                 let mut op = self.op(None, path.span, Operation::Copy(copy), true);
                 op.cacheable = true;
-                let vertex = self.graph.add(op, Vec::new());
+                let vertex = self.add(op, Vec::new());
                 path.path = CopyOp::WHOLE.to_owned();
                 MountFiles {
                     input: Some(inputs.add(vertex)),

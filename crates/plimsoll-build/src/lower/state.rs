@@ -24,6 +24,8 @@ pub(crate) struct HistoryRow {
 #[derive(Clone, Debug)]
 pub(crate) struct StageState {
     pub(crate) platform: Platform,
+    /// What its programs are for.
+    pub(crate) runs_on: Platform,
     pub(crate) config: ContainerConfig,
     pub(crate) author: Option<String>,
     /// Declared `ARG`s in order, with their values.
@@ -37,20 +39,27 @@ pub(crate) struct StageState {
 
 impl StageState {
     pub(crate) fn scratch(platform: &Platform) -> Self {
-        Self::new(platform.clone(), ContainerConfig::default(), None)
+        Self::new(platform.clone(), platform, ContainerConfig::default(), None)
     }
 
-    pub(crate) fn from_image(image: &Image, vertex: VertexId) -> Self {
-        let mut state = Self::new(image.config.platform(), image.config.config.clone(), Some(vertex));
+    pub(crate) fn from_image(image: &Image, runs_on: &Platform, vertex: VertexId) -> Self {
+        let config = image.config.config.clone();
+        let mut state = Self::new(image.config.platform(), runs_on, config, Some(vertex));
         state.author.clone_from(&image.config.author);
         let rows = image.config.history.iter().cloned();
         state.history = rows.map(|history| HistoryRow { history, ours: false }).collect();
         state
     }
 
-    fn new(platform: Platform, config: ContainerConfig, vertex: Option<VertexId>) -> Self {
+    fn new(
+        platform: Platform,
+        runs_on: &Platform,
+        config: ContainerConfig,
+        vertex: Option<VertexId>,
+    ) -> Self {
         let mut state = Self {
             platform,
+            runs_on: runs_on.clone(),
             config,
             author: None,
             args: Vec::new(),
@@ -89,6 +98,21 @@ impl StageState {
                 .and_then(|(_, value)| value.clone())
         };
         self.env(name).map(str::to_owned).or_else(arg)
+    }
+
+    /// The platform of the result, where the stage says that it wants to know.
+    pub(crate) fn declared_target(&self) -> Option<Platform> {
+        let declared = |name: &str| self.args.iter().any(|(arg, _)| arg == name);
+        let value = |name: &str| self.variable(name).filter(|value| !value.is_empty());
+        let known = || declared("TARGETOS") || declared("TARGETARCH") || declared("TARGETVARIANT");
+        if let Some(platform) = value("TARGETPLATFORM") {
+            return platform.parse().ok();
+        }
+        known().then(|| {
+            let os = value("TARGETOS").unwrap_or_else(|| self.runs_on.os.clone());
+            let architecture = value("TARGETARCH").unwrap_or_else(|| self.runs_on.architecture.clone());
+            Platform::normalised(&os, &architecture, value("TARGETVARIANT").as_deref())
+        })
     }
 
     /// Every name that means something here.

@@ -150,6 +150,18 @@ impl CopyOp {
         }
     }
 
+    /// The definition, and which context it is about.
+    pub(super) fn definition_in_build(&self) -> Digest {
+        let context = match &self.tree {
+            SourceTree::Context(context) => format!("{:p}", Arc::as_ptr(context)),
+            SourceTree::Input { .. } => String::new(),
+        };
+        let mut hasher = Hasher::new();
+        hasher.field(self.definition().as_bytes());
+        hasher.field(context);
+        hasher.finish()
+    }
+
     fn definition(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.field(self.instruction);

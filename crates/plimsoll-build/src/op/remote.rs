@@ -39,6 +39,13 @@ impl HttpOp {
         }
     }
 
+    pub(super) fn definition(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.field("http");
+        hasher.field(format!("{:?}", (&self.url, &self.name, &self.checksum)));
+        hasher.finish()
+    }
+
     /// Name and bytes, not the URL: another server with the same file changes nothing.
     pub(super) async fn key(&self, services: &Services) -> Result<Digest, OpError> {
         let mut hasher = Hasher::new();
@@ -92,6 +99,13 @@ fn copy_blob(store: &Store, digest: &Digest, path: &std::path::Path) -> Result<(
 }
 
 impl GitOp {
+    pub(super) fn definition(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.field("git");
+        hasher.field(format!("{:?}", self.url));
+        hasher.finish()
+    }
+
     pub(crate) fn new(url: GitUrl) -> Self {
         Self {
             url,

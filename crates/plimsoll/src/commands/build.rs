@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use plimsoll_build::{
-    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions, Sources,
-    export_local,
+    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, BuiltImage, ContextError, RunOptions,
+    Sources, export_local,
 };
 use plimsoll_diagnostics::Source;
-use plimsoll_image::{ArchiveFormat, Image, ImageError, Images};
+use plimsoll_image::{ArchiveFormat, ImageError, Images};
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
@@ -61,9 +61,9 @@ pub(crate) struct Args {
     /// Set a label on the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
-    /// Platform of the result [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH", env = crate::env::DOCKER_DEFAULT_PLATFORM, hide_env_values = true)]
-    platform: Option<Platform>,
+    /// Platforms of the result, each an image; several are one index [default: this machine's]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', env = crate::env::DOCKER_DEFAULT_PLATFORM, hide_env_values = true)]
+    platforms: Vec<Platform>,
     /// Run every step again
     #[arg(long)]
     no_cache: bool,
@@ -140,8 +140,8 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         let result = Build::new(store, &images, runtime)
             .build(request, progress)
             .await?;
-        deliver(args, context, &images, &result.image, progress)?;
-        Ok::<_, CommandError>(result.image)
+        deliver(args, context, &images, &result.images, progress)?;
+        Ok::<_, CommandError>(result.images)
     };
     let finished = built.await;
     display.finish();
@@ -150,7 +150,8 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         run::shell(wreck, context).await?;
         return Ok(code);
     }
-    let image = finished?;
+    let built = finished?;
+    let image = &built[0].image;
     if let Some(path) = &args.iidfile {
         write_atomically(path, |file| Ok(file.write_all(image.id.to_string().as_bytes())?))?;
     }
@@ -176,7 +177,7 @@ fn request(
         target: args.target.clone(),
         build_args: build_args(&args.build_args),
         labels: args.labels.iter().map(|label| pair(label)).collect(),
-        platform: args.platform.clone().unwrap_or_else(Platform::host),
+        platforms: platforms(&args.platforms),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_stages.clone(),
         pull: args.pull,
@@ -185,6 +186,20 @@ fn request(
         run,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
     })
+}
+
+/// Each platform once, in the order given.
+fn platforms(given: &[Platform]) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for platform in given {
+        if !platforms.contains(platform) {
+            platforms.push(platform.clone());
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    platforms
 }
 
 /// Go's strconv.ParseBool.
@@ -262,9 +277,14 @@ fn deliver(
     args: &Args,
     context: &Context,
     images: &Images,
-    image: &Image,
+    built: &[BuiltImage],
     progress: &Progress,
 ) -> Result<(), CommandError> {
+    let [BuiltImage { image, .. }] = built else {
+        return Err(CommandError::user(
+            "several platforms at once cannot be exported yet",
+        ));
+    };
     let store_only = [Output::Store];
     let outputs = if args.outputs.is_empty() {
         &store_only[..]
