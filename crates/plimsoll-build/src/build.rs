@@ -23,8 +23,8 @@ use crate::lower::{LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
 use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
+use crate::record::Recording;
 use crate::run_options::RunOptions;
-use crate::scratch::Scratch;
 use crate::source::{Contexts, NamedContext, Sources};
 
 /// What is to be built: plain data.
@@ -94,8 +94,26 @@ impl Build {
         }
     }
 
-    /// Builds. Dropping the future stops everything that runs.
-    pub async fn build(&self, request: BuildRequest, progress: &Progress) -> Result<BuildResult, BuildError> {
+    /// Builds. Dropping the future stops everything that runs. The caller ends the record, well or not.
+    pub async fn build(
+        &self,
+        request: BuildRequest,
+        recording: &Recording,
+    ) -> Result<BuildResult, BuildError> {
+        let built = self.build_recorded(request, recording).await;
+        match &built {
+            Ok(result) => recording.built(&result.images),
+            Err(error) => recording.failed(error),
+        }
+        built
+    }
+
+    async fn build_recorded(
+        &self,
+        request: BuildRequest,
+        recording: &Recording,
+    ) -> Result<BuildResult, BuildError> {
+        let progress = recording.progress();
         let dockerfile = parse(&request.dockerfile, &request.build_args, progress)?;
         let contexts = Contexts::new(request.contexts);
         let settings: Vec<PlanSettings<'_>> = request
@@ -128,17 +146,20 @@ impl Build {
                 plans
             }
         };
-        let scratch = Scratch::new(&self.store)?;
         let services = Arc::new(Services {
             store: self.store.clone(),
             images: self.images.clone(),
             runtime: self.runtime.clone(),
-            network: NetworkPool::new(&self.store, scratch.id.clone(), scratch.folder.clone()),
+            network: NetworkPool::new(
+                &self.store,
+                recording.id().to_owned(),
+                recording.folder().to_owned(),
+            ),
             sources: request.sources.clone(),
             progress: progress.clone(),
             run: request.run.clone(),
-            folder: scratch.folder.clone(),
-            logs: scratch.logs(),
+            folder: recording.folder().to_owned(),
+            journal: recording.journal(),
         });
         let settings = LowerSettings {
             build_args: &request.build_args,
@@ -166,6 +187,7 @@ impl Build {
             store: self.store.clone(),
         };
         let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &targets, progress);
+        let watch = recording.watch(&solver);
         let solve = async |vertex: Option<VertexId>| match vertex {
             None => Ok(None),
             Some(target) => match solver.solve(target).await {
@@ -174,6 +196,7 @@ impl Build {
             },
         };
         let tops = try_join_all(lowered.states.iter().map(|state| solve(state.vertex))).await?;
+        drop(watch);
         let task = progress.start("exporting to image");
         let mut built = Vec::with_capacity(tops.len());
         for ((mut state, top), platform) in lowered.states.into_iter().zip(tops).zip(request.platforms) {

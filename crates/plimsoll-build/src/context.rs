@@ -22,8 +22,8 @@ pub struct BuildContext {
     root: PathBuf,
     pub(crate) tree: MergedTree,
     pub(crate) ignore: IgnoreFile,
-    /// Path of the ignore file as the user knows it.
-    pub(crate) ignore_name: Option<String>,
+    /// The ignore file, called as the user knows it.
+    pub(crate) ignore_text: Option<Source>,
     /// As `--build-context` names it; none for the build's own.
     name: Option<String>,
     /// What its files are known to hold; loaded by the first instruction that reads one.
@@ -90,7 +90,7 @@ impl BuildContext {
             tree: MergedTree::new(vec![absolute.clone()]),
             root: absolute,
             ignore,
-            ignore_name: found.map(|source| source.name.to_string()),
+            ignore_text: found,
             name: None,
             index: OnceLock::new(),
         })
@@ -102,7 +102,7 @@ impl BuildContext {
             root: PathBuf::new(),
             tree: MergedTree::new(Vec::new()),
             ignore: IgnoreFile::empty(),
-            ignore_name: None,
+            ignore_text: None,
             name: None,
             index: OnceLock::new(),
         }

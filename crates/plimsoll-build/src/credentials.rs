@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_diagnostics::Diagnostic;
 use plimsoll_dockerfile::{InstructionKind, Word};
+use plimsoll_oci::Digest;
 
 use crate::plan::Plan;
 
@@ -96,6 +97,14 @@ fn warning(source: &plimsoll_diagnostics::Source, name: &Word, is_arg: bool) -> 
     Diagnostic::warning("credential-in-image", source, name.span, message).with_help(format!(
         "mount it where it is needed: `RUN --mount=type=secret,id={id},env={name_text} …`, and pass `--secret id={id},env={name_text}` to the build"
     ))
+}
+
+/// A value as it may be kept beside a build, and whether it was hidden: a short hash tells at least that it changed.
+pub(crate) fn shown_value(name: &str, value: &str) -> (String, bool) {
+    if is_credential(name) || is_token(value) {
+        return (Digest::of(value).hex()[..8].to_owned(), true);
+    }
+    (crate::source::without_credentials(value), false)
 }
 
 fn is_credential(name: &str) -> bool {

@@ -87,6 +87,11 @@ impl<'a> Reader<'a> {
     /// Takes bytes that have their number in front.
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let count = usize::try_from(self.number()?).ok()?;
+        self.take(count)
+    }
+
+    /// Takes so many bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)

@@ -23,6 +23,7 @@ use plimsoll_solver::{Graph, VertexId};
 use crate::context::BuildContext;
 use crate::op::{BuildOp, ImageOp, Operation, Services};
 use crate::plan::{Origin, Plan, Stage, Step};
+use crate::record::StageRecord;
 pub(crate) use state::StageState;
 
 /// Images by the words of the Dockerfile.
@@ -66,6 +67,7 @@ pub(crate) fn lower(
         warnings: RefCell::default(),
         directives: &dockerfile.directives,
         plan: &plans[0],
+        stage: Arc::default(),
         of_several: plans.len() > 1,
         images,
         context,
@@ -112,6 +114,8 @@ struct Lowering<'a> {
     directives: &'a Directives,
     /// Of the platform in work.
     plan: &'a Plan<'a>,
+    /// The stage in work.
+    stage: Arc<StageRecord>,
     /// Names of steps say for which platform.
     of_several: bool,
     images: &'a StageImages,
@@ -222,6 +226,11 @@ impl<'a> Lowering<'a> {
             Origin::Stage(base) => &states[base].runs_on,
             Origin::Image(_, platform) => platform,
         };
+        self.stage = Arc::new(StageRecord {
+            index,
+            name: stage.name.as_ref().map(ToString::to_string),
+            platform: runs_on.to_string(),
+        });
         let shown = self.of_several.then(|| runs_on.clone());
         let mut steps = Steps::new(self.plan, index, stage, shown);
         let mut state = match &stage.base.0 {
@@ -267,6 +276,7 @@ impl<'a> Lowering<'a> {
         }
         let op = Box::new(ImageOp {
             image: self.images[&key].clone(),
+            reference: reference.familiar(),
         });
         let vertex = self.add(self.op(name, span, Operation::Image(op), true), Vec::new());
         self.image_vertices.insert(key, vertex);
@@ -279,6 +289,7 @@ impl<'a> Lowering<'a> {
             span,
             cacheable: cacheable && !self.no_cache,
             source: self.source.clone(),
+            stage: self.stage.clone(),
             operation,
             services: self.services.clone(),
             key: tokio::sync::OnceCell::new(),

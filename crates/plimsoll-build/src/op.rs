@@ -7,6 +7,7 @@ mod link;
 mod mkdir;
 mod mode;
 pub(crate) mod mount;
+mod parts;
 mod remote;
 mod unpack;
 mod user;
@@ -24,8 +25,8 @@ use plimsoll_store::{MergedTree, SnapshotId, Store};
 
 use crate::error::OpError;
 use crate::network::NetworkPool;
+use crate::record::{Journal, StageRecord};
 use crate::run_options::RunOptions;
-use crate::scratch::Logs;
 use crate::source::Sources;
 pub(crate) use copy::{Chown, CopyOp, InlineFile, SourcePath, SourceTree, patterns};
 pub(crate) use exec::{ExecOp, HOSTNAME, Script};
@@ -57,7 +58,7 @@ pub(crate) struct Services {
     pub(crate) run: RunOptions,
     /// Scratch of this build.
     pub(crate) folder: camino::Utf8PathBuf,
-    pub(crate) logs: Logs,
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// One vertex of a build.
@@ -66,6 +67,7 @@ pub(crate) struct BuildOp {
     /// The instruction and its text, for errors.
     pub(crate) span: Span,
     pub(crate) source: Source,
+    pub(crate) stage: Arc<StageRecord>,
     pub(crate) cacheable: bool,
     pub(crate) operation: Operation,
     pub(crate) services: Arc<Services>,
@@ -149,10 +151,7 @@ impl Op for BuildOp {
     async fn run(&self, held: &Self::Held, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
         match &self.operation {
             Operation::Image(op) => op.run(&self.services).await,
-            Operation::Exec(op) => {
-                let step = self.name.as_deref().unwrap_or_default();
-                op.run(&self.services, inputs, held, step, task).await
-            }
+            Operation::Exec(op) => op.run(&self.services, inputs, held, task).await,
             Operation::Copy(op) => {
                 // What a COPY leaves is decided by what it reads: no need to read it once more.
                 let content = hash("copied", &[self.key().await?, self.content_key(inputs).await?]);

@@ -18,7 +18,7 @@ pub fn filters() -> Vec<(&'static str, &'static str)> {
         (r"\b\d+\.\d+s\b", "[SECONDS]"),
         (r"(?m)^(#\d+) \d+\.\d{3} ", "$1 [SECONDS] "),
         (r"(127\.0\.0\.1|0\.0\.0\.0|\[::\]):\d+", "$1:[PORT]"),
-        (r"builds/build-\d+-\d+", "builds/[BUILD]"),
+        (r"builds/[0-9a-z]{25}", "builds/[BUILD]"),
         (r"/tmp/plimsoll-test-[A-Za-z0-9]+", "[SANDBOX]"),
     ]
 }

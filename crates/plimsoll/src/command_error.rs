@@ -170,6 +170,12 @@ impl CommandError {
     }
 }
 
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(&*self.source))
+    }
+}
+
 /// The error and its causes in one line; a cause that only repeats the end of the text before is left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -56,6 +56,7 @@ impl Lowering<'_> {
             command: super::squeeze(&args.join(" ")),
             args,
             env,
+            args_seen: used.len(),
             cwd: state.workdir().to_owned(),
             user: state.config.user.clone(),
             hostname: hostname.map_or(HOSTNAME, String::as_str).to_owned(),
@@ -175,6 +176,8 @@ impl Lowering<'_> {
                 target,
                 cache_id,
                 files,
+                content: Default::default(),
+                cache: Default::default(),
             });
         }
         Ok((mounts, inputs.vertices))

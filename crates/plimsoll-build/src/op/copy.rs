@@ -23,6 +23,7 @@ use super::writer::Change;
 use super::{Output, Owner, Services, Writer, blocking, hash, tree, user};
 use crate::context::{BuildContext, ContextIndex};
 use crate::error::OpError;
+use crate::explain::lists::Listed;
 pub(crate) use previous::{Facts, Previous};
 pub(crate) use select::patterns;
 use select::{Selection, Source};
@@ -102,7 +103,10 @@ pub(crate) struct CopyOp {
 pub(crate) type Found = Arc<OnceLock<Sources>>;
 
 /// What the sources of a COPY name, and what it held when the key was made.
-pub(crate) struct Sources(Vec<Source>);
+pub(crate) struct Sources {
+    sources: Vec<Source>,
+    digest: Digest,
+}
 
 impl CopyOp {
     /// Where [`CopyOp::whole`] copies to.
@@ -130,11 +134,7 @@ impl CopyOp {
     /// The digest of what the paths name in the files of an output.
     pub(crate) async fn selected(&self, services: &Services, input: &Output) -> Result<Digest, OpError> {
         let (op, store, input) = (self.clone(), services.store.clone(), input.clone());
-        blocking(move || {
-            let sources = op.select(&tree(&store, &input)?, None)?;
-            Ok(content::digest(sources, &op.hashed_change()))
-        })
-        .await
+        blocking(move || Ok(op.select(&tree(&store, &input)?, None)?.digest)).await
     }
 
     /// The definition, and for sources in the context their content.
@@ -203,8 +203,7 @@ impl CopyOp {
             let Some(source) = source else {
                 return Ok(hash("onto", &[onto]));
             };
-            let sources = op.select(&tree(&store, &source)?, None)?;
-            let digest = content::digest(sources, &op.hashed_change());
+            let digest = op.select(&tree(&store, &source)?, None)?.digest;
             Ok(hash("onto", &[onto, digest]))
         })
         .await
@@ -239,8 +238,19 @@ impl CopyOp {
 
     fn context_digest(&self, context: &BuildContext, store: &Store) -> Result<Digest, OpError> {
         let index = context.index(store);
-        let sources = self.select(&context.tree, Some((context, index)))?;
-        Ok(content::digest(sources, &self.hashed_change()))
+        Ok(self.select(&context.tree, Some((context, index)))?.digest)
+    }
+
+    /// Digest and list of what is read, if that was looked up.
+    pub(super) fn list(&self) -> Option<(Digest, impl FnOnce() -> Vec<Listed>)> {
+        let found = self.found.get()?;
+        let list = || content::list(&found.sources, &self.hashed_change(), self.has_input());
+        Some((found.digest, list))
+    }
+
+    /// Tells whether the last input is what files are taken from.
+    pub(super) fn has_input(&self) -> bool {
+        matches!(self.tree, SourceTree::Input { present: true, .. })
     }
 
     /// Owner and mode as far as they are known from the instruction alone.
@@ -257,9 +267,9 @@ impl CopyOp {
         &self,
         tree: &MergedTree,
         context: Option<(&BuildContext, &ContextIndex)>,
-    ) -> Result<&[Source], OpError> {
-        if let Some(sources) = self.found.get() {
-            return Ok(&sources.0);
+    ) -> Result<&Sources, OpError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
         }
         let exclude = match self.exclude.is_empty() {
             true => IgnoreFile::empty(),
@@ -274,7 +284,8 @@ impl CopyOp {
         let looked = SystemTime::now();
         let mut sources = selection.sources(&self.paths, self.parents)?;
         content::fill(&mut sources, context.map(|(_, index)| index), looked)?;
-        Ok(&self.found.get_or_init(|| Sources(sources)).0)
+        let digest = content::digest(&sources, &self.hashed_change());
+        Ok(self.found.get_or_init(|| Sources { sources, digest }))
     }
 
     fn place(&self) -> String {
@@ -331,9 +342,12 @@ impl CopyOp {
         match (&self.tree, source) {
             _ if self.paths.is_empty() => Ok(&[]),
             (SourceTree::Context(context), _) => {
-                self.select(&context.tree, Some((context, context.index(store))))
+                let found = self.select(&context.tree, Some((context, context.index(store))))?;
+                Ok(&found.sources)
             }
-            (SourceTree::Input { .. }, Some(source)) => self.select(&tree(store, source)?, None),
+            (SourceTree::Input { .. }, Some(source)) => {
+                Ok(&self.select(&tree(store, source)?, None)?.sources)
+            }
             (SourceTree::Input { name, .. }, None) => {
                 let first = self.paths.first();
                 Err(OpError::NotFound {

@@ -1,12 +1,9 @@
 //! RUN.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use camino::Utf8PathBuf;
 use plimsoll_oci::{Digest, Hasher};
 use plimsoll_progress::Task;
 use plimsoll_runtime::{ContainerSpec, Exit, Mount, MountKind, NetworkNamespace, Rootfs, RunOnce, Stream};
@@ -32,7 +29,10 @@ pub(crate) struct ExecOp {
     /// As errors show it.
     pub(crate) command: String,
     pub(crate) args: Vec<String>,
+    /// ENV, and behind it the ARGs that are seen.
     pub(crate) env: Vec<String>,
+    /// So many of these are ARGs. Not in the key.
+    pub(crate) args_seen: usize,
     /// In the environment, not in the key.
     pub(crate) proxy_env: Vec<String>,
     pub(crate) cwd: String,
@@ -99,7 +99,6 @@ impl ExecOp {
         services: &Services,
         inputs: &[Output],
         caches: &[HeldCache],
-        step: &str,
         task: &Task,
     ) -> Result<Output, OpError> {
         let snapshots = services.store.snapshots();
@@ -110,9 +109,10 @@ impl ExecOp {
         if let Some(script) = &self.script {
             prepared.mounts.push(script.write(folder.as_std_path())?);
         }
-        let mut record = Record::new(services, step, &prepared.secrets, task);
+        let mut record = Record::new(&prepared.secrets, task);
         let ended = self.exec(services, &active, prepared, &mut record).await;
-        let (tail, log) = record.finish();
+        let tail = record.finish();
+        let log = services.journal.log(task.id());
         services.store.discard(&folder)?;
         let code = match ended {
             Ok(Exit::Code(0)) => None,
@@ -255,23 +255,17 @@ impl Script {
 
 /// What a program prints, on its way to the user, the log on disk and the error. Secrets are covered in all of them.
 struct Record<'a> {
-    services: &'a Services,
-    step: &'a str,
     task: &'a Task,
     masks: [Mask; 2],
     tail: Tail,
-    log: Option<(Utf8PathBuf, File)>,
 }
 
 impl<'a> Record<'a> {
-    fn new(services: &'a Services, step: &'a str, secrets: &[Vec<u8>], task: &'a Task) -> Self {
+    fn new(secrets: &[Vec<u8>], task: &'a Task) -> Self {
         Self {
-            services,
-            step,
             task,
             masks: [Mask::new(secrets), Mask::new(secrets)],
             tail: Tail::default(),
-            log: None,
         }
     }
 
@@ -282,32 +276,19 @@ impl<'a> Record<'a> {
     }
 
     fn show(&mut self, number: u8, shown: &[u8]) {
-        if shown.is_empty() {
-            return;
-        }
-        self.tail.push(shown);
-        self.task.log(number, shown);
-        // A full disk is no reason to stop the step; it will say so itself if it matters.
-        if let Err(error) = self.write(shown) {
-            tracing::warn!(%error, step = self.step, "cannot write the log of a step");
+        if !shown.is_empty() {
+            self.tail.push(shown);
+            self.task.log(number, shown);
         }
     }
 
-    fn write(&mut self, shown: &[u8]) -> std::io::Result<()> {
-        if self.log.is_none() {
-            self.log = Some(self.services.logs.create(self.step)?);
-        }
-        let (_, file) = self.log.as_mut().expect("just made");
-        file.write_all(shown)
-    }
-
-    /// The last lines, and where all of them are.
-    fn finish(mut self) -> (Vec<String>, Option<Utf8PathBuf>) {
+    /// The last lines.
+    fn finish(mut self) -> Vec<String> {
         for number in [1, 2] {
             let rest = self.masks[usize::from(number) - 1].finish();
             self.show(number, &rest);
         }
-        (self.tail.finish(), self.log.map(|(path, _)| path))
+        self.tail.finish()
     }
 }
 
@@ -373,6 +354,7 @@ mod tests {
             command: String::new(),
             args: vec!["true".to_owned()],
             env: vec!["B=2".to_owned(), "A=1".to_owned()],
+            args_seen: 0,
             proxy_env: vec![format!("HTTP_PROXY={proxy}")],
             cwd: "/".to_owned(),
             user: String::new(),

@@ -9,6 +9,8 @@ use crate::error::OpError;
 /// The files of an image.
 pub(crate) struct ImageOp {
     pub(crate) image: Image,
+    /// As people call it. Not in the key.
+    pub(crate) reference: String,
 }
 
 impl ImageOp {

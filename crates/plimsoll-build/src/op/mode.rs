@@ -1,5 +1,7 @@
 //! `--chmod`: octal or symbolic, as chmod(1) has it with an umask of 0.
 
+use std::fmt;
+
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
@@ -67,6 +69,48 @@ impl ModeChange {
     /// Returns the mode of a parent directory that has to be made: 0755 changed, without sets-id and sticky bits.
     pub(crate) fn parent(&self) -> u32 {
         self.apply(0o755, true) & 0o777
+    }
+}
+
+/// As chmod(1) would be told.
+impl fmt::Display for ModeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Octal(mode) => write!(f, "{mode:o}"),
+            Self::Symbolic(steps) => {
+                let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                f.write_str(&steps.join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letters = |pairs: &[(u32, char)], bits: u32| -> String {
+            let set = pairs.iter().filter(|(bit, _)| bits & bit != 0);
+            set.map(|(_, letter)| letter).collect()
+        };
+        let who = letters(&[(0o700, 'u'), (0o070, 'g'), (0o007, 'o')], self.who);
+        let operator = match self.operator {
+            Operator::Add => '+',
+            Operator::Remove => '-',
+            Operator::Set => '=',
+        };
+        let permissions = match self.permissions {
+            Permissions::Copied(class) => ["u", "g", "o"][class as usize].to_owned(),
+            Permissions::Bits { bits, execute_if_any } => {
+                let known = [
+                    (0o400, 'r'),
+                    (0o200, 'w'),
+                    (0o100, 'x'),
+                    (SETUID, 's'),
+                    (STICKY, 't'),
+                ];
+                letters(&known, bits) + if execute_if_any { "X" } else { "" }
+            }
+        };
+        write!(f, "{}{operator}{permissions}", if self.named { &who } else { "" })
     }
 }
 
@@ -219,6 +263,24 @@ mod tests {
         ] {
             let refused = ModeChange::parse(text).is_none() || text == "-";
             assert!(refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_shown_so_that_it_reads_the_same() {
+        for text in [
+            "644",
+            "4755",
+            "u=rwX,go=rX",
+            "+x",
+            "g=u",
+            "u=rw,u+x",
+            "ug+s",
+            "+t",
+            "a-w",
+        ] {
+            let change = ModeChange::parse(text).unwrap();
+            assert_eq!(ModeChange::parse(&change.to_string()), Some(change), "{text}");
         }
     }
 

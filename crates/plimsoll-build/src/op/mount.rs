@@ -16,6 +16,7 @@ pub(crate) mod mask;
 mod ssh;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use plimsoll_diagnostics::Span;
 use plimsoll_oci::{Digest, Hasher};
@@ -25,7 +26,7 @@ use plimsoll_store::{Entry, MergedTree};
 use super::{CopyOp, Output, Services, SourcePath, SourceTree, tree};
 use crate::error::OpError;
 use crate::mount::{MountKind, Permissions, RunMount};
-use cache::HeldCache;
+use cache::{CacheState, HeldCache};
 use ssh::Agent;
 
 /// One mount of a RUN.
@@ -37,6 +38,10 @@ pub(crate) struct ExecMount {
     pub(crate) cache_id: String,
     /// Where the files come from: always for a bind, for a cache its seed.
     pub(crate) files: Option<MountFiles>,
+    /// Digest of the files of a bind, once it was worked out.
+    pub(crate) content: OnceLock<Digest>,
+    /// Whether a cache had to be made, once it was taken.
+    pub(crate) cache: OnceLock<CacheState>,
 }
 
 /// A file or directory of an input.
@@ -64,17 +69,21 @@ pub(crate) struct Prepared {
 impl ExecMount {
     /// The definition as far as it decides what the program sees.
     pub(super) fn hash(&self, hasher: &mut Hasher) {
-        let kind = match &self.mount.kind {
+        hasher.field(self.key_words());
+        hasher.field(self.target.as_deref().unwrap_or_default());
+        if let (MountKind::Bind { .. }, Some(files)) = (&self.mount.kind, &self.files) {
+            hasher.field(&files.path.path);
+        }
+    }
+
+    /// Its type, and the options that decide what the program sees.
+    pub(super) fn key_words(&self) -> String {
+        match &self.mount.kind {
             MountKind::Bind { writable, .. } => format!("bind {writable}"),
             MountKind::Cache { read_only, .. } => format!("cache {read_only}"),
             MountKind::Tmpfs { .. } => "tmpfs".to_owned(),
             MountKind::Secret { env, .. } => format!("secret {env:?}"),
             MountKind::Ssh { .. } => "ssh".to_owned(),
-        };
-        hasher.field(kind);
-        hasher.field(self.target.as_deref().unwrap_or_default());
-        if let (MountKind::Bind { .. }, Some(files)) = (&self.mount.kind, &self.files) {
-            hasher.field(&files.path.path);
         }
     }
 
@@ -145,8 +154,12 @@ pub(super) async fn contents(
     inputs: &[Output],
 ) -> Result<Vec<Digest>, OpError> {
     let mut digests = Vec::new();
-    for files in mounts.iter().filter_map(ExecMount::bound) {
-        digests.push(files.content(services, inputs).await?);
+    for mount in mounts {
+        let Some(files) = mount.bound() else { continue };
+        let content = files.content(services, inputs).await?;
+        digests.push(content);
+        // The same if it was set before.
+        let _ = mount.content.set(content);
     }
     Ok(digests)
 }

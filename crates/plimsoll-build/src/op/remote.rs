@@ -55,6 +55,11 @@ impl HttpOp {
         Ok(hasher.finish())
     }
 
+    /// Digest of the file, as far as it was asked for.
+    pub(super) fn known_digest(&self) -> Option<Digest> {
+        self.checksum.or(self.digest.get().copied())
+    }
+
     async fn digest(&self, services: &Services) -> Result<Digest, OpError> {
         if let Some(checksum) = self.checksum {
             return Ok(checksum);

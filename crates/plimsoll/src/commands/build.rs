@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use plimsoll_build::record::Recording;
 use plimsoll_build::{
     Build, BuildContext, BuildError, BuildNetwork, BuildRequest, BuiltImage, ContextError, RunOptions,
     Sources, export_local,
@@ -127,8 +128,9 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
     let (store, images) = (context.store()?, context.images()?);
     let sources = Arc::new(Sources::new(store, &run.secrets, given::git_environment()));
     let runtime = Runtime::new(context.program(), store.run().to_owned());
-    let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
+    let display = context.progress("Building", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let progress = display.progress();
+    let mut recording = None;
     let built = async {
         let keep_git_dir = build_args(&args.build_args)
             .get(KEEP_GIT_DIR)
@@ -137,14 +139,19 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         // What was unpacked for this build stays until it is over.
         let _folder = given.folder;
         let request = request(args, given.dockerfile, given.context, sources.clone(), run)?;
+        let recording = recording.insert(Recording::start(store, &request, progress)?);
         let result = Build::new(store, &images, runtime)
-            .build(request, progress)
+            .build(request, recording)
             .await?;
-        deliver(args, context, &images, &result.images, progress)?;
+        deliver(args, context, &images, &result.images, recording.progress())?;
         Ok::<_, CommandError>(result.images)
     };
     let finished = built.await;
     display.finish();
+    let _record = recording.map(|recording| match &finished {
+        Ok(_) => recording.complete(),
+        Err(error) => recording.fail(error),
+    });
     if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
         let code = context.report(error);
         run::shell(wreck, context).await?;

@@ -15,6 +15,7 @@ use plimsoll_oci::{Digest, Hasher};
 use super::select::{Item, Source};
 use crate::context::{Content, ContextIndex};
 use crate::error::OpError;
+use crate::explain::lists::Listed;
 use crate::op::writer::{Change, open_file};
 use crate::parallel::drain;
 
@@ -83,6 +84,38 @@ pub(super) fn digest(sources: &[Source], change: &Change) -> Digest {
         }
     }
     hasher.finish()
+}
+
+/// What [`digest`] is made of, file by file. Paths are as instructions name them: from the root of a context without a
+/// slash, with one in the files of a stage.
+pub(super) fn list(sources: &[Source], change: &Change, rooted: bool) -> Vec<Listed> {
+    let mut list = Vec::with_capacity(sources.iter().map(|source| source.items.len()).sum());
+    for source in sources {
+        let root = match rooted {
+            true => source.root.as_path(),
+            false => source.root.strip_prefix("/").unwrap_or(&source.root),
+        };
+        for item in &source.items {
+            let named_directory = item.below.as_os_str().is_empty() && item.stat.is_directory();
+            let path = match item.below.as_os_str().is_empty() {
+                true => root.to_owned(),
+                false => root.join(&item.below),
+            };
+            let owner = change.owner_of(&item.stat);
+            let mode = match item.stat.is_symlink() || named_directory {
+                true => 0,
+                false => change.mode_of(&item.stat) & 0o7777,
+            };
+            list.push(Listed {
+                path: path.to_string_lossy().into_owned(),
+                mode: item.stat.kind() | mode,
+                uid: if named_directory { 0 } else { owner.uid },
+                gid: if named_directory { 0 } else { owner.gid },
+                content: item.content,
+            });
+        }
+    }
+    list
 }
 
 fn content(item: &Item) -> Result<Content, OpError> {

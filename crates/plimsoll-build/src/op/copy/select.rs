@@ -280,7 +280,7 @@ impl Selection<'_> {
 
     fn ignored_hint(&self, clean: &Path) -> Option<String> {
         let context = self.context?;
-        let ignore_name = context.ignore_name.as_deref()?;
+        let ignore_name = &context.ignore_text.as_ref()?.name;
         self.tree.resolve(clean).ok()??;
         let rule = context.ignore.deciding_rule(&relative(clean))?;
         let (line, pattern) = (rule.line, &rule.pattern);

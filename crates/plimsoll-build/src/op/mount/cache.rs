@@ -40,6 +40,24 @@ impl HeldCache {
     }
 }
 
+/// What a step found of its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheState {
+    /// It was there.
+    Kept,
+    /// It had to be made: the first time, or since it was removed.
+    New,
+}
+
+impl CacheState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::New => "new",
+        }
+    }
+}
+
 /// What tells the caches of one step apart: id, owner, seed.
 type Name = (String, Permissions, Option<String>);
 
@@ -84,8 +102,10 @@ pub(crate) async fn take(
         }
         let (instance, lock) = lock(&folder, sharing).await?;
         let directory = folder.join(instance.to_string()).into_std_path_buf();
-        fill(mount, services, inputs, &directory).await?;
+        let state = fill(mount, services, inputs, &directory).await?;
         let (name, _) = name(mount).expect("only caches are wanted");
+        // Nobody else runs this step.
+        let _ = mount.cache.set(state);
         held.push(HeldCache {
             directory,
             name,
@@ -145,10 +165,10 @@ async fn fill(
     services: &Services,
     inputs: &[Output],
     directory: &Path,
-) -> Result<(), OpError> {
+) -> Result<CacheState, OpError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     if directory.exists() {
-        return Ok(());
+        return Ok(CacheState::Kept);
     }
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let aside = services
@@ -166,8 +186,10 @@ async fn fill(
     }
     match std::fs::rename(&aside, directory) {
         // Somebody else's came first; ours goes with the build's folder.
-        Err(_) if directory.exists() => Ok(()),
-        result => result.map_err(OpError::io("make", directory)),
+        Err(_) if directory.exists() => Ok(CacheState::Kept),
+        result => result
+            .map(|()| CacheState::New)
+            .map_err(OpError::io("make", directory)),
     }
 }
 

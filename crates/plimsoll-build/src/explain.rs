@@ -1,0 +1,3 @@
+//! Why steps ran.
+
+pub(crate) mod lists;
