@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::create::{self, CreateOptions, Program};
 use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
 use crate::mounts::{MountRequest, MountSource};
-use crate::volumes::{VolumeSummary, Volumes};
+use crate::volumes::{Backing, Volumes, below};
 use crate::{ContainerError, Result, leftovers, names};
 
 /// The containers of a store. Cheap to clone.
@@ -89,16 +89,6 @@ impl Containers {
             containers.extend(self.load(&row)?);
         }
         Ok(containers)
-    }
-
-    /// Returns all volumes, by name.
-    pub fn volumes(&self) -> Result<Vec<VolumeSummary>> {
-        Volumes(&self.store).list()
-    }
-
-    /// Removes a volume unless a container has it by now; returns whether it did.
-    pub fn remove_volume(&self, volume: &VolumeSummary) -> Result<bool> {
-        Volumes(&self.store).remove_unused(&volume.name)
     }
 
     /// Makes a container of an image whose top layer is `parent`.
@@ -317,27 +307,35 @@ impl Containers {
                 source,
                 target: request.target.clone(),
                 writable: !request.read_only,
+                options: request.options.clone(),
+            };
+            let memory = |options: &[String]| Mount {
+                kind: MountKind::Tmpfs,
+                source: PathBuf::from("tmpfs"),
+                target: request.target.clone().into(),
+                read_only: request.read_only,
+                options: options.to_vec(),
             };
             match &request.source {
                 MountSource::Bind { path, create } => {
                     bind_source(path, *create)?;
                     points.push(point(None, false, path.clone()));
                 }
-                MountSource::Volume { name, copy } => {
-                    let anonymous = name.is_none();
-                    let name = name.clone().map_or_else(Volumes::anonymous_name, Ok)?;
-                    let image = copy.then_some((&tree, request.target.as_std_path()));
-                    let image = image.filter(|_| !lowers.is_empty());
-                    let data = Volumes(&self.store).obtain(&name, anonymous, id, image)?;
-                    points.push(point(Some(name), anonymous, data));
+                MountSource::Volume(wanted) => {
+                    let anonymous = wanted.name.is_none();
+                    let name = wanted.name.clone().map_or_else(Volumes::anonymous_name, Ok)?;
+                    let copies = wanted.copy && wanted.subpath.is_none() && !lowers.is_empty();
+                    let image = copies.then_some((&tree, request.target.as_std_path()));
+                    let volumes = Volumes(&self.store);
+                    match (volumes.obtain(&name, anonymous, &wanted.options, id, image)?, &wanted.subpath) {
+                        (Backing::Directory(data), None) => points.push(point(Some(name), anonymous, data)),
+                        (Backing::Directory(data), Some(path)) => {
+                            points.push(point(Some(name), anonymous, below(&data, path)?));
+                        }
+                        (Backing::Tmpfs(options), _) => tmpfs.push(memory(&options)),
+                    }
                 }
-                MountSource::Tmpfs(options) => tmpfs.push(Mount {
-                    kind: MountKind::Tmpfs,
-                    source: PathBuf::from("tmpfs"),
-                    target: request.target.clone().into(),
-                    read_only: request.read_only,
-                    options: options.clone(),
-                }),
+                MountSource::Tmpfs(options) => tmpfs.push(memory(options)),
             }
         }
         Ok((points, tmpfs))

@@ -9,7 +9,7 @@ use plimsoll_oci::{ContainerConfig, Healthcheck};
 use plimsoll_runtime::{Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
 
 use crate::model::{HealthCheck, MountPoint, NetworkMode, Paths, StopSignal};
-use crate::mounts::{MountRequest, MountSource};
+use crate::mounts::{MountRequest, MountSource, VolumeMount};
 use crate::signals::parse_signal;
 use crate::{ContainerError, Result};
 
@@ -241,14 +241,11 @@ impl CreateOptions {
         for target in image.volumes.iter().flat_map(BTreeMap::keys) {
             let target = crate::mounts::lexical(&Utf8PathBuf::from("/").join(target));
             if !mounts.iter().any(|known| known.target == target) {
-                let source = MountSource::Volume {
-                    name: None,
-                    copy: true,
-                };
                 mounts.push(MountRequest {
-                    source,
+                    source: MountSource::Volume(VolumeMount::default()),
                     target,
                     read_only: false,
+                    options: Vec::new(),
                 });
             }
         }
@@ -331,16 +328,16 @@ pub(crate) fn runtime_mounts(
     paths: &Paths,
     read_only: bool,
 ) -> Vec<Mount> {
-    let bind = |source: &Utf8PathBuf, target: &str, read_only| Mount {
+    let bind = |source: &Utf8PathBuf, target: &str, read_only, options: &[String]| Mount {
         kind: MountKind::Bind,
         source: source.into(),
         target: target.into(),
         read_only,
-        options: Vec::new(),
+        options: options.to_vec(),
     };
     let mut mounts: Vec<Mount> = points
         .iter()
-        .map(|point| bind(&point.source, point.target.as_str(), !point.writable))
+        .map(|point| bind(&point.source, point.target.as_str(), !point.writable, &point.options))
         .collect();
     mounts.extend(tmpfs);
     mounts.sort_by_key(|mount| mount.target.components().count());
@@ -350,7 +347,7 @@ pub(crate) fn runtime_mounts(
         (paths.hosts(), "/etc/hosts"),
     ] {
         if !mounts.iter().any(|mount| mount.target.as_os_str() == target) {
-            mounts.push(bind(&source, target, read_only));
+            mounts.push(bind(&source, target, read_only, &[]));
         }
     }
     mounts
@@ -442,6 +439,7 @@ mod tests {
             source: MountSource::Tmpfs(Vec::new()),
             target: target.into(),
             read_only: false,
+            options: Vec::new(),
         };
         let options = CreateOptions {
             mounts: vec![mount("/cache/deep"), mount("/data")],

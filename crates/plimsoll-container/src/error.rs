@@ -35,8 +35,21 @@ pub enum ContainerError {
     )]
     InvalidName(String),
     /// A name for a volume that Docker would refuse.
-    #[error("invalid volume name `{0}`: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    #[error(
+        "\"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed; if you intended to pass a host directory, use an absolute path"
+    )]
     InvalidVolumeName(String),
+    /// Nothing has this name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// A volume that is to be removed is in use.
+    #[error("volume is in use: {name} - [{}]", containers.join(", "))]
+    VolumeInUse {
+        /// Its name.
+        name: String,
+        /// Ids of those that have it.
+        containers: Vec<String>,
+    },
     /// Neither the image nor the user says what to run.
     #[error("no command specified")]
     NoCommand,
@@ -46,6 +59,9 @@ pub enum ContainerError {
     /// The source of `--mount type=bind` does not exist.
     #[error("bind source path does not exist: {0}")]
     BindSource(Utf8PathBuf),
+    /// `cp` between these two paths makes no sense.
+    #[error("{0}")]
+    Copy(String),
     /// The container does not run.
     #[error("container {0} is not running")]
     NotRunning(String),

@@ -223,9 +223,17 @@ fn mount(mount: &MountPoint) -> Value {
     fields.insert("RW".to_owned(), json!(mount.writable));
     fields.insert(
         "Propagation".to_owned(),
-        json!(if mount.volume.is_some() { "" } else { "rprivate" }),
+        json!(propagation(mount)),
     );
     Value::Object(fields)
+}
+
+fn propagation(mount: &MountPoint) -> &str {
+    let asked = mount.options.iter().find(|option| *option != "bind");
+    match (&mount.volume, asked) {
+        (Some(_), _) => "",
+        (None, asked) => asked.map_or("rprivate", String::as_str),
+    }
 }
 
 fn config(definition: &Definition) -> Value {

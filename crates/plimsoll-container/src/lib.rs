@@ -27,6 +27,7 @@ mod client;
 mod containers;
 mod create;
 mod error;
+mod files;
 mod inspect;
 mod leftovers;
 mod log;
@@ -45,12 +46,13 @@ pub use client::{Attachment, Event, Exec, Input, Watch};
 pub use containers::{Container, Containers};
 pub use create::{CreateOptions, HealthOptions};
 pub use error::{ContainerError, Result};
+pub use files::{Change, ChangeKind, CopyOptions};
 pub use log::{LogLine, LogReader, LogStream};
 pub use model::{
     Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, Probe, State, Status, StopSignal,
 };
-pub use mounts::{MountRequest, MountSource};
+pub use mounts::{MountRequest, MountSource, VolumeMount};
 pub use protocol::Ended;
 pub use shim::shim_main;
 pub use signals::parse_signal;
-pub use volumes::VolumeSummary;
+pub use volumes::{Volume, VolumeOptions};

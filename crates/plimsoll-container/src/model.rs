@@ -113,6 +113,9 @@ pub struct MountPoint {
     pub target: Utf8PathBuf,
     /// Whether the container may write.
     pub writable: bool,
+    /// How it is bound: a kind of propagation such as `rslave`, `bind` for without what is mounted below.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// A health check with nothing left open.

@@ -1,7 +1,10 @@
 //! `-v`, `--mount` and `--tmpfs`: the grammar, and what becomes of it.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::BTreeMap;
 
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+
+use crate::volumes::VolumeOptions;
 use crate::{ContainerError, Result, names};
 
 /// Something to be mounted, as the user asked for it.
@@ -13,6 +16,8 @@ pub struct MountRequest {
     pub target: Utf8PathBuf,
     /// Not to be written to.
     pub read_only: bool,
+    /// How it is bound: a kind of propagation such as `rslave`; `bind` for without what is mounted below.
+    pub options: Vec<String>,
 }
 
 /// What a [`MountRequest`] mounts.
@@ -25,16 +30,38 @@ pub enum MountSource {
         /// Whether to make it.
         create: bool,
     },
-    /// A named volume, or one without a name. An empty one is filled from the image unless `copy` is false.
-    Volume {
-        /// Its name.
-        name: Option<String>,
-        /// Whether to fill it.
-        copy: bool,
-    },
+    /// A volume.
+    Volume(VolumeMount),
     /// Memory, with mount options such as `size=64m`.
     Tmpfs(Vec<String>),
 }
+
+/// A named volume, or one without a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether an empty one is filled from the image.
+    pub copy: bool,
+    /// Only what it has there.
+    pub subpath: Option<Utf8PathBuf>,
+    /// What it is made as, if there is none.
+    pub options: VolumeOptions,
+}
+
+impl Default for VolumeMount {
+    fn default() -> Self {
+        Self {
+            name: None,
+            copy: true,
+            subpath: None,
+            options: VolumeOptions::default(),
+        }
+    }
+}
+
+/// Kinds of propagation, as mount(8) calls them.
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 impl MountRequest {
     /// Parses `-v [SOURCE:]TARGET[:OPTIONS]`; a source that begins with `.` is meant from `directory`.
@@ -48,18 +75,26 @@ impl MountRequest {
             [source, target, options] => (Some(source), target, options),
             _ => return Err(wrong("too many colons")),
         };
-        let (mut read_only, mut copy) = (false, true);
+        let (mut read_only, mut copy, mut bound) = (false, true, Vec::new());
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
                 "ro" | "readonly" => read_only = true,
                 "nocopy" => copy = false,
-                // SELinux labels, hints of Docker Desktop, and propagation that is the default.
-                "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" | "private" | "rprivate" => {}
+                // SELinux labels, and hints of Docker Desktop.
+                "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+                option if PROPAGATION.contains(&option) => bound.push(option.to_owned()),
                 other => return Err(wrong(&format!("unknown mode `{other}`"))),
             }
         }
+        let named = |name| {
+            MountSource::Volume(VolumeMount {
+                name,
+                copy,
+                ..VolumeMount::default()
+            })
+        };
         let source = match source {
-            None => MountSource::Volume { name: None, copy },
+            None => named(None),
             Some("") => return Err(wrong("empty source")),
             Some(path) if path.starts_with('/') || path.starts_with('.') || path.starts_with('~') => {
                 MountSource::Bind {
@@ -72,39 +107,81 @@ impl MountRequest {
                     "a volume's name has no slash; for a folder of the host write `./` before it",
                 ));
             }
-            Some(name) => MountSource::Volume {
-                name: Some(valid(name)?),
-                copy,
-            },
+            Some(name) => named(Some(valid(name)?)),
         };
+        if !bound.is_empty() && !matches!(source, MountSource::Bind { .. }) {
+            return Err(wrong("propagation is for folders of the host only"));
+        }
         Ok(Self {
             source,
             target: absolute(target).ok_or_else(|| wrong("the target must be an absolute path"))?,
             read_only,
+            options: bound,
         })
     }
 
     /// Parses `--mount type=bind|volume|tmpfs,source=..,target=..,readonly`.
     pub fn parse_mount(text: &str, directory: &Utf8Path) -> Result<Self> {
         let wrong = |why: String| ContainerError::Option(format!("invalid mount `{text}`: {why}"));
-        let (mut kind, mut source, mut target, mut read_only, mut copy) = ("volume", None, None, false, true);
-        let mut tmpfs = Vec::new();
-        for field in text.split(',') {
+        let (mut kind, mut source, mut target, mut read_only) = ("volume", None, None, false);
+        let (mut tmpfs, mut options, mut volume) = (Vec::new(), Vec::new(), VolumeMount::default());
+        let fields = fields(text);
+        for field in &fields {
             let (key, value) = field
                 .split_once('=')
-                .map_or((field, None), |(key, value)| (key, Some(value)));
-            let flag = || value.is_none_or(|value| matches!(value, "true" | "1"));
+                .map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
+            let flag = || match value {
+                None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
+                Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
+                Some(other) => Err(wrong(format!("invalid value for {key}: {other}"))),
+            };
             match (key, value) {
                 ("type", Some(value)) => kind = value,
                 ("source" | "src", Some(value)) => source = Some(value),
                 ("target" | "dst" | "destination", Some(value)) => target = absolute(value),
-                ("readonly" | "ro", _) => read_only = flag(),
-                ("volume-nocopy", _) => copy = !flag(),
+                ("readonly" | "ro", _) => read_only = flag()?,
+                ("volume-nocopy", _) => volume.copy = !flag()?,
+                ("volume-subpath", Some(value)) => volume.subpath = Some(subpath(value).map_err(wrong)?),
+                ("volume-label", Some(value)) => insert(&mut volume.options.labels, value),
+                ("volume-opt", Some(value)) => insert(&mut volume.options.driver, value),
+                ("volume-driver", None | Some("local")) => {}
+                ("volume-driver", Some(other)) => {
+                    return Err(wrong(format!(
+                        "there is no volume driver `{other}`: only `local`"
+                    )));
+                }
                 ("tmpfs-size", Some(value)) => tmpfs.push(format!("size={value}")),
                 ("tmpfs-mode", Some(value)) => tmpfs.push(format!("mode={value}")),
-                ("bind-propagation" | "consistency" | "bind-recursive" | "volume-driver", Some(_)) => {}
+                ("bind-propagation", Some(value)) if PROPAGATION.contains(&value) => {
+                    options.push(value.to_owned())
+                }
+                ("bind-propagation", Some(other)) => {
+                    return Err(wrong(format!(
+                        "invalid propagation `{other}`: it is one of {}",
+                        PROPAGATION.join(", ")
+                    )));
+                }
+                ("bind-nonrecursive", _) if flag()? => options.push("bind".to_owned()),
+                ("bind-nonrecursive", _) | ("consistency", Some(_)) => {}
+                ("bind-recursive", Some("disabled")) => options.push("bind".to_owned()),
+                // Read-only is also what is mounted below: `writable` would be a hole in it.
+                ("bind-recursive", Some("enabled" | "readonly")) => {}
                 _ => return Err(wrong(format!("unexpected field `{field}`"))),
             }
+        }
+        let of_other = |prefix: &str| {
+            kind != prefix
+                && fields
+                    .iter()
+                    .any(|field| field.starts_with(&format!("{prefix}-")))
+        };
+        if let Some(other) = ["bind", "volume", "tmpfs"]
+            .into_iter()
+            .find(|prefix| of_other(prefix))
+        {
+            return Err(wrong(format!(
+                "cannot mix {other}-* options with mount type `{kind}`"
+            )));
         }
         let target = target.ok_or_else(|| wrong("the target must be an absolute path".to_owned()))?;
         let source = match (kind, source) {
@@ -113,18 +190,26 @@ impl MountRequest {
                 create: false,
             },
             ("bind", None) => return Err(wrong("type `bind` needs a source".to_owned())),
-            ("volume", name) => MountSource::Volume {
-                name: name.map(valid).transpose()?,
-                copy,
-            },
+            ("volume", None) if volume.subpath.is_some() => {
+                return Err(wrong("a volume without a name has no subpath".to_owned()));
+            }
+            ("volume", name) => {
+                volume.name = name.filter(|name| !name.is_empty()).map(valid).transpose()?;
+                MountSource::Volume(volume)
+            }
             ("tmpfs", None) => MountSource::Tmpfs(tmpfs),
             ("tmpfs", Some(_)) => return Err(wrong("type `tmpfs` has no source".to_owned())),
-            (other, _) => return Err(wrong(format!("unknown type `{other}`"))),
+            (other, _) => {
+                return Err(wrong(format!(
+                    "mount type `{other}` unknown: it is bind, volume or tmpfs"
+                )));
+            }
         };
         Ok(Self {
             source,
             target,
             read_only,
+            options,
         })
     }
 
@@ -146,7 +231,42 @@ impl MountRequest {
             source: MountSource::Tmpfs(options),
             target,
             read_only,
+            options: Vec::new(),
         })
+    }
+}
+
+/// Fields between commas; one in double quotes may hold commas, and quotes written twice.
+fn fields(text: &str) -> Vec<String> {
+    let (mut fields, mut quoted) = (vec![String::new()], false);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let field = fields.last_mut().expect("never empty");
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => field.extend(letters.next()),
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            letter => field.push(letter),
+        }
+    }
+    fields
+}
+
+fn insert(map: &mut BTreeMap<String, String>, pair: &str) {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    map.insert(key.to_owned(), value.to_owned());
+}
+
+fn subpath(text: &str) -> Result<Utf8PathBuf, String> {
+    let path = Utf8Path::new(text);
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Utf8Component::Normal(_) | Utf8Component::CurDir));
+    match inside && !text.is_empty() {
+        true => Ok(lexical(path)),
+        false => Err(format!(
+            "subpath must be a relative path within the volume: {text}"
+        )),
     }
 }
 
@@ -165,7 +285,6 @@ fn absolute(target: &str) -> Option<Utf8PathBuf> {
 
 /// Takes `.` and `..` out of a path without looking at the disk, as Docker does.
 pub(crate) fn lexical(path: &Utf8Path) -> Utf8PathBuf {
-    use camino::Utf8Component;
     let mut clean = Utf8PathBuf::new();
     for component in path.components() {
         match component {
@@ -187,6 +306,14 @@ mod tests {
         MountRequest::parse_volume(text, Utf8Path::new("/work/app"))
     }
 
+    fn named(name: Option<&str>, copy: bool) -> MountSource {
+        MountSource::Volume(VolumeMount {
+            name: name.map(str::to_owned),
+            copy,
+            ..VolumeMount::default()
+        })
+    }
+
     fn bind(path: &str, create: bool) -> MountSource {
         MountSource::Bind {
             path: path.into(),
@@ -197,33 +324,9 @@ mod tests {
     #[test]
     fn volumes_as_docker_reads_them() {
         for (text, source, target, read_only) in [
-            (
-                "/data",
-                MountSource::Volume {
-                    name: None,
-                    copy: true,
-                },
-                "/data",
-                false,
-            ),
-            (
-                "db:/var/lib/db",
-                MountSource::Volume {
-                    name: Some("db".into()),
-                    copy: true,
-                },
-                "/var/lib/db",
-                false,
-            ),
-            (
-                "db:/x:nocopy,ro",
-                MountSource::Volume {
-                    name: Some("db".into()),
-                    copy: false,
-                },
-                "/x",
-                true,
-            ),
+            ("/data", named(None, true), "/data", false),
+            ("db:/var/lib/db", named(Some("db"), true), "/var/lib/db", false),
+            ("db:/x:nocopy,ro", named(Some("db"), false), "/x", true),
             (
                 "./src:/app/./src/",
                 bind("/work/app/src", true),
@@ -238,7 +341,8 @@ mod tests {
                 MountRequest {
                     source,
                     target: target.into(),
-                    read_only
+                    read_only,
+                    options: Vec::new()
                 },
                 "{text}"
             );
@@ -257,27 +361,51 @@ mod tests {
             MountRequest {
                 source: bind("/work/a", false),
                 target: "/b".into(),
-                read_only: true
+                read_only: true,
+                options: Vec::new()
             }
         );
         let request = parse("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(request.source, MountSource::Tmpfs(vec!["size=1m".into()]));
-        assert_eq!(
-            parse("target=/t").unwrap().source,
-            MountSource::Volume {
-                name: None,
-                copy: true
-            }
-        );
+        assert_eq!(parse("target=/t").unwrap().source, named(None, true));
         for text in [
             "type=bind,dst=/x",
             "type=npipe,dst=/x",
             "type=volume",
             "type=tmpfs,src=x,dst=/y",
             "target=/t,typo",
+            "type=volume,src=v,dst=/x,volume-subpath=../y",
+            "type=volume,dst=/x,volume-subpath=y",
+            "type=volume,src=v,dst=/x,bind-propagation=rslave",
+            "type=bind,src=/v,dst=/x,bind-propagation=what",
+            "type=volume,src=v,dst=/x,volume-driver=nfs",
+            "type=bind,src=/v,dst=/x,readonly=what",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn long_forms() {
+        let parse = |text| MountRequest::parse_mount(text, Utf8Path::new("/work")).unwrap();
+        let request = parse(
+            "type=volume,src=v,dst=/x,volume-subpath=a/b,volume-nocopy,\"volume-opt=o=bind,ro\",volume-label=k=v",
+        );
+        let MountSource::Volume(volume) = request.source else {
+            panic!("no volume")
+        };
+        assert_eq!(volume.subpath.as_deref(), Some(Utf8Path::new("a/b")));
+        assert!(!volume.copy);
+        assert_eq!(volume.options.driver["o"], "bind,ro");
+        assert_eq!(volume.options.labels["k"], "v");
+        let request = parse("type=bind,src=/v,dst=/x,bind-propagation=rslave,bind-recursive=disabled");
+        assert_eq!(request.options, ["rslave", "bind"]);
+        assert_eq!(volume_options("/a:/b:rshared"), ["rshared"]);
+        assert!(volume("v:/b:rshared").is_err());
+    }
+
+    fn volume_options(text: &str) -> Vec<String> {
+        volume(text).unwrap().options
     }
 
     #[test]

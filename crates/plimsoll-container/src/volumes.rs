@@ -1,44 +1,173 @@
 //! Volumes: `volumes/<name>/_data`, filled from the image the first time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use plimsoll_runtime::Root;
 use plimsoll_store::{Entry, MergedTree, Store};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 
+use crate::containers::Containers;
 use crate::{ContainerError, Result, names};
 
-/// A volume in a list.
+/// One volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VolumeSummary {
+pub struct Volume {
     /// Its name.
     pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
     /// Made for one container, without a name given.
     pub anonymous: bool,
+    /// Labels and what it is made of.
+    pub options: VolumeOptions,
+    /// Where its files are on the host.
+    pub mountpoint: Utf8PathBuf,
     /// How many containers have it.
     pub links: usize,
+}
+
+/// What the user says about a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeOptions {
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--opt` of the driver `local`: `type`, `device` and `o`, as mount(8) takes them.
+    pub driver: BTreeMap<String, String>,
+}
+
+/// What lies under the name of a volume.
+pub(crate) enum Backing {
+    /// A directory of the host, this one.
+    Directory(Utf8PathBuf),
+    /// Memory, with mount options.
+    Tmpfs(Vec<String>),
+}
+
+impl VolumeOptions {
+    /// A bind of a folder, memory, or a folder of our own: what needs no help of others to be mounted.
+    fn check(&self) -> Result<()> {
+        let wrong = |why: String| Err(ContainerError::Option(why));
+        const KNOWN: [&str; 3] = ["type", "device", "o"];
+        if let Some(key) = self.driver.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            return wrong(format!(
+                "volume driver `local` has no option `{key}`: it has type, device and o"
+            ));
+        }
+        let device = self.driver.get("device");
+        match self.kind() {
+            "" if self.driver.is_empty() => Ok(()),
+            "bind" if device.is_some_and(|device| device.starts_with('/')) => Ok(()),
+            "bind" => wrong("a volume with o=bind needs device=/an/absolute/path".to_owned()),
+            "tmpfs" => Ok(()),
+            "" => wrong("missing required option: \"type\"".to_owned()),
+            other => wrong(format!(
+                "volumes of type `{other}` are not supported: mount it on the host, and bind it with \
+                 type=none,o=bind,device=PATH"
+            )),
+        }
+    }
+
+    /// `bind`, or the type.
+    fn kind(&self) -> &str {
+        match self
+            .mount_options()
+            .any(|option| matches!(option, "bind" | "rbind"))
+        {
+            true => "bind",
+            false => self.driver.get("type").map_or("", String::as_str),
+        }
+    }
+
+    fn mount_options(&self) -> impl Iterator<Item = &str> {
+        let options = self.driver.get("o").map_or("", String::as_str);
+        options.split(',').filter(|option| !option.is_empty())
+    }
+
+    /// Where it is; `data` is the folder of its own.
+    fn backing(&self, data: Utf8PathBuf) -> Backing {
+        match self.kind() {
+            "bind" => Backing::Directory(self.driver["device"].clone().into()),
+            "tmpfs" => Backing::Tmpfs(self.mount_options().map(str::to_owned).collect()),
+            _ => Backing::Directory(data),
+        }
+    }
+}
+
+impl Containers {
+    /// Returns all volumes, by name.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        Volumes(&self.store).list()
+    }
+
+    /// Returns the volume of this name.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        Volumes(&self.store).get(name)
+    }
+
+    /// Makes a volume, or returns the one that has the name.
+    pub fn create_volume(&self, name: Option<&str>, options: &VolumeOptions) -> Result<Volume> {
+        let volumes = Volumes(&self.store);
+        let anonymous = name.is_none();
+        let name = match name {
+            Some(name) if names::is_valid(name) => name.to_owned(),
+            Some(name) => return Err(ContainerError::InvalidVolumeName(name.to_owned())),
+            None => Volumes::anonymous_name()?,
+        };
+        options.check()?;
+        {
+            let _lock = volumes.lock(&name)?;
+            let data = volumes.data(&name);
+            fs::create_dir_all(&data).map_err(ContainerError::file("make", &data))?;
+            volumes.insert(&name, anonymous, options, None)?;
+        }
+        volumes.get(&name)
+    }
+
+    /// Removes a volume that no container has.
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let volumes = Volumes(&self.store);
+        volumes.get(name)?;
+        match volumes.remove_unused(name)? {
+            true => Ok(()),
+            false => Err(ContainerError::VolumeInUse {
+                name: name.to_owned(),
+                containers: volumes.users(name)?,
+            }),
+        }
+    }
+
+    /// Removes a volume unless a container has it by now; returns whether it did.
+    pub fn remove_unused_volume(&self, volume: &Volume) -> Result<bool> {
+        Volumes(&self.store).remove_unused(&volume.name)
+    }
 }
 
 /// The volumes of a store.
 pub(crate) struct Volumes<'a>(pub(crate) &'a Store);
 
 impl Volumes<'_> {
-    /// Finds or makes a volume for `container`; an empty one gets what `image` has at `target`. Returns its data's path.
+    /// Finds or makes a volume for `container`; an empty one gets what `image` has at `target`.
     pub(crate) fn obtain(
         &self,
         name: &str,
         anonymous: bool,
+        options: &VolumeOptions,
         container: &str,
         image: Option<(&MergedTree, &Path)>,
-    ) -> Result<Utf8PathBuf> {
-        let _lock = self.0.lock(&format!("volume-{name}"))?;
-        let home = self.0.root().join("volumes").join(name);
-        let data = home.join("_data");
+    ) -> Result<Backing> {
+        options.check()?;
+        let _lock = self.lock(name)?;
+        let data = self.data(name);
         if !data.exists() {
+            let home = self.home(name);
             fs::create_dir_all(&home).map_err(ContainerError::file("make", &home))?;
             // What a process that died half-way left is begun again.
             let half = home.join("_new");
@@ -49,18 +178,10 @@ impl Volumes<'_> {
         } else if is_empty(data.as_std_path()) {
             fill(image, data.as_std_path())?;
         }
-        self.0.db().write(|transaction| -> Result<()> {
-            transaction.execute(
-                "INSERT INTO volume (name, created, anonymous) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![name, plimsoll_store::now(), anonymous],
-            )?;
-            transaction.execute(
-                "INSERT INTO volume_use (volume, container) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                params![name, container],
-            )?;
-            Ok(())
-        })?;
-        Ok(data)
+        self.insert(name, anonymous, options, Some(container))?;
+        // One that was there before is what it was made as.
+        let known = self.get(name)?;
+        Ok(known.options.backing(data))
     }
 
     /// Makes up a name for a volume that has none.
@@ -68,26 +189,89 @@ impl Volumes<'_> {
         names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))
     }
 
+    fn home(&self, name: &str) -> Utf8PathBuf {
+        self.0.root().join("volumes").join(name)
+    }
+
+    fn data(&self, name: &str) -> Utf8PathBuf {
+        self.home(name).join("_data")
+    }
+
+    fn lock(&self, name: &str) -> Result<plimsoll_store::Lock> {
+        Ok(self.0.lock(&format!("volume-{name}"))?)
+    }
+
+    /// Writes the row, if there is none, and who uses it.
+    fn insert(
+        &self,
+        name: &str,
+        anonymous: bool,
+        options: &VolumeOptions,
+        container: Option<&str>,
+    ) -> Result<()> {
+        let detail = serde_json::to_string(options).expect("maps of strings become JSON");
+        self.0.db().write(|transaction| -> Result<()> {
+            transaction.execute(
+                "INSERT INTO volume (name, created, anonymous, detail) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO NOTHING",
+                params![name, plimsoll_store::now(), anonymous, detail],
+            )?;
+            if let Some(container) = container {
+                transaction.execute(
+                    "INSERT INTO volume_use (volume, container) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                    params![name, container],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
     /// Lists the volumes, by name.
-    pub(crate) fn list(&self) -> Result<Vec<VolumeSummary>> {
+    pub(crate) fn list(&self) -> Result<Vec<Volume>> {
         self.0.db().read(|db| {
-            let query = "SELECT name, anonymous, (SELECT count(*) FROM volume_use WHERE volume = name) \
-                         FROM volume ORDER BY name";
-            let mut statement = db.prepare_cached(query)?;
-            let rows = statement.query_map([], |row| {
-                Ok(VolumeSummary {
-                    name: row.get(0)?,
-                    anonymous: row.get(1)?,
-                    links: row.get(2)?,
-                })
-            })?;
+            let mut statement = db.prepare_cached(&format!("{SELECT} ORDER BY name"))?;
+            let rows = statement.query_map([], |row| self.volume(row))?;
             Ok(rows.collect::<std::result::Result<_, _>>()?)
+        })
+    }
+
+    /// Returns one volume.
+    pub(crate) fn get(&self, name: &str) -> Result<Volume> {
+        let found = self.0.db().read(|db| -> Result<_> {
+            let mut statement = db.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?;
+            Ok(statement.query_row([name], |row| self.volume(row)).optional()?)
+        })?;
+        found.ok_or_else(|| ContainerError::NoVolume(name.to_owned()))
+    }
+
+    fn volume(&self, row: &Row<'_>) -> rusqlite::Result<Volume> {
+        let name: String = row.get(0)?;
+        let detail: String = row.get(2)?;
+        Ok(Volume {
+            created: Timestamp::from_nanosecond(row.get::<_, i64>(4)?.into()).unwrap_or_default(),
+            anonymous: row.get(1)?,
+            // Rows of before volumes had any have an empty object.
+            options: serde_json::from_str(&detail).unwrap_or_default(),
+            mountpoint: self.data(&name),
+            links: row.get(3)?,
+            name,
+        })
+    }
+
+    /// Ids of the containers that have a volume.
+    fn users(&self, name: &str) -> Result<Vec<String>> {
+        self.0.db().read(|db| {
+            let mut statement =
+                db.prepare_cached("SELECT container FROM volume_use WHERE volume = ?1 ORDER BY container")?;
+            Ok(statement
+                .query_map([name], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?)
         })
     }
 
     /// Removes a volume that no container uses any more; returns whether it did.
     pub(crate) fn remove_unused(&self, name: &str) -> Result<bool> {
-        let _lock = self.0.lock(&format!("volume-{name}"))?;
+        let _lock = self.lock(name)?;
         let removed = self.0.db().write(|transaction| -> Result<usize> {
             Ok(transaction.execute(
                 "DELETE FROM volume WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM volume_use WHERE volume = ?1)",
@@ -95,9 +279,24 @@ impl Volumes<'_> {
             )?)
         })?;
         if removed > 0 {
-            self.0.discard(&self.0.root().join("volumes").join(name))?;
+            self.0.discard(&self.home(name))?;
         }
         Ok(removed > 0)
+    }
+}
+
+const SELECT: &str = "SELECT name, anonymous, detail, (SELECT count(*) FROM volume_use WHERE volume = name), created \
+                      FROM volume";
+
+/// A folder or file in a volume, which no link in it can make anything else.
+pub(crate) fn below(data: &Utf8Path, subpath: &Utf8Path) -> Result<Utf8PathBuf> {
+    let root = Root::open(data.as_std_path())?;
+    let place = root.resolve(subpath.as_std_path())?;
+    let path = data.join(subpath);
+    let missing = || ContainerError::Option(format!("cannot access path {path}: no such file or directory"));
+    match (place.missing.is_empty(), Utf8PathBuf::try_from(place.existing)) {
+        (true, Ok(existing)) => Ok(data.join(existing)),
+        _ => Err(missing()),
     }
 }
 

@@ -42,6 +42,7 @@ use std::path::Path;
 pub use container_spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
+pub use root::{Resolved, Root};
 pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use user::UserError;

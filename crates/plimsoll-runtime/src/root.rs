@@ -18,23 +18,23 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 
 /// A root file system, by descriptor.
-pub(crate) struct Root {
+pub struct Root {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 /// Where a path leads, as far as it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Resolved {
+pub struct Resolved {
     /// The part that exists, without links, relative to the root; empty is the root itself.
-    pub(crate) existing: PathBuf,
+    pub existing: PathBuf,
     /// What would have to be made.
-    pub(crate) missing: Vec<OsString>,
+    pub missing: Vec<OsString>,
 }
 
 impl Resolved {
     /// The whole path, absolute in the container.
-    pub(crate) fn target(&self) -> PathBuf {
+    pub fn target(&self) -> PathBuf {
         let mut path = Path::new("/").join(&self.existing);
         path.extend(&self.missing);
         path
@@ -42,7 +42,8 @@ impl Resolved {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path) -> Result<Self, RuntimeError> {
+    /// Opens the root at `path`.
+    pub fn open(path: &Path) -> Result<Self, RuntimeError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(RuntimeError::path("open", path))?;
         Ok(Self {
@@ -61,7 +62,7 @@ impl Root {
 
     /// Opens a path, as a place only, following the links it has as a process in the container would. The magic ones
     /// of /proc lead out, and are refused.
-    pub(crate) fn open_place(&self, path: &Path, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    pub fn open_place(&self, path: &Path, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         fs::openat2(
             &self.fd,
@@ -73,7 +74,7 @@ impl Root {
     }
 
     /// Opens a path without links in it.
-    pub(crate) fn open_exactly(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    pub fn open_exactly(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -117,7 +118,7 @@ impl Root {
 
     /// Follows `path` as a process in the container would, and says where existence ends. A link that leads nowhere
     /// leads to the missing file it names.
-    pub(crate) fn resolve(&self, path: &Path) -> Result<Resolved, RuntimeError> {
+    pub fn resolve(&self, path: &Path) -> Result<Resolved, RuntimeError> {
         let failed = |error: Errno| RuntimeError::Path {
             operation: "resolve",
             path: self.path.join(path.strip_prefix("/").unwrap_or(path)),
@@ -167,7 +168,7 @@ impl Root {
     }
 
     /// Makes what is missing of a directory, as root's, mode 0755.
-    pub(crate) fn make(&self, resolved: &Resolved) -> Result<(), RuntimeError> {
+    pub fn make(&self, resolved: &Resolved) -> Result<(), RuntimeError> {
         let failed = |error: Errno| RuntimeError::Path {
             operation: "make",
             path: self
@@ -190,7 +191,7 @@ impl Root {
     }
 
     /// Makes what is missing of a file: the directories it is in, and the file itself, empty.
-    pub(crate) fn make_file(&self, resolved: &Resolved) -> Result<(), RuntimeError> {
+    pub fn make_file(&self, resolved: &Resolved) -> Result<(), RuntimeError> {
         let Some((name, folders)) = resolved.missing.split_last() else {
             return Ok(());
         };

@@ -19,7 +19,9 @@ pub(crate) mod buildx_du;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
 pub(crate) mod containers;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod exec;
 pub(crate) mod history;
 pub(crate) mod image_inspect;
@@ -46,6 +48,11 @@ pub(crate) mod system_prune;
 pub(crate) mod tag;
 pub(crate) mod terminal;
 pub(crate) mod version;
+pub(crate) mod volume_create;
+pub(crate) mod volume_inspect;
+pub(crate) mod volume_ls;
+pub(crate) mod volume_prune;
+pub(crate) mod volume_rm;
 pub(crate) mod wait;
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;
@@ -95,7 +102,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(builder_prune, One, ["builder prune", "buildx prune"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
     command!(container_inspect, One, ["container inspect"]),
+    command!(cp, One, ["cp", "container cp"]),
     command!(create, One, ["create", "container create"]),
+    command!(diff, One, ["diff", "container diff"]),
     command!(exec, One, ["exec", "container exec"]),
     command!(history, One, ["history", "image history"]),
     command!(image_inspect, One, ["image inspect"]),
@@ -120,6 +129,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(system_prune, One, ["system prune"]),
     command!(tag, One, ["tag", "image tag"]),
     command!(version, One, ["version"]),
+    command!(volume_create, One, ["volume create"]),
+    command!(volume_inspect, One, ["volume inspect"]),
+    command!(volume_ls, One, ["volume ls|list"]),
+    command!(volume_prune, One, ["volume prune"]),
+    command!(volume_rm, One, ["volume rm|remove"]),
     command!(wait, One, ["wait", "container wait"]),
 ];
 

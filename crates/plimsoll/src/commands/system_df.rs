@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use plimsoll_container::{Container, VolumeSummary};
+use plimsoll_container::{Container, Volume};
 use plimsoll_image::Images;
 use plimsoll_store::{CacheItem, DiskUsage};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ struct Survey {
     usage: DiskUsage,
     images: Images,
     containers: Vec<Container>,
-    volumes: Vec<VolumeSummary>,
+    volumes: Vec<Volume>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -10,6 +10,7 @@ use super::builder_prune;
 use super::buildx_du::time;
 use super::containers::containers;
 use super::image_prune::{self, ImageFilter};
+use super::volume_prune;
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::units;
@@ -36,7 +37,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     asking::confirm(context, args.force, &warning(&args), "system prune")?;
     let mut bytes = remove_containers(&args, context)?;
     if args.volumes {
-        bytes += remove_volumes(context)?;
+        bytes += volume_prune::prune(context, |volume| volume.anonymous)?;
     }
     let images = context.images()?;
     image_prune::prune(context, &images, args.all, &filter)?;
@@ -100,25 +101,6 @@ fn remove_containers(args: &Args, context: &Context) -> Result<u64, CommandError
     Ok(bytes)
 }
 
-fn remove_volumes(context: &Context) -> Result<u64, CommandError> {
-    let containers = containers(context)?;
-    let volumes = context.store()?.root().join("volumes");
-    let mut meter = plimsoll_store::Meter::default();
-    let mut removed = Vec::new();
-    let mut bytes = 0;
-    for volume in containers.volumes()? {
-        if volume.anonymous && volume.links == 0 {
-            let size = meter.measure(&volumes.join(&volume.name))?;
-            if containers.remove_volume(&volume)? {
-                bytes += size;
-                removed.push(volume.name);
-            }
-        }
-    }
-    print_list(context, "Deleted Volumes:", &removed)?;
-    Ok(bytes)
-}
-
 fn remove_cache(args: &Args, context: &Context) -> Result<u64, CommandError> {
     // As in Docker: build cache has no labels, so a filter by label leaves it alone.
     if args.filters.iter().any(|filter| filter.key == "label") {
@@ -137,7 +119,7 @@ fn remove_cache(args: &Args, context: &Context) -> Result<u64, CommandError> {
     Ok(bytes)
 }
 
-fn print_list(context: &Context, title: &str, names: &[String]) -> Result<(), CommandError> {
+pub(super) fn print_list(context: &Context, title: &str, names: &[String]) -> Result<(), CommandError> {
     if names.is_empty() {
         return Ok(());
     }
