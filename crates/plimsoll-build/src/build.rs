@@ -27,6 +27,9 @@ use crate::record::Recording;
 use crate::run_options::RunOptions;
 use crate::source::{Contexts, NamedContext, Sources};
 
+/// Build argument with the time of what is built, in seconds since 1970.
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// What is to be built: plain data.
 pub struct BuildRequest {
     /// Text and name of the Dockerfile.
@@ -75,6 +78,10 @@ pub struct BuiltImage {
     pub platform: Platform,
     /// Not named yet.
     pub image: Image,
+    /// How many of its layers are the base image's.
+    pub base_layers: usize,
+    /// SOURCE_DATE_EPOCH: no time in what is exported is after it.
+    pub epoch: Option<i64>,
 }
 
 /// Builds images into one store.
@@ -115,6 +122,7 @@ impl Build {
     ) -> Result<BuildResult, BuildError> {
         let progress = recording.progress();
         let dockerfile = parse(&request.dockerfile, &request.build_args, progress)?;
+        let epoch = source_date_epoch(&request.dockerfile, &request.build_args)?;
         let contexts = Contexts::new(request.contexts);
         let settings: Vec<PlanSettings<'_>> = request
             .platforms
@@ -201,8 +209,15 @@ impl Build {
         let mut built = Vec::with_capacity(tops.len());
         for ((mut state, top), platform) in lowered.states.into_iter().zip(tops).zip(request.platforms) {
             set_labels(&mut state, &request.labels);
-            let image = self.assemble(state, top).await?;
-            built.push(BuiltImage { platform, image });
+            let own = own_layers(&state);
+            let image = self.assemble(state, top, epoch).await?;
+            let base_layers = image.config.rootfs.diff_ids.len().saturating_sub(own);
+            built.push(BuiltImage {
+                platform,
+                image,
+                base_layers,
+                epoch,
+            });
         }
         task.done();
         Ok(BuildResult { images: built })
@@ -277,7 +292,12 @@ impl Build {
     }
 
     /// Configuration and history on the finished files.
-    async fn assemble(&self, state: StageState, top: Option<SnapshotId>) -> Result<Image, BuildError> {
+    async fn assemble(
+        &self,
+        state: StageState,
+        top: Option<SnapshotId>,
+        epoch: Option<i64>,
+    ) -> Result<Image, BuildError> {
         let (images, store) = (self.images.clone(), self.store.clone());
         let work = move || {
             let mut config = ImageConfig {
@@ -288,8 +308,9 @@ impl Build {
                 config: state.config.clone(),
                 ..ImageConfig::default()
             };
-            config.history = history(&store, state, top)?;
-            config.created = config.history.iter().rev().find_map(|row| row.created.clone());
+            config.history = history(&store, state, top, epoch)?;
+            let last = || config.history.iter().rev().find_map(|row| row.created.clone());
+            config.created = epoch.map(rfc3339).or_else(last);
             Ok(images.assemble(config, top)?)
         };
         match tokio::task::spawn_blocking(work).await {
@@ -394,17 +415,14 @@ fn set_labels(state: &mut StageState, labels: &BTreeMap<String, String>) {
 }
 
 /// Fills in the times: a layer's is its snapshot's, an empty row's that of the layer before it. A cached build
-/// therefore comes to the same image.
+/// therefore comes to the same image. With SOURCE_DATE_EPOCH it is that in every row of ours.
 fn history(
     store: &Store,
     state: StageState,
     top: Option<SnapshotId>,
+    epoch: Option<i64>,
 ) -> Result<Vec<plimsoll_oci::History>, BuildError> {
-    let ours = state
-        .history
-        .iter()
-        .filter(|row| row.ours && !row.history.empty_layer)
-        .count();
+    let ours = own_layers(&state);
     let mut times = Vec::with_capacity(ours);
     let mut snapshot = top;
     for _ in 0..ours {
@@ -423,13 +441,41 @@ fn history(
             if !row.history.empty_layer {
                 last = times.pop().or(last);
             }
-            row.history.created = last.clone();
+            row.history.created = epoch.map(rfc3339).or_else(|| last.clone());
         } else {
             last = row.history.created.clone().or(last);
         }
         rows.push(row.history);
     }
     Ok(rows)
+}
+
+/// Returns how many layers the instructions made.
+fn own_layers(state: &StageState) -> usize {
+    let rows = state.history.iter();
+    rows.filter(|row| row.ours && !row.history.empty_layer).count()
+}
+
+fn rfc3339(seconds: i64) -> String {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// The time that no time in the result may be after. An empty value is none.
+///
+/// <https://reproducible-builds.org/docs/source-date-epoch/>
+fn source_date_epoch(source: &Source, build_args: &BTreeMap<String, String>) -> Result<Option<i64>, BuildError> {
+    let Some(text) = build_args.get(SOURCE_DATE_EPOCH).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seconds) if Timestamp::from_second(seconds).is_ok() => Ok(Some(seconds)),
+        _ => {
+            let message = format!("invalid {SOURCE_DATE_EPOCH}: `{text}` is not a number of seconds since 1970");
+            let mut error = Diagnostic::error("invalid-epoch", source, Span::default(), message);
+            error.labels.clear();
+            Err(BuildError::Diagnostics(vec![error]))
+        }
+    }
 }
 
 fn created(store: &Store, id: SnapshotId) -> Result<String, BuildError> {

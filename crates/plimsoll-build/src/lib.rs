@@ -34,7 +34,7 @@ mod scratch;
 mod source;
 mod stat;
 
-pub use build::{Build, BuildRequest, BuildResult, BuiltImage};
+pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;

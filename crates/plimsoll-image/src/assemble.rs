@@ -27,6 +27,21 @@ impl Images {
         self.read(manifest)
     }
 
+    /// Returns the image without times after `latest`, in seconds since 1970, in the layers above the first `base`.
+    ///
+    /// The layers of the base image stay: they are others' work, and what everybody shares.
+    pub fn until(&self, image: &Image, base: usize, latest: i64) -> Result<Image> {
+        self.store.protect()?;
+        let mut top = None;
+        for (at, (snapshot, _)) in self.layers(image)?.into_iter().enumerate() {
+            top = match at < base {
+                true => Some(snapshot),
+                false => Some(self.store.snapshots().until(snapshot, top, latest)?),
+            };
+        }
+        self.assemble(image.config.clone(), top)
+    }
+
     /// Returns the descriptors of layers, and those of their blobs that are in the store.
     fn describe(&self, layers: &[(SnapshotId, LayerInfo)]) -> Result<(Vec<Descriptor>, Vec<Digest>)> {
         let mut compressed = Vec::new();

@@ -61,6 +61,15 @@ pub enum ImageError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// A registry did not take it.
+    #[error("cannot push `{name}`")]
+    Push {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// The stream of an archive broke, or is no tar archive.
     #[error("cannot read the image archive")]
     ReadArchive(#[source] io::Error),
@@ -76,6 +85,15 @@ pub enum ImageError {
     /// A file of an image layout could not be read.
     #[error("cannot read `{}` of the image layout", path.display())]
     ReadLayout {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of an image layout could not be written.
+    #[error("cannot write `{}` of the image layout", path.display())]
+    WriteLayout {
         /// Which.
         path: std::path::PathBuf,
         /// Why.

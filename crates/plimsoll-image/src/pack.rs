@@ -4,6 +4,7 @@
 //! built here is packed straight from its snapshot; the result is a blob that nothing needs, so that a second export or
 //! a push finds it, until the next collection takes it. It comes out the same, byte for byte, whenever it is packed again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZero;
 
@@ -72,6 +73,30 @@ impl Images {
         let config = document::read(content, &image.id, "image configuration")?;
         let manifest = document::put_manifest(content, &config, layers, packing.oci_media_types)?;
         self.read(manifest)
+    }
+
+    /// Returns the image with annotations in its manifest.
+    pub fn annotate(&self, image: &Image, annotations: &BTreeMap<String, String>) -> Result<Image> {
+        if annotations.is_empty() {
+            return Ok(image.clone());
+        }
+        let content = self.store.content();
+        let bytes = document::read(content, &image.manifest_digest, "manifest")?;
+        let what = format!("manifest `{}`", image.manifest_digest);
+        let mut manifest: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&bytes).map_err(ImageError::parse(what))?;
+        let mut all: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+        if let Some(serde_json::Value::Object(given)) = manifest.shift_remove("annotations") {
+            all.extend(given);
+        }
+        all.extend(
+            annotations
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone().into())),
+        );
+        manifest.insert("annotations".to_owned(), serde_json::json!(all));
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest is JSON");
+        self.read(content.put(&bytes)?)
     }
 
     /// Packs a snapshot and all below it, base first.

@@ -19,6 +19,11 @@ use crate::walk::{Found, walk};
 ///
 /// The directory itself is not in it, sockets are left out, names of one inode become hard links to the first.
 pub fn diff(upper: &Path, out: impl Write) -> Result<Applied, LayerError> {
+    diff_until(upper, i64::MAX, out)
+}
+
+/// As [`diff`], with `latest`, in seconds since 1970, for every modification time after it.
+pub fn diff_until(upper: &Path, latest: i64, out: impl Write) -> Result<Applied, LayerError> {
     let out = Hashing {
         out,
         hasher: Hasher::new(),
@@ -27,6 +32,7 @@ pub fn diff(upper: &Path, out: impl Write) -> Result<Applied, LayerError> {
     let mut archive = Archive {
         out: BufWriter::with_capacity(256 << 10, out),
         links: Links::default(),
+        latest,
     };
     walk(upper, &mut |found| archive.add(found))?;
     archive.write(&[0; 2 * BLOCK])?;
@@ -38,6 +44,16 @@ pub fn diff(upper: &Path, out: impl Write) -> Result<Applied, LayerError> {
         diff_id: out.hasher.finish(),
         tar_size: out.count,
     })
+}
+
+/// Tells whether anything in an overlay upper directory was modified after `latest`, in seconds since 1970.
+pub fn is_later(upper: &Path, latest: i64) -> Result<bool, LayerError> {
+    let mut later = false;
+    walk(upper, &mut |found| {
+        later |= found.stat.is_some_and(|stat| stat.st_mtime > latest);
+        Ok(())
+    })?;
+    Ok(later)
 }
 
 /// First names of inodes that have more than one.
@@ -63,6 +79,7 @@ impl Links {
 struct Archive<W: Write> {
     out: BufWriter<Hashing<W>>,
     links: Links,
+    latest: i64,
 }
 
 impl<W: Write> Archive<W> {
@@ -78,7 +95,7 @@ impl<W: Write> Archive<W> {
             user: stat.st_uid,
             group: stat.st_gid,
             size: 0,
-            time: stat.st_mtime,
+            time: stat.st_mtime.min(self.latest),
             device: (0, 0),
         };
         if let Some(first) = self.links.earlier(stat, found.path) {

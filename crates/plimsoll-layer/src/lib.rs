@@ -47,7 +47,7 @@ pub use attributes::{is_opaque, is_part_of_layer, xattrs};
 pub use compress::{Compressed, Compression, Compressor, Encoding, EncodingError};
 pub use compression::decompress;
 pub use content::content_digest;
-pub use diff::diff;
+pub use diff::{diff, diff_until, is_later};
 pub use error::LayerError;
 pub use list::{Listed, ListedKind, list};
 

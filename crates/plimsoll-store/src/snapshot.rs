@@ -275,6 +275,41 @@ impl Snapshots {
         self.layer(id)
     }
 
+    /// Returns the snapshot that has the files of this one's layer on `parent`, with `latest`, in seconds since 1970, for
+    /// every modification time after it. Where that changes nothing it is the same one.
+    pub fn until(&self, id: SnapshotId, parent: Option<SnapshotId>, latest: i64) -> Result<SnapshotId> {
+        let failed = |source| StoreError::Layer {
+            operation: "archive",
+            snapshot: id,
+            source,
+        };
+        let upper = self.directory(id).join("fs");
+        if parent == self.parent(id)?
+            && !plimsoll_layer::is_later(upper.as_std_path(), latest).map_err(failed)?
+        {
+            return Ok(id);
+        }
+        let layer = plimsoll_layer::diff_until(upper.as_std_path(), latest, io::sink()).map_err(failed)?;
+        let below = parent.map(|parent| self.layer(parent)).transpose()?;
+        let chain_id = chain_id(below.map(|layer| layer.chain_id).as_ref(), &layer.diff_id);
+        if let Some(found) = self.by_chain_id(&chain_id)?
+            && self.hold(found)?
+        {
+            return Ok(found);
+        }
+        let (mut reader, writer) = io::pipe().at("make a pipe for", &upper)?;
+        std::thread::scope(|scope| {
+            let archive = scope.spawn(|| plimsoll_layer::diff_until(upper.as_std_path(), latest, writer));
+            let unpacked = self.unpack(parent, layer.diff_id, &mut reader);
+            // Without a reader the archive ends with a broken pipe, which is not the news.
+            drop(reader);
+            let archived = archive.join().expect("archiving does not panic");
+            let unpacked = unpacked?;
+            archived.map_err(failed)?;
+            Ok(unpacked)
+        })
+    }
+
     /// Returns (upper, work) of a snapshot.
     pub fn directories(&self, id: SnapshotId) -> Result<(PathBuf, PathBuf)> {
         self.parent(id)?;

@@ -7,7 +7,7 @@ use plimsoll_oci::{Digest, ImageRef};
 use plimsoll_store::{LayerInfo, SnapshotId};
 use serde::Serialize;
 
-use super::Tar;
+use super::Target;
 use crate::{Image, ImageError, Images, Result, document};
 
 #[derive(Serialize)]
@@ -18,7 +18,7 @@ struct Entry {
     layers: Vec<String>,
 }
 
-pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], tar: &mut Tar<'_>) -> Result<()> {
+pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], target: &mut dyn Target) -> Result<()> {
     let mut entries = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (image, names) in list {
@@ -26,13 +26,13 @@ pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], tar: &mut T
         for ((snapshot, info), layer) in images.layers(image)?.into_iter().zip(image.manifest.layers()) {
             let path = format!("{}/layer.tar", info.diff_id.hex());
             let blob = document::digest_of(layer, "a layer")?;
-            tar.entry(&path, info.tar_size, |out| {
+            target.entry(&path, info.tar_size, &mut |out| {
                 images.write_uncompressed(blob, snapshot, &info, out)
             })?;
             layers.push(path);
         }
         let config = format!("{}.json", image.id.hex());
-        tar.file(
+        target.file(
             &config,
             &document::read(images.store.content(), &image.id, "image configuration")?,
         )?;
@@ -56,12 +56,12 @@ pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], tar: &mut T
             layers,
         });
     }
-    tar.file(
+    target.file(
         "manifest.json",
         &serde_json::to_vec(&entries).expect("entries are JSON"),
     )?;
     if !repositories.is_empty() {
-        tar.file(
+        target.file(
             "repositories",
             &serde_json::to_vec(&repositories).expect("names are JSON"),
         )?;

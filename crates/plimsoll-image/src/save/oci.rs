@@ -1,26 +1,27 @@
 //! An OCI image layout: blobs as they are, each once.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 
 use plimsoll_oci::{Descriptor, Digest, ImageIndex, ImageRef, MediaType};
 
-use super::Tar;
+use super::Target;
 use crate::load::{CONTAINERD_NAME, REF_NAME};
 use crate::{Image, ImageError, Images, Result, document};
 
-pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], tar: &mut Tar<'_>) -> Result<()> {
-    tar.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], target: &mut dyn Target) -> Result<()> {
+    target.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let mut entries = Vec::new();
     for (image, names) in list {
-        write_layers(images, image, tar)?;
+        write_layers(images, image, target)?;
         let content = images.store.content();
-        tar.file(
+        target.file(
             &path(&image.id),
             &document::read(content, &image.id, "image configuration")?,
         )?;
         let manifest = document::read(content, &image.manifest_digest, "manifest")?;
-        tar.file(&path(&image.manifest_digest), &manifest)?;
+        target.file(&path(&image.manifest_digest), &manifest)?;
         let media_type = image
             .manifest
             .media_type()
@@ -39,13 +40,13 @@ pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], tar: &mut T
     // By way of a value: annotations are in a hash map, whose order changes from run to run.
     let mut index = serde_json::to_value(&index).expect("an index is JSON");
     index.sort_all_objects();
-    tar.file(
+    target.file(
         "index.json",
         &serde_json::to_vec(&index).expect("an index is JSON"),
     )
 }
 
-fn write_layers(images: &Images, image: &Image, tar: &mut Tar<'_>) -> Result<()> {
+pub(super) fn write_layers(images: &Images, image: &Image, target: &mut dyn Target) -> Result<()> {
     let content = images.store.content();
     // Only a layer that is no blob needs its snapshot.
     let mut snapshots = None;
@@ -53,10 +54,8 @@ fn write_layers(images: &Images, image: &Image, tar: &mut Tar<'_>) -> Result<()>
         let digest = document::digest_of(layer, "a layer")?;
         if content.size(&digest)?.is_some() {
             let mut blob = content.open(&digest)?;
-            tar.entry(&path(&digest), layer.size(), |out| {
-                io::copy(&mut blob, out)
-                    .map(drop)
-                    .map_err(ImageError::WriteArchive)
+            target.entry(&path(&digest), layer.size(), &mut |out| {
+                copy(&mut blob, out).map_err(ImageError::WriteArchive)
             })?;
             continue;
         }
@@ -70,7 +69,7 @@ fn write_layers(images: &Images, image: &Image, tar: &mut Tar<'_>) -> Result<()>
             Some(known) => known,
             None => snapshots.insert(images.layers(image)?),
         };
-        tar.entry(&path(&digest), layer.size(), |out| {
+        target.entry(&path(&digest), layer.size(), &mut |out| {
             images.store.snapshots().write_layer(snapshots[at].0, out)?;
             Ok(())
         })?;
@@ -78,7 +77,7 @@ fn write_layers(images: &Images, image: &Image, tar: &mut Tar<'_>) -> Result<()>
     Ok(())
 }
 
-fn path(digest: &Digest) -> String {
+pub(super) fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -88,4 +87,17 @@ fn named(mut descriptor: Descriptor, name: &ImageRef) -> Descriptor {
     let tag = name.tag().map(|tag| (REF_NAME.to_owned(), tag.to_owned()));
     descriptor.set_annotations(Some([whole].into_iter().chain(tag).collect::<HashMap<_, _>>()));
     descriptor
+}
+
+/// In large pieces: `io::copy` to a writer it does not know moves 8 KiB at a time.
+fn copy(blob: &mut File, out: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match blob.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => out.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
