@@ -17,6 +17,7 @@ mod du;
 mod error;
 mod find;
 mod history;
+mod index;
 mod layout;
 mod load;
 mod needs;
@@ -39,12 +40,15 @@ use plimsoll_store::Store;
 pub use du::{DirectoryUsage, FileUsage, ImageUsage, LayerUsage, Waste, WasteCause};
 pub use error::ImageError;
 pub use history::Step;
+pub use index::{
+    ATTESTATION_MANIFEST, Attestation, Document, Index, IndexEntry, IndexForm, NewIndex, PREDICATE_TYPE,
+    REFERENCE_DIGEST, REFERENCE_TYPE, is_attestation, purl,
+};
 pub use layout::layout_digest;
 pub use pack::{PackedLayer, Packing};
 pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
 pub use remove::Removed;
-pub use save::Layout;
 
 type Result<T, E = ImageError> = std::result::Result<T, E>;
 
@@ -75,10 +79,12 @@ pub struct ImageSummary {
     pub name: Option<ImageRef>,
     /// The image.
     pub image: Image,
-    /// Bytes of all layers' files.
+    /// Bytes of all layers' files; of an index, those of all its images that are here.
     pub size: u64,
-    /// By which digest the registry of `name` gave it.
+    /// By which digest the registry of `name` gave it, or the index that `name` means.
     pub digest: Option<Digest>,
+    /// The index that `name` means.
+    pub index: Option<Digest>,
 }
 
 /// The two kinds of image archive.
@@ -99,6 +105,22 @@ impl Images {
         }
     }
 
+    /// Gives what a name or id means another name, an index as a whole. Another image that had it loses it.
+    pub fn retag(&self, source: &str, name: &ImageRef) -> Result<()> {
+        let image = self.get(source)?;
+        match self.index(source)? {
+            Some(index) if name.digest().is_none() => {
+                let names = std::slice::from_ref(name);
+                self.register(&[rows::Registration {
+                    names,
+                    index: Some(&index),
+                    ..self.registration(&image)?
+                }])
+            }
+            _ => self.tag(&image, name),
+        }
+    }
+
     /// Gives an image a name. Another image that had it loses it.
     pub fn tag(&self, image: &Image, name: &ImageRef) -> Result<()> {
         if name.digest().is_some() {
@@ -116,20 +138,23 @@ impl Images {
     fn keep_as(&self, image: &Image, names: &[ImageRef]) -> Result<()> {
         // What was built here is not on disk for certain before this.
         self.store.sync()?;
-        let media_type = image
-            .manifest
-            .media_type()
-            .as_ref()
-            .unwrap_or(&MediaType::ImageManifest)
-            .to_string();
-        let size = self.size(image)?;
         self.register(&[rows::Registration {
-            image,
-            media_type,
-            size,
             names,
-            pulled: None,
+            ..self.registration(image)?
         }])
+    }
+
+    /// The image as it is, without a name.
+    fn registration<'a>(&self, image: &'a Image) -> Result<rows::Registration<'a>> {
+        let media_type = image.manifest.media_type().as_ref();
+        Ok(rows::Registration {
+            image,
+            media_type: media_type.unwrap_or(&MediaType::ImageManifest).to_string(),
+            size: self.size(image)?,
+            names: &[],
+            pulled: None,
+            index: None,
+        })
     }
 
     fn register(&self, registrations: &[rows::Registration<'_>]) -> Result<()> {

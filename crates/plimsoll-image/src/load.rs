@@ -23,6 +23,10 @@ struct Found {
     manifest: Digest,
     media_type: String,
     names: Vec<ImageRef>,
+    /// The index that lists it.
+    index: Option<Digest>,
+    /// False for a further platform of another one.
+    stands_for_others: bool,
 }
 
 impl Images {
@@ -66,22 +70,28 @@ impl Images {
         for found in &found {
             let image = self.read(found.manifest)?;
             let size = self.layer_sizes(&image)?.iter().sum();
-            images.push((image, size));
+            let index = match found.index {
+                Some(digest) => self.read_index(digest)?,
+                None => None,
+            };
+            images.push((image, size, index));
         }
         let registrations: Vec<_> = images
             .iter()
             .zip(&found)
-            .map(|((image, size), found)| rows::Registration {
+            .map(|((image, size, index), found)| rows::Registration {
                 image,
                 media_type: found.media_type.clone(),
                 size: *size,
                 names: &found.names,
                 pulled: None,
+                index: index.as_ref(),
             })
             .collect();
         self.register(&registrations)?;
-        let names = found.into_iter().map(|found| found.names);
-        Ok(images.into_iter().map(|(image, _)| image).zip(names).collect())
+        let loaded = images.into_iter().zip(found);
+        let shown = loaded.filter(|(_, found)| found.stands_for_others);
+        Ok(shown.map(|((image, ..), found)| (image, found.names)).collect())
     }
 }
 
@@ -90,7 +100,11 @@ fn merge(found: Vec<Found>) -> Vec<Found> {
     let mut merged: Vec<Found> = Vec::new();
     for image in found {
         match merged.iter_mut().find(|known| known.manifest == image.manifest) {
-            Some(known) => known.names.extend(image.names),
+            Some(known) => {
+                known.names.extend(image.names);
+                known.index = known.index.or(image.index);
+                known.stands_for_others |= image.stands_for_others;
+            }
             None => merged.push(image),
         }
     }

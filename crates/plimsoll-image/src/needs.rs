@@ -3,18 +3,23 @@
 use plimsoll_oci::Digest;
 use plimsoll_store::{DiskUsage, ImageNeeds};
 
-use crate::{Image, ImageError, Images, Result, document, rows};
+use crate::{Image, ImageError, Images, Index, Result, document, rows};
 
 impl Images {
     /// Returns what every image needs. An image that cannot be read needs what can be told from its row.
     pub fn needs(&self) -> Result<Vec<ImageNeeds>> {
         let stored = self.store.db().read(rows::documents)?;
-        let needs = stored.into_iter().map(|(manifest, documents)| {
+        let needs = stored.into_iter().map(|(manifest, config)| {
             let mut needs = ImageNeeds {
                 manifest,
-                blobs: documents,
+                blobs: vec![manifest, config],
                 top: None,
             };
+            for index in self.store.db().read(|db| rows::indexes_of(db, &manifest))? {
+                if let Some(index) = self.read_index(index)? {
+                    needs.blobs.extend(self.attestation_blobs(&index)?);
+                }
+            }
             match self.read(manifest) {
                 Ok(image) => complete(&mut needs, &image),
                 Err(error @ (ImageError::Store(_) | ImageError::Database(_))) => return Err(error),
@@ -38,6 +43,14 @@ impl Images {
         let content = self.store.content();
         content.touch_any(&needs.blobs)?;
         Ok(content.touch(&[image.manifest_digest, image.id])?)
+    }
+
+    /// As [`Images::touch`], of an index with all that is here of what it lists.
+    pub(crate) fn touch_index(&self, index: &Index) -> Result<bool> {
+        for image in self.images_of(index)? {
+            self.touch(&image)?;
+        }
+        Ok(self.store.content().touch(&self.attestation_blobs(index)?)?)
     }
 
     /// Removes what no image needs any more; returns the bytes that came free.

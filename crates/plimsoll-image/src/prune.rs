@@ -27,18 +27,10 @@ impl Images {
                 return Ok(None);
             }
             let digests = rows::digests_of(db, &image.id)?;
-            for name in &names {
-                rows::delete_name(db, name)?;
-            }
-            for name in &digests {
-                rows::delete_digests(db, name, &image.id)?;
-            }
-            rows::delete_image(db, &image.id)?;
-            Ok(Some(names.into_iter().chain(digests)))
+            let deleted = rows::drop_image(db, &image.id, &names, &digests)?;
+            let untagged = names.into_iter().chain(digests).map(Removed::Untagged);
+            Ok(Some(untagged.chain(deleted.into_iter().map(Removed::Deleted))))
         })?;
-        let removed = removed
-            .into_iter()
-            .flat_map(|names| names.map(Removed::Untagged).chain([Removed::Deleted(image.id)]));
-        Ok(removed.collect())
+        Ok(removed.into_iter().flatten().collect())
     }
 }

@@ -9,7 +9,7 @@ use plimsoll_registry::{FetchedManifest, RegistryError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::{Image, ImageError, Images, Result, document, rows};
+use crate::{Image, ImageError, Images, Index, Result, document, rows};
 
 /// Layers of one image that come at the same time, as in Docker.
 const AT_ONCE: usize = 3;
@@ -36,17 +36,16 @@ impl Images {
         always: bool,
         progress: &Progress,
     ) -> Result<Image> {
-        if !always
-            && let Some(manifest) = self.manifest_of_name(&reference.to_string())?
-            && let image = self.read(manifest)?
-            && is_for(&image, platform)
-        {
+        if !always && let Some(image) = self.find_for(&reference.to_string(), platform)? {
             self.store.protect()?;
             if self.touch(&image)? {
                 return Ok(image);
             }
         }
-        Ok(self.pull(reference, platform, progress).await?.image)
+        Ok(self
+            .bring_named(reference, platform, false, progress)
+            .await?
+            .image)
     }
 
     /// Asks the registry what `reference` means now, brings what is missing, and gives it the name.
@@ -56,8 +55,20 @@ impl Images {
         platform: &Platform,
         progress: &Progress,
     ) -> Result<Pulled> {
+        self.bring_named(reference, platform, true, progress).await
+    }
+
+    /// A name that means the same index already keeps standing for the image it stood for, unless `chosen` says that this
+    /// one is what it is about.
+    async fn bring_named(
+        &self,
+        reference: &ImageRef,
+        platform: &Platform,
+        chosen: bool,
+        progress: &Progress,
+    ) -> Result<Pulled> {
         let task = Arc::new(progress.start(format!("pull {reference}")));
-        let result = self.pull_reporting(reference, platform, &task).await;
+        let result = self.pull_reporting(reference, platform, chosen, &task).await;
         // Somebody else holds it only when a layer failed while others were still coming.
         if let Some(task) = Arc::into_inner(task) {
             match &result {
@@ -73,11 +84,19 @@ impl Images {
         &self,
         reference: &ImageRef,
         platform: &Platform,
+        chosen: bool,
         task: &Arc<Task>,
     ) -> Result<Pulled> {
         let _lease = self.store.lease()?;
         let answer = self.manifest(reference).await?;
         let digest = answer.digest;
+        let index = match is_index(&answer.media_type) {
+            true => Some(Index::parse(
+                self.store.content().put(&answer.bytes)?,
+                &answer.bytes,
+            )?),
+            false => None,
+        };
         let manifest = self.choose(reference, platform, answer).await?;
         let before = self.manifest_of_name(&reference.to_string())?;
         let known = self
@@ -101,12 +120,16 @@ impl Images {
             ));
         }
         let name = [reference.clone()];
+        let meant = self.store.db().read(|db| rows::index_of_name(db, reference))?;
+        let stands = index.is_some() && meant == index.as_ref().map(|index| index.digest);
+        let named = reference.digest().is_none() && (chosen || !stands || is_for(&image, &Platform::host()));
         let registration = rows::Registration {
             image: &image,
             media_type: manifest.media_type,
             size: self.size(&image)?,
-            names: if reference.digest().is_none() { &name } else { &[] },
+            names: if named { &name } else { &[] },
             pulled: Some((reference, digest)),
+            index: index.as_ref(),
         };
         self.register(&[registration])?;
         let changed = before != Some(image.manifest_digest);

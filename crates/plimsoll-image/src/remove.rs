@@ -34,7 +34,11 @@ impl Images {
                         true,
                     ));
                 }
-                self.check_unused(&image, name, force, is_running)?;
+                let mut ids = vec![image.id];
+                if let Some(index) = self.index(name)? {
+                    ids.extend(self.images_of(&index)?.iter().map(|image| image.id));
+                }
+                self.check_unused(&ids, name, force, is_running)?;
                 self.delete(&image, &names)
             }
         }
@@ -47,12 +51,15 @@ impl Images {
 
     fn check_unused(
         &self,
-        image: &Image,
+        ids: &[Digest],
         name: &str,
         force: bool,
         is_running: &dyn Fn(&str) -> bool,
     ) -> Result<()> {
-        for (container, id) in self.containers(image)? {
+        let containers = ids
+            .iter()
+            .map(|id| Ok(self.store.db().read(|db| rows::containers_of(db, id))?));
+        for (container, id) in containers.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
             let running = is_running(&id);
             if !running && force {
                 continue;
@@ -79,27 +86,26 @@ impl Images {
                     .map(Removed::Untagged),
             );
         }
-        self.store.db().write(|db| -> rusqlite::Result<()> {
-            rows::delete_name(db, name)?;
+        let deleted = self.store.db().write(|db| -> rusqlite::Result<_> {
             if last_of_repository {
                 rows::delete_digests(db, name, &image.id)?;
             }
-            Ok(())
+            rows::drop_names(db, std::slice::from_ref(name))
         })?;
+        removed.extend(deleted.into_iter().map(Removed::Deleted));
         Ok(removed)
     }
 
     fn delete(&self, image: &Image, names: &[ImageRef]) -> Result<Vec<Removed>> {
         let digests = self.digests(image)?;
-        self.store.db().write(|db| -> rusqlite::Result<()> {
-            names.iter().try_for_each(|name| rows::delete_name(db, name))?;
-            digests
-                .iter()
-                .try_for_each(|name| rows::delete_digests(db, name, &image.id))?;
-            rows::delete_image(db, &image.id)
-        })?;
+        let deleted = self
+            .store
+            .db()
+            .write(|db| rows::drop_image(db, &image.id, names, &digests))?;
         let untagged = names.iter().cloned().chain(digests).map(Removed::Untagged);
-        Ok(untagged.chain([Removed::Deleted(image.id)]).collect())
+        Ok(untagged
+            .chain(deleted.into_iter().map(Removed::Deleted))
+            .collect())
     }
 }
 

@@ -6,7 +6,7 @@ use plimsoll_oci::{Descriptor, Digest, ImageRef};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::Image;
+use crate::{Image, Index};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -18,17 +18,15 @@ pub(crate) struct Registration<'a> {
     pub(crate) names: &'a [ImageRef],
     /// The reference a registry was asked for, and the digest it answered with.
     pub(crate) pulled: Option<(&'a ImageRef, Digest)>,
+    /// The index that lists it, and that the names mean.
+    pub(crate) index: Option<&'a Index>,
 }
 
 impl Registration<'_> {
     pub(crate) fn write(&self, db: &Connection, now: i64) -> Result<()> {
         let image = self.image;
         let manifest = image.manifest_digest.to_string();
-        let index = self
-            .pulled
-            .as_ref()
-            .map(|(_, digest)| *digest)
-            .filter(|digest| *digest != image.manifest_digest);
+        let index = self.index.map(|index| index.digest);
         db.prepare_cached(
             "INSERT INTO image (manifest_digest, media_type, config_digest, index_digest, platform, size, created)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -50,9 +48,12 @@ impl Registration<'_> {
             db.prepare_cached("INSERT OR IGNORE INTO image_digest (repository, digest, manifest_digest) VALUES (?1, ?2, ?3)")?
                 .execute(params![repository(reference), digest.to_string(), manifest])?;
         }
+        if let Some(index) = self.index {
+            note_index(db, index)?;
+        }
         self.names
             .iter()
-            .try_for_each(|name| set_name(db, name, &image.manifest_digest, now))
+            .try_for_each(|name| set_name(db, name, &image.manifest_digest, index, now))
     }
 }
 
@@ -121,29 +122,119 @@ pub(crate) fn note_packed(
 }
 
 /// Gives a name, taking it from whoever has it.
-pub(crate) fn set_name(db: &Connection, name: &ImageRef, manifest: &Digest, now: i64) -> Result<()> {
+pub(crate) fn set_name(
+    db: &Connection,
+    name: &ImageRef,
+    manifest: &Digest,
+    index: Option<Digest>,
+    now: i64,
+) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO image_name (name, manifest_digest, created) VALUES (?1, ?2, ?3)
-         ON CONFLICT (name) DO UPDATE SET manifest_digest = excluded.manifest_digest, created = excluded.created
-         WHERE manifest_digest <> excluded.manifest_digest",
+        "INSERT INTO image_name (name, manifest_digest, index_digest, created) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE SET manifest_digest = excluded.manifest_digest,
+           index_digest = excluded.index_digest, created = excluded.created
+         WHERE manifest_digest <> excluded.manifest_digest OR index_digest IS NOT excluded.index_digest",
     )?
-    .execute(params![name.to_string(), manifest.to_string(), now])?;
+    .execute(params![
+        name.to_string(),
+        manifest.to_string(),
+        index.map(|digest| digest.to_string()),
+        now
+    ])?;
     Ok(())
 }
 
-/// Returns the manifest of `name:tag`.
-pub(crate) fn by_name(db: &Connection, name: &ImageRef) -> Result<Option<Digest>> {
-    db.prepare_cached("SELECT manifest_digest FROM image_name WHERE name = ?1")?
+/// Remembers which images an index lists.
+fn note_index(db: &Connection, index: &Index) -> Result<()> {
+    let mut insert = db.prepare_cached("INSERT OR IGNORE INTO index_image VALUES (?1, ?2)")?;
+    let digest = index.digest.to_string();
+    index
+        .images()
+        .try_for_each(|manifest| insert.execute([&digest, &manifest.to_string()]).map(drop))
+}
+
+/// Returns the index that a name means.
+pub(crate) fn index_of_name(db: &Connection, name: &ImageRef) -> Result<Option<Digest>> {
+    db.prepare_cached("SELECT index_digest FROM image_name WHERE name = ?1 AND index_digest IS NOT NULL")?
         .query_row([name.to_string()], |row| parsed(row, 0))
         .optional()
+}
+
+/// Returns the indexes that begin with `prefix`, hexadecimal digits.
+pub(crate) fn indexes_with_prefix(db: &Connection, prefix: &str) -> Result<Vec<Digest>> {
+    let (from, to) = (format!("sha256:{prefix}"), format!("sha256:{prefix}g"));
+    db.prepare_cached(
+        "SELECT DISTINCT index_digest FROM index_image WHERE index_digest >= ?1 AND index_digest < ?2",
+    )?
+    .query_map([from, to], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the images of an index that are here.
+pub(crate) fn listed(db: &Connection, index: &Digest) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT manifest_digest FROM index_image JOIN image USING (manifest_digest) WHERE index_image.index_digest = ?1",
+    )?
+    .query_map([index.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the indexes that list an image and that a name or the image itself goes back to.
+pub(crate) fn indexes_of(db: &Connection, manifest: &Digest) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT index_digest FROM index_image WHERE manifest_digest = ?1
+         AND index_digest IN (SELECT index_digest FROM image_name WHERE index_digest IS NOT NULL)
+         UNION SELECT index_digest FROM image WHERE manifest_digest = ?1 AND index_digest IS NOT NULL",
+    )?
+    .query_map([manifest.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the bytes of all images of an index that are here.
+pub(crate) fn listed_size(db: &Connection, index: &Digest) -> Result<u64> {
+    db.prepare_cached(
+        "SELECT coalesce(sum(size), 0) FROM image WHERE manifest_digest IN
+           (SELECT manifest_digest FROM index_image WHERE index_digest = ?1)",
+    )?
+    .query_row([index.to_string()], |row| row.get(0))
+}
+
+/// Returns the manifest of `name:tag`, and those of its other platforms that are here.
+pub(crate) fn by_name(db: &Connection, name: &ImageRef) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT manifest_digest, 0 AS place FROM image_name WHERE name = ?1
+         UNION SELECT listed.manifest_digest, 1 FROM image_name JOIN index_image AS listed USING (index_digest)
+           JOIN image ON image.manifest_digest = listed.manifest_digest
+           WHERE name = ?1 AND listed.manifest_digest <> image_name.manifest_digest
+         ORDER BY place",
+    )?
+    .query_map([name.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the images here that an index lists, or that have a manifest, which begins with `prefix`.
+pub(crate) fn of_index_with_prefix(db: &Connection, prefix: &str) -> Result<Vec<Digest>> {
+    let (from, to) = (format!("sha256:{prefix}"), format!("sha256:{prefix}g"));
+    db.prepare_cached(
+        "SELECT image.manifest_digest FROM image JOIN index_image USING (manifest_digest)
+         WHERE index_image.index_digest >= ?1 AND index_image.index_digest < ?2
+         UNION SELECT manifest_digest FROM image WHERE manifest_digest >= ?1 AND manifest_digest < ?2",
+    )?
+    .query_map([from, to], |row| parsed(row, 0))?
+    .collect()
 }
 
 /// Returns the manifests that `repository@digest` means: as pulled, or an image that goes by a name of that repository.
 pub(crate) fn by_digest(db: &Connection, name: &ImageRef, digest: Digest) -> Result<Vec<Digest>> {
     db.prepare_cached(
         "SELECT manifest_digest FROM image_digest WHERE repository = ?1 AND digest = ?2
-         UNION SELECT manifest_digest FROM image JOIN image_name USING (manifest_digest)
-         WHERE substr(name, 1, length(?1) + 1) = ?1 || ':' AND ?2 IN (manifest_digest, index_digest)",
+         UNION SELECT image.manifest_digest FROM image JOIN image_name USING (manifest_digest)
+         WHERE substr(name, 1, length(?1) + 1) = ?1 || ':'
+           AND ?2 IN (image.manifest_digest, image.index_digest, image_name.index_digest)
+         UNION SELECT image.manifest_digest FROM image JOIN index_image USING (manifest_digest)
+           JOIN image_name ON image_name.index_digest = index_image.index_digest
+         WHERE substr(name, 1, length(?1) + 1) = ?1 || ':'
+           AND ?2 IN (index_image.index_digest, image.manifest_digest)",
     )?
     .query_map(params![repository(name), digest.to_string()], |row| {
         parsed(row, 0)
@@ -172,12 +263,31 @@ pub(crate) fn manifests_of(db: &Connection, id: &Digest) -> Result<Vec<Digest>> 
     .collect()
 }
 
-/// Returns every name of an image, sorted.
+/// Returns every name of an image, sorted: its own, and those of indexes that list it.
 pub(crate) fn names_of(db: &Connection, id: &Digest) -> Result<Vec<ImageRef>> {
     db.prepare_cached(
-        "SELECT name FROM image_name JOIN image USING (manifest_digest) WHERE config_digest = ?1 ORDER BY name",
+        "SELECT name FROM image_name JOIN image USING (manifest_digest) WHERE config_digest = ?1
+         UNION SELECT name FROM image_name JOIN index_image USING (index_digest)
+           JOIN image ON image.manifest_digest = index_image.manifest_digest WHERE config_digest = ?1
+         ORDER BY name",
     )?
     .query_map([id.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Returns the names that mean this image where one image is wanted, sorted, each with its index.
+pub(crate) fn main_names_of(db: &Connection, id: &Digest) -> Result<Vec<(ImageRef, Option<Digest>)>> {
+    db.prepare_cached(
+        "SELECT name, image_name.index_digest FROM image_name JOIN image USING (manifest_digest)
+         WHERE config_digest = ?1 ORDER BY name",
+    )?
+    .query_map([id.to_string()], |row| {
+        let index = match row.get_ref(1)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(parsed(row, 1)?),
+        };
+        Ok((parsed(row, 0)?, index))
+    })?
     .collect()
 }
 
@@ -243,17 +353,10 @@ pub(crate) fn missing_document(db: &Connection, image: &Image) -> Result<Option<
     Ok(None)
 }
 
-/// Returns every image's manifest, and what else of it is a document: configuration and index.
-pub(crate) fn documents(db: &Connection) -> Result<Vec<(Digest, Vec<Digest>)>> {
-    db.prepare_cached("SELECT manifest_digest, config_digest, index_digest FROM image")?
-        .query_map([], |row| {
-            let manifest = parsed(row, 0)?;
-            let mut documents = vec![manifest, parsed(row, 1)?];
-            if row.get_ref(2)? != rusqlite::types::ValueRef::Null {
-                documents.push(parsed(row, 2)?);
-            }
-            Ok((manifest, documents))
-        })?
+/// Returns every image's manifest and configuration.
+pub(crate) fn documents(db: &Connection) -> Result<Vec<(Digest, Digest)>> {
+    db.prepare_cached("SELECT manifest_digest, config_digest FROM image")?
+        .query_map([], |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))?
         .collect()
 }
 
@@ -282,9 +385,74 @@ pub(crate) fn containers_of(db: &Connection, id: &Digest) -> Result<Vec<(String,
 }
 
 /// Takes a name away.
-pub(crate) fn delete_name(db: &Connection, name: &ImageRef) -> Result<()> {
+fn delete_name(db: &Connection, name: &ImageRef) -> Result<()> {
     db.prepare_cached("DELETE FROM image_name WHERE name = ?1")?
         .execute([name.to_string()])?;
+    forget_indexes(db)
+}
+
+/// Takes names away, and removes the images that only the names' indexes kept. Returns their ids.
+pub(crate) fn drop_names(db: &Connection, names: &[ImageRef]) -> Result<Vec<Digest>> {
+    let mut kept: Vec<Digest> = Vec::new();
+    for name in names {
+        if let Some(index) = index_of_name(db, name)? {
+            kept.extend(ids_listed(db, &index)?);
+        }
+    }
+    for name in names {
+        delete_name(db, name)?;
+    }
+    let mut removed = Vec::new();
+    for id in kept {
+        let named = !names_of(db, &id)?.is_empty() || !containers_of(db, &id)?.is_empty();
+        if named || removed.contains(&id) {
+            continue;
+        }
+        for name in names {
+            delete_digests(db, name, &id)?;
+        }
+        if digests_of(db, &id)?.is_empty() {
+            delete_image(db, &id)?;
+            removed.push(id);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes an image with all its names and what only they kept. Returns the ids, its own first.
+pub(crate) fn drop_image(
+    db: &Connection,
+    id: &Digest,
+    names: &[ImageRef],
+    digests: &[ImageRef],
+) -> Result<Vec<Digest>> {
+    let others = drop_names(db, names)?;
+    for name in digests {
+        delete_digests(db, name, id)?;
+    }
+    delete_image(db, id)?;
+    let others = others.into_iter().filter(|other| other != id);
+    Ok([*id].into_iter().chain(others).collect())
+}
+
+/// Returns the ids of the images of an index that are here.
+fn ids_listed(db: &Connection, index: &Digest) -> Result<Vec<Digest>> {
+    db.prepare_cached(
+        "SELECT DISTINCT config_digest FROM image WHERE manifest_digest IN
+           (SELECT manifest_digest FROM index_image WHERE index_digest = ?1)",
+    )?
+    .query_map([index.to_string()], |row| parsed(row, 0))?
+    .collect()
+}
+
+/// Forgets what indexes list that nobody goes back to any more.
+fn forget_indexes(db: &Connection) -> Result<()> {
+    db.prepare_cached(
+        "DELETE FROM index_image WHERE index_digest NOT IN
+           (SELECT index_digest FROM image_name WHERE index_digest IS NOT NULL
+            UNION SELECT index_digest FROM image WHERE index_digest IS NOT NULL)",
+    )?
+    .execute([])?;
     Ok(())
 }
 
@@ -299,10 +467,10 @@ pub(crate) fn delete_digests(db: &Connection, name: &ImageRef, id: &Digest) -> R
 }
 
 /// Removes the image; its names must have gone.
-pub(crate) fn delete_image(db: &Connection, id: &Digest) -> Result<()> {
+fn delete_image(db: &Connection, id: &Digest) -> Result<()> {
     db.prepare_cached("DELETE FROM image WHERE config_digest = ?1")?
         .execute([id.to_string()])?;
-    Ok(())
+    forget_indexes(db)
 }
 
 fn repository(name: &ImageRef) -> String {
@@ -310,7 +478,7 @@ fn repository(name: &ImageRef) -> String {
 }
 
 /// Reads a column that holds a digest or name as text.
-fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T>
+pub(crate) fn parsed<T>(row: &Row<'_>, column: usize) -> Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -47,6 +47,8 @@ fn image(archive: &Archive<'_>, entry: &Entry) -> Result<Found> {
         manifest,
         media_type: MediaType::ImageManifest.to_string(),
         names,
+        index: None,
+        stands_for_others: true,
     })
 }
 

@@ -8,7 +8,8 @@ use plimsoll_oci::{Descriptor, ImageIndex, ImageRef, Platform};
 
 use super::Found;
 use super::archive::Archive;
-use crate::pull::{for_platform, is_index, platform_of};
+use crate::index::{Index, is_attestation};
+use crate::pull::{for_platform, is_index};
 use crate::{ImageError, Result, document};
 
 /// containerd's, and so Docker's: the whole name.
@@ -26,8 +27,8 @@ pub(super) fn find(archive: &Archive<'_>) -> Result<Vec<Found>> {
         // Entries with platforms and the same names are one image; without platforms, each is its own.
         let (with, without): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.platform().is_some());
-        if !with.is_empty() {
-            found.extend(choose(archive, &with, &names, DEPTH_LIMIT)?);
+        if let Some(entry) = best(archive, &with) {
+            found.extend(follow(archive, entry, &names, DEPTH_LIMIT)?);
         }
         for entry in without {
             found.extend(follow(archive, &entry, &names, DEPTH_LIMIT)?);
@@ -56,27 +57,15 @@ fn by_names(entries: &[Descriptor]) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// Takes the best of several platforms: this machine's if it is there, else the first that is.
-fn choose(
-    archive: &Archive<'_>,
-    entries: &[Descriptor],
-    names: &[ImageRef],
-    depth: usize,
-) -> Result<Option<Found>> {
+/// The best of several platforms: this machine's if it is there, else the first that is.
+fn best<'a>(archive: &Archive<'_>, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
     let first = for_platform(entries, &Platform::host()).filter(|entry| is_there(archive, entry));
     let first = first.or_else(|| entries.iter().find(|entry| is_there(archive, entry)));
-    match first.or(entries.first()) {
-        Some(entry) => follow(archive, entry, names, depth),
-        None => Ok(None),
-    }
+    first.or(entries.first())
 }
 
-fn follow(
-    archive: &Archive<'_>,
-    entry: &Descriptor,
-    names: &[ImageRef],
-    depth: usize,
-) -> Result<Option<Found>> {
+/// Finds the image of an entry, or all images of an index that are in the archive.
+fn follow(archive: &Archive<'_>, entry: &Descriptor, names: &[ImageRef], depth: usize) -> Result<Vec<Found>> {
     let manifest = document::digest_of(entry, "`index.json` of the archive")?;
     let media_type = entry.media_type().to_string();
     let bytes = document::read(archive.content, &manifest, "manifest")?;
@@ -85,37 +74,41 @@ fn follow(
         return Err(ImageError::invalid(format!("manifest `{manifest}`"), reason));
     }
     if !is_index(&media_type) {
-        return Ok(Some(Found {
+        return Ok(vec![Found {
             manifest,
             media_type,
             names: names.to_vec(),
-        }));
+            index: None,
+            stands_for_others: true,
+        }]);
     }
-    let what = format!("index `{manifest}`");
     if depth == 0 {
+        let what = format!("index `{manifest}`");
         return Err(ImageError::invalid(what, "it lies too deep in other indexes"));
     }
-    let index: ImageIndex = serde_json::from_slice(&bytes).map_err(ImageError::parse(what))?;
-    let entries: Vec<_> = index
-        .manifests()
-        .iter()
-        .filter(|entry| !is_attestation(entry))
-        .cloned()
-        .collect();
-    choose(archive, &entries, names, depth - 1)
+    let index = Index::parse(manifest, &bytes)?;
+    let entries = index.document.manifests().iter();
+    let entries: Vec<_> = entries.filter(|entry| !is_attestation(entry)).cloned().collect();
+    let Some(best) = best(archive, &entries).cloned() else {
+        return Ok(Vec::new());
+    };
+    let mut found = follow(archive, &best, names, depth - 1)?;
+    let others = entries.iter().filter(|entry| **entry != best);
+    for entry in others.filter(|entry| is_there(archive, entry)) {
+        let further = follow(archive, entry, &[], depth - 1)?;
+        found.extend(further.into_iter().map(|found| Found {
+            stands_for_others: false,
+            ..found
+        }));
+    }
+    for image in &mut found {
+        image.index.get_or_insert(manifest);
+    }
+    Ok(found)
 }
 
 fn is_there(archive: &Archive<'_>, entry: &Descriptor) -> bool {
     archive.has(&format!("blobs/{}", entry.digest().to_string().replace(':', "/")))
-}
-
-/// BuildKit keeps provenance and SBOMs as further manifests, of an unknown platform.
-fn is_attestation(entry: &Descriptor) -> bool {
-    let annotated = entry
-        .annotations()
-        .as_ref()
-        .is_some_and(|all| all.contains_key("vnd.docker.reference.type"));
-    annotated || entry.platform().is_some() && platform_of(entry).is_none()
 }
 
 /// Reads the names off an entry. A bare tag has no repository to belong to, and names nothing.
