@@ -49,6 +49,7 @@ pub use pack::{PackedLayer, Packing};
 pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
 pub use remove::Removed;
+pub use save::Layout;
 
 type Result<T, E = ImageError> = std::result::Result<T, E>;
 
