@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
-use plimsoll_image::{Image, ImageError, Images};
+use plimsoll_image::{Attestation, Image, ImageError, Images};
 use plimsoll_oci::{ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
@@ -82,6 +82,10 @@ pub struct BuiltImage {
     pub base_layers: usize,
     /// SOURCE_DATE_EPOCH: no time in what is exported is after it.
     pub epoch: Option<i64>,
+    /// Statements about it that were asked for: they go wherever it goes.
+    pub attestations: Vec<Attestation>,
+    /// Those that go with it to registries and into OCI archives if nobody said otherwise, as in buildx.
+    pub default_attestations: Vec<Attestation>,
 }
 
 /// Builds images into one store.
@@ -217,6 +221,8 @@ impl Build {
                 image,
                 base_layers,
                 epoch,
+                attestations: Vec::new(),
+                default_attestations: Vec::new(),
             });
         }
         task.done();
@@ -457,20 +463,26 @@ fn own_layers(state: &StageState) -> usize {
 }
 
 fn rfc3339(seconds: i64) -> String {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_second(seconds)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 /// The time that no time in the result may be after. An empty value is none.
 ///
 /// <https://reproducible-builds.org/docs/source-date-epoch/>
-fn source_date_epoch(source: &Source, build_args: &BTreeMap<String, String>) -> Result<Option<i64>, BuildError> {
+fn source_date_epoch(
+    source: &Source,
+    build_args: &BTreeMap<String, String>,
+) -> Result<Option<i64>, BuildError> {
     let Some(text) = build_args.get(SOURCE_DATE_EPOCH).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     match text.parse() {
         Ok(seconds) if Timestamp::from_second(seconds).is_ok() => Ok(Some(seconds)),
         _ => {
-            let message = format!("invalid {SOURCE_DATE_EPOCH}: `{text}` is not a number of seconds since 1970");
+            let message =
+                format!("invalid {SOURCE_DATE_EPOCH}: `{text}` is not a number of seconds since 1970");
             let mut error = Diagnostic::error("invalid-epoch", source, Span::default(), message);
             error.labels.clear();
             Err(BuildError::Diagnostics(vec![error]))

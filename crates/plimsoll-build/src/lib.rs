@@ -22,6 +22,7 @@ mod error;
 pub mod explain;
 mod export;
 mod flat;
+mod keep;
 mod lower;
 mod mount;
 mod network;
@@ -38,6 +39,7 @@ pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH}
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;
+pub use keep::keep_built;
 pub use network::BuildNetwork;
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

@@ -318,6 +318,30 @@ impl Images {
         Ok(index)
     }
 
+    /// Returns the entry of an index for a stored image.
+    pub fn index_entry(
+        &self,
+        image: &Image,
+        platform: &Platform,
+        annotations: BTreeMap<String, String>,
+        attestations: Vec<Attestation>,
+    ) -> Result<IndexEntry> {
+        let digest = image.manifest_digest;
+        let missing = || ImageError::MissingBlob {
+            what: "manifest",
+            digest,
+        };
+        let media_type = image.manifest.media_type().as_ref();
+        Ok(IndexEntry {
+            media_type: media_type.map_or(OCI_MANIFEST.to_owned(), ToString::to_string),
+            digest,
+            size: self.store.content().size(&digest)?.ok_or_else(missing)?,
+            platform: platform.clone(),
+            annotations,
+            attestations,
+        })
+    }
+
     /// Returns the stored index that a name, or a digest or its beginning, means.
     pub fn index(&self, name: &str) -> Result<Option<Index>> {
         let named = match name.parse::<ImageRef>() {
