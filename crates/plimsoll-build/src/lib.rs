@@ -40,6 +40,7 @@ pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::export_local;
 pub use keep::keep_built;
+pub use lower::change;
 pub use network::BuildNetwork;
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

@@ -3,6 +3,7 @@
 //! `FROM`, `RUN`, `COPY`, `ADD` and `WORKDIR` become vertices and layers; everything else only edits the
 //! [`ContainerConfig`] and leaves an empty history row, so a changed `LABEL` or `CMD` invalidates no files.
 
+mod change;
 mod files;
 mod metadata;
 mod remote;
@@ -24,6 +25,7 @@ use crate::context::BuildContext;
 use crate::op::{BuildOp, ImageOp, Operation, Services};
 use crate::plan::{Origin, Plan, Stage, Step};
 use crate::record::StageRecord;
+pub use change::change;
 pub(crate) use state::StageState;
 
 /// Images by the words of the Dockerfile.
@@ -60,24 +62,8 @@ pub(crate) fn lower(
     services: &Arc<Services>,
     settings: &LowerSettings<'_>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    let mut lowering = Lowering {
-        dockerfile_source: &dockerfile.source,
-        source: &dockerfile.source,
-        no_cache: settings.no_cache,
-        warnings: RefCell::default(),
-        directives: &dockerfile.directives,
-        plan: &plans[0],
-        stage: Arc::default(),
-        of_several: plans.len() > 1,
-        images,
-        context,
-        services,
-        settings,
-        graph: Graph::default(),
-        image_vertices: HashMap::new(),
-        context_vertices: HashMap::new(),
-        vertices: HashMap::new(),
-    };
+    let mut lowering = Lowering::new(dockerfile, &plans[0], images, context, Some(services), settings);
+    lowering.of_several = plans.len() > 1;
     let states = plans.iter().map(|plan| lowering.target(plan));
     let states = states
         .collect::<Lower<_>>()
@@ -120,7 +106,8 @@ struct Lowering<'a> {
     of_several: bool,
     images: &'a StageImages,
     context: &'a Arc<BuildContext>,
-    services: &'a Arc<Services>,
+    /// What operations get; none where there are none.
+    services: Option<&'a Arc<Services>>,
     settings: &'a LowerSettings<'a>,
     graph: Graph<BuildOp>,
     image_vertices: HashMap<(ImageRef, Platform), VertexId>,
@@ -199,6 +186,34 @@ fn makes_layer(instruction: &Instruction) -> bool {
 }
 
 impl<'a> Lowering<'a> {
+    fn new(
+        dockerfile: &'a Dockerfile,
+        plan: &'a Plan<'a>,
+        images: &'a StageImages,
+        context: &'a Arc<BuildContext>,
+        services: Option<&'a Arc<Services>>,
+        settings: &'a LowerSettings<'a>,
+    ) -> Self {
+        Self {
+            dockerfile_source: &dockerfile.source,
+            source: &dockerfile.source,
+            no_cache: settings.no_cache,
+            warnings: RefCell::default(),
+            directives: &dockerfile.directives,
+            plan,
+            stage: Arc::default(),
+            of_several: false,
+            images,
+            context,
+            services,
+            settings,
+            graph: Graph::default(),
+            image_vertices: HashMap::new(),
+            context_vertices: HashMap::new(),
+            vertices: HashMap::new(),
+        }
+    }
+
     /// Lowers all stages of a plan.
     fn target(&mut self, plan: &'a Plan<'a>) -> Lower<StageState> {
         self.plan = plan;
@@ -291,7 +306,10 @@ impl<'a> Lowering<'a> {
             source: self.source.clone(),
             stage: self.stage.clone(),
             operation,
-            services: self.services.clone(),
+            services: self
+                .services
+                .expect("only instructions without operations do without")
+                .clone(),
             key: tokio::sync::OnceCell::new(),
         }
     }
@@ -373,6 +391,14 @@ impl<'a> Lowering<'a> {
             }
             InstructionKind::Add(copy) => self.copy(state, instruction, copy, true, first, states, steps)?,
             InstructionKind::Workdir(word) => self.workdir(state, instruction, word, steps)?,
+            _ => self.configure(state, instruction)?,
+        }
+        Ok(())
+    }
+
+    /// An instruction that only edits the configuration.
+    fn configure(&self, state: &mut StageState, instruction: &Instruction) -> Lower<()> {
+        match &instruction.kind {
             InstructionKind::Env(pairs) => self.env(state, pairs)?,
             InstructionKind::Label(pairs) => self.label(state, pairs)?,
             InstructionKind::Arg(declarations) => self.arg(state, declarations)?,
@@ -386,6 +412,12 @@ impl<'a> Lowering<'a> {
             InstructionKind::Stopsignal(word) => self.stop_signal(state, word)?,
             InstructionKind::Onbuild(trigger) => state.add_trigger(trigger),
             InstructionKind::Maintainer(word) => state.set_author(&word.value),
+            InstructionKind::Run(_)
+            | InstructionKind::Copy(_)
+            | InstructionKind::Add(_)
+            | InstructionKind::Workdir(_) => {
+                unreachable!("makes a layer")
+            }
             InstructionKind::From(_) => unreachable!("a FROM begins a stage"),
         }
         Ok(())

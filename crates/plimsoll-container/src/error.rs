@@ -121,6 +121,9 @@ pub enum ContainerError {
     /// The database failed.
     #[error("cannot use the database")]
     Database(#[from] rusqlite::Error),
+    /// The image of the container could not be had, or a new one not be made.
+    #[error(transparent)]
+    Image(#[from] plimsoll_image::ImageError),
     /// The network failed.
     #[error(transparent)]
     Network(#[from] plimsoll_network::NetworkError),

@@ -110,7 +110,7 @@ impl Containers {
 
     /// Makes a layer of what a container has changed in its root. It stays as long as this process has the store open,
     /// or an image is made of it.
-    pub fn snapshot(&self, container: &Container) -> Result<SnapshotId> {
+    pub(crate) fn snapshot(&self, container: &Container) -> Result<SnapshotId> {
         let snapshots = self.store.snapshots();
         let rootfs = &container.definition.rootfs;
         let layer = snapshots.prepare(snapshots.parent(container.definition.snapshot)?)?;

@@ -24,6 +24,7 @@
 //! removes it, too, so that it is gone when the client returns. Whoever comes second finds nothing to do.
 
 mod client;
+mod commit;
 mod containers;
 mod create;
 mod error;

@@ -16,6 +16,7 @@ mod document;
 mod du;
 mod error;
 mod find;
+mod import;
 mod history;
 mod index;
 mod layout;

@@ -18,6 +18,7 @@ pub(crate) mod builder_prune;
 pub(crate) mod buildx_du;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
+pub(crate) mod commit;
 pub(crate) mod containers;
 pub(crate) mod cp;
 pub(crate) mod create;
@@ -27,6 +28,7 @@ pub(crate) mod history;
 pub(crate) mod image_inspect;
 pub(crate) mod image_prune;
 pub(crate) mod images;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod load;
@@ -101,6 +103,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ),
     command!(builder_prune, One, ["builder prune", "buildx prune"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
+    command!(commit, One, ["commit", "container commit"]),
     command!(container_inspect, One, ["container inspect"]),
     command!(cp, One, ["cp", "container cp"]),
     command!(create, One, ["create", "container create"]),
@@ -110,6 +113,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(image_inspect, One, ["image inspect"]),
     command!(image_prune, One, ["image prune"]),
     command!(images, One, ["images", "image ls|list"]),
+    command!(import, One, ["import", "image import"]),
     command!(inspect, One, ["inspect"]),
     command!(kill, One, ["kill", "container kill"]),
     command!(load, One, ["load", "image load"]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_dockerfile::{Command, HealthcheckInstruction, Instruction, Word};
 use plimsoll_image::Image;
-use plimsoll_oci::{ContainerConfig, Healthcheck, History, Platform};
+use plimsoll_oci::{ContainerConfig, Healthcheck, History, ImageConfig, Platform};
 use plimsoll_solver::VertexId;
 use serde_json::{Value, json};
 
@@ -49,6 +49,15 @@ impl StageState {
         let rows = image.config.history.iter().cloned();
         state.history = rows.map(|history| HistoryRow { history, ours: false }).collect();
         state
+    }
+
+    /// The state of an image of which only the configuration matters.
+    pub(crate) fn of(image: &ImageConfig) -> Self {
+        let platform = image.platform();
+        Self {
+            config: image.config.clone(),
+            ..Self::scratch(&platform)
+        }
     }
 
     fn new(
