@@ -25,6 +25,7 @@ mod needs;
 mod pack;
 mod prune;
 mod pull;
+mod push;
 mod remove;
 mod rows;
 mod save;
@@ -49,6 +50,7 @@ pub use layout::layout_digest;
 pub use pack::{PackedLayer, Packing};
 pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
+pub use push::{LayerPush, Pushed};
 pub use remove::Removed;
 pub use save::Layout;
 

@@ -124,11 +124,9 @@ impl Images {
         {
             return Ok(PackedLayer { diff_id, descriptor });
         }
-        let came = known.map(|diff_id| self.store.db().read(|db| rows::layer_as_it_came(db, &diff_id)));
-        let (diff_id, written) = match came.transpose()?.flatten() {
-            Some(layer) => self.write_packed(packing, |out| {
-                self.copy_unpacked(document::digest_of(&layer, "a layer")?, out)
-            })?,
+        let came = known.map(|diff_id| self.came_as(&diff_id)).transpose()?.flatten();
+        let (diff_id, written) = match came {
+            Some(digest) => self.write_packed(packing, |out| self.copy_unpacked(digest, out))?,
             None => self.write_packed(packing, |out| Ok(snapshots.write_layer(snapshot, out)?.diff_id))?,
         };
         if let Some(expected) = known.filter(|expected| *expected != diff_id) {
@@ -146,6 +144,14 @@ impl Images {
         }
         let descriptor = with_media_type(descriptor, packing.oci_media_types);
         Ok(PackedLayer { diff_id, descriptor })
+    }
+
+    /// Returns the blob in which a layer came, compressed or not: only that has the very bytes of its tar for certain.
+    fn came_as(&self, diff_id: &Digest) -> Result<Option<Digest>> {
+        if let Some(layer) = self.store.db().read(|db| rows::layer_as_it_came(db, diff_id))? {
+            return document::digest_of(&layer, "a layer").map(Some);
+        }
+        Ok(self.store.content().size(diff_id)?.map(|_| *diff_id))
     }
 
     /// Returns the blob that a layer has in this form already, and protects it.

@@ -91,6 +91,17 @@ impl RegistryError {
     }
 }
 
+impl RegistryError {
+    /// Returns which registry refused or failed, by its name in image references.
+    pub fn registry(&self) -> Option<&str> {
+        match self {
+            Self::Fetch { reference, .. } | Self::Push { reference, .. } => Some(reference.registry()),
+            Self::Certificate { registry, .. } | Self::Client { registry, .. } => Some(registry),
+            _ => None,
+        }
+    }
+}
+
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {

@@ -21,6 +21,13 @@ pub trait BlobSource: Send + Sync {
     fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>>;
 }
 
+impl BlobSource for Vec<u8> {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
+        Ok(Box::new(io::Cursor::new(rest.unwrap_or_default().to_vec())))
+    }
+}
+
 /// A part of a blob on its way.
 pub(crate) struct Upload<'a> {
     pub(crate) source: &'a Arc<dyn BlobSource>,

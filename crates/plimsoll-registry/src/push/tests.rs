@@ -6,15 +6,6 @@ use super::*;
 use crate::FailureKind;
 use crate::fake::{Fake, Reply, Request};
 
-struct Bytes(Vec<u8>);
-
-impl BlobSource for Bytes {
-    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + Send>> {
-        let rest = self.0[usize::try_from(offset).unwrap()..].to_vec();
-        Ok(Box::new(io::Cursor::new(rest)))
-    }
-}
-
 struct Broken;
 
 impl BlobSource for Broken {
@@ -31,7 +22,7 @@ fn blob(bytes: &[u8], mount_from: Option<&str>) -> Pushing {
     Pushing {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
-        source: Arc::new(Bytes(bytes.to_vec())),
+        source: Arc::new(bytes.to_vec()),
         mount_from: mount_from.map(str::to_owned),
         report: Arc::new(|_| {}),
     }
