@@ -13,7 +13,7 @@ use std::sync::Arc;
 use plimsoll_build::record::Recording;
 use plimsoll_build::{
     Build, BuildContext, BuildError, BuildNetwork, BuildRequest, BuiltImage, ContextError, RunOptions,
-    Sources, export_local,
+    Sources, export_local, keep_built,
 };
 use plimsoll_diagnostics::Source;
 use plimsoll_image::{ArchiveFormat, ImageError, Images};
@@ -287,11 +287,13 @@ fn deliver(
     built: &[BuiltImage],
     progress: &Progress,
 ) -> Result<(), CommandError> {
-    let [BuiltImage { image, .. }] = built else {
+    let image = &built[0].image;
+    let single = |output: &Output| built.len() == 1 || *output == Output::Store;
+    if !args.outputs.iter().all(single) {
         return Err(CommandError::user(
-            "several platforms at once cannot be exported yet",
+            "several platforms at once can only go to the store yet",
         ));
-    };
+    }
     let store_only = [Output::Store];
     let outputs = if args.outputs.is_empty() {
         &store_only[..]
@@ -301,11 +303,8 @@ fn deliver(
     for output in outputs {
         match output {
             Output::Store => {
-                if args.tags.is_empty() {
-                    images.keep(image)?;
-                }
+                keep_built(images, built, &args.tags)?;
                 for tag in &args.tags {
-                    images.tag(image, tag)?;
                     progress.start(format!("naming to {tag}")).done();
                 }
             }

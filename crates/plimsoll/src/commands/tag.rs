@@ -22,6 +22,6 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.images()?;
-    images.tag(&images.get(&args.source)?, &args.target)?;
+    images.retag(&args.source, &args.target)?;
     Ok(ExitCode::SUCCESS)
 }
