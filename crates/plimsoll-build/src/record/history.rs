@@ -115,6 +115,10 @@ impl History {
         Self { store: store.clone() }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Returns all builds, the latest first.
     pub fn list(&self) -> Result<Vec<BuildSummary>, HistoryError> {
         end_dead(&self.store)?;
