@@ -78,40 +78,35 @@ fn tree(name: &'static str) -> clap::Command {
         .styles(Styles::plain())
         .disable_help_subcommand(true)
         .disable_version_flag(true);
-    let mut root = <GlobalArgs as clap::Args>::augment_args(help_flag(root, ArgAction::HelpShort))
+    let root = <GlobalArgs as clap::Args>::augment_args(help_flag(root, ArgAction::HelpShort))
         .about("The container toolchain that makes production the default");
-    let mut groups: Vec<(&str, clap::Command)> = GROUPS
-        .iter()
-        .map(|(name, about)| {
-            (
-                *name,
-                help_flag(clap::Command::new(*name), ArgAction::HelpShort)
-                    .about(*about)
-                    .subcommand_required(true),
-            )
-        })
-        .collect();
+    hang(root, "")
+}
+
+/// Adds what hangs in a group to it: commands, then groups that are not empty. The root has no name.
+fn hang(mut parent: clap::Command, group: &str) -> clap::Command {
+    let split = |path: &'static str| path.rsplit_once(' ').unwrap_or(("", path));
     for (index, command) in COMMANDS.iter().enumerate() {
-        for path in command.paths {
-            match path.split_once(' ') {
-                None => root = root.subcommand(node(command, index, path)),
-                Some((group, rest)) => {
-                    let (_, parent) = groups
-                        .iter_mut()
-                        .find(|(name, _)| *name == group)
-                        .expect("every group of the table is named");
-                    *parent = std::mem::take(parent)
-                        .disable_help_subcommand(true)
-                        .subcommand(node(command, index, rest));
-                }
-            }
+        let names = command.paths.iter().map(|path| split(path));
+        for (_, names) in names.filter(|(above, _)| *above == group) {
+            parent = parent.subcommand(node(command, index, names));
         }
     }
-    let used = groups
-        .into_iter()
-        .map(|(_, group)| group)
-        .filter(|group| group.has_subcommands());
-    root.subcommands(used)
+    for (path, about) in GROUPS {
+        let (above, name) = split(path);
+        if above != group {
+            continue;
+        }
+        let child = help_flag(clap::Command::new(name), ArgAction::HelpShort)
+            .about(*about)
+            .subcommand_required(true)
+            .disable_help_subcommand(true);
+        let child = hang(child, path);
+        if child.has_subcommands() {
+            parent = parent.subcommand(child);
+        }
+    }
+    parent
 }
 
 /// One command under one name; its place in the table rides along as a hidden argument.
