@@ -36,6 +36,12 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An archive of files could not be written.
+    #[error("cannot write the archive")]
+    WriteArchive(#[source] io::Error),
+    /// Annotations of an index that is not made.
+    #[error("index annotations not supported for single platform export")]
+    IndexAnnotations,
     /// A file could not be used.
     #[error("cannot {operation} `{}`", path.display())]
     Io {

@@ -1,73 +1,36 @@
-//! Results as folders. Archives are written by the image crate.
+//! Results for elsewhere: images as they go out, folders, plain archives.
+//!
+//! | exporter | here | then |
+//! | --- | --- | --- |
+//! | `image`, `registry`, `oci`, `docker` | [`Release`]: layers packed, times rewritten, annotated, listed in an index | stored, pushed or written as a layout by the image crate |
+//! | `local` | [`export_local`] | |
+//! | `tar` | [`export_tar`] | |
 
-use std::fs;
-use std::path::Path;
+mod annotations;
+mod local;
+mod release;
+mod tar;
 
-use plimsoll_image::{Image, Images};
-use plimsoll_store::{Entry, MergedTree, Store};
+use plimsoll_image::Images;
+use plimsoll_store::{MergedTree, Store};
 
-use crate::error::{BuildError, OpError};
-use crate::op::{Change, Original, Owner, Writer};
+use crate::BuiltImage;
+use crate::error::BuildError;
 
-/// Writes the files of an image below `destination`, owned by the caller, merged with what is there.
-pub fn export_local(
-    store: &Store,
-    images: &Images,
-    image: &Image,
-    destination: &Path,
-) -> Result<(), BuildError> {
-    fs::create_dir_all(destination).map_err(BuildError::io("make folder", destination))?;
-    let Some(snapshot) = images.snapshot(image)? else {
-        return Ok(());
+pub use annotations::{Annotation, AnnotationLevel, Annotations};
+pub use local::export_local;
+pub use release::{Release, ReleaseSettings};
+pub use tar::export_tar;
+
+/// Returns the files of a built image; none for one without layers.
+fn files(store: &Store, images: &Images, built: &BuiltImage) -> Result<Option<MergedTree>, BuildError> {
+    let Some(snapshot) = images.snapshot(&built.image)? else {
+        return Ok(None);
     };
-    let tree = MergedTree::new(store.snapshots().layers(snapshot)?);
-    let owner = Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    };
-    let change = Change {
-        owner: Some(owner),
-        mode: None,
-    };
-    let mut writer = Writer::new(destination, &[]);
-    let written =
-        copy_below(&mut writer, &tree, &tree.root()?, &change).and_then(|()| writer.finish().map(drop));
-    written.map_err(|error| match error {
-        OpError::Io {
-            operation,
-            path,
-            source,
-        } => BuildError::Io {
-            operation,
-            path,
-            source,
-        },
-        OpError::Store(error) => BuildError::Store(error),
-        error => BuildError::Io {
-            operation: "write",
-            path: destination.to_owned(),
-            source: std::io::Error::other(error),
-        },
-    })
+    Ok(Some(MergedTree::new(store.snapshots().layers(snapshot)?)))
 }
 
-fn copy_below(
-    writer: &mut Writer,
-    tree: &MergedTree,
-    directory: &Entry,
-    change: &Change,
-) -> Result<(), OpError> {
-    for name in tree.read_dir(directory)? {
-        let Some(entry) = tree.child(directory, &name)? else {
-            continue;
-        };
-        let path = entry.path.clone();
-        if entry.metadata.is_dir() {
-            writer.copy_directory(&Original::from(&entry), &path, change)?;
-            copy_below(writer, tree, &entry, change)?;
-        } else {
-            writer.copy_file(&Original::from(&entry), &path, change)?;
-        }
-    }
-    Ok(())
+/// Returns the folder of a platform where several are exported side by side: `linux_arm64`.
+fn platform_folder(built: &BuiltImage) -> String {
+    built.platform.to_string().replace('/', "_")
 }

@@ -38,7 +38,9 @@ mod stat;
 pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
-pub use export::export_local;
+pub use export::{
+    Annotation, AnnotationLevel, Annotations, Release, ReleaseSettings, export_local, export_tar,
+};
 pub use keep::keep_built;
 pub use lower::change;
 pub use network::BuildNetwork;

@@ -133,7 +133,7 @@ impl NewIndex {
     /// Makes an index of images, with manifests for what is attested about them.
     pub fn new(entries: &[IndexEntry], form: &IndexForm) -> Self {
         let mut others = Vec::new();
-        let mut manifests: Vec<Value> = entries.iter().map(|entry| entry.value()).collect();
+        let mut manifests: Vec<Value> = entries.iter().map(|entry| entry.descriptor().into()).collect();
         for entry in entries.iter().filter(|entry| !entry.attestations.is_empty()) {
             manifests.push(attestation(entry, form, &mut others));
         }
@@ -154,7 +154,8 @@ impl NewIndex {
 }
 
 impl IndexEntry {
-    fn value(&self) -> Value {
+    /// Returns the entry as JSON, in the order that the specification has.
+    pub fn descriptor(&self) -> Map<String, Value> {
         let mut value = descriptor(&self.media_type, &self.digest, self.size);
         if !self.annotations.is_empty() {
             value.insert("annotations".to_owned(), json!(self.annotations));
@@ -164,7 +165,7 @@ impl IndexEntry {
             platform["variant"] = variant.as_str().into();
         }
         value.insert("platform".to_owned(), platform);
-        value.into()
+        value
     }
 
     /// The image as statements call it, by each of its names.
