@@ -14,6 +14,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::containers::Containers;
+use crate::mounts::{MountRequest, MountSource, VolumeMount};
 use crate::{ContainerError, Result, names};
 
 /// One volume.
@@ -129,6 +130,42 @@ impl Containers {
             volumes.insert(&name, anonymous, options, None)?;
         }
         volumes.get(&name)
+    }
+
+    /// What `--volumes-from CONTAINER[:ro|rw]` mounts: all that the container has mounted of volumes and of the host,
+    /// where it has it.
+    pub fn volumes_from(&self, text: &str) -> Result<Vec<MountRequest>> {
+        let (name, read_only) = match text.rsplit_once(':') {
+            Some((name, "ro")) => (name, true),
+            Some((name, "rw" | "z" | "Z")) => (name, false),
+            Some((_, mode)) => {
+                return Err(ContainerError::Option(format!(
+                    "invalid mode `{mode}` in --volumes-from {text}"
+                )));
+            }
+            None => (text, false),
+        };
+        let mounts = self
+            .get(name)?
+            .definition
+            .mounts
+            .into_iter()
+            .map(|point| MountRequest {
+                source: match point.volume {
+                    Some(name) => MountSource::Volume(VolumeMount {
+                        name: Some(name),
+                        ..VolumeMount::default()
+                    }),
+                    None => MountSource::Bind {
+                        path: point.source,
+                        create: false,
+                    },
+                },
+                target: point.target,
+                read_only: read_only || !point.writable,
+                options: point.options,
+            });
+        Ok(mounts.collect())
     }
 
     /// Removes a volume that no container has.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_container::{CreateOptions, HealthOptions, MountRequest, NetworkMode};
+use plimsoll_container::{Containers, CreateOptions, HealthOptions, MountRequest, NetworkMode};
 use plimsoll_network::PortRequest;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
@@ -29,6 +29,9 @@ pub(crate) struct ContainerArgs {
     /// Mount something, in words: `type=bind|volume|tmpfs,source=..,target=..,readonly`
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
+    /// Mount what another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
     /// Mount memory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     tmpfs: Vec<String>,
@@ -270,6 +273,18 @@ impl ContainerArgs {
             restart: self.restart.clone(),
             annotations: pairs("annotation", &self.annotation)?,
         })
+    }
+
+    /// What `--volumes-from` adds: what is mounted in words of its own goes over it.
+    pub(crate) fn inherited_mounts(
+        &self,
+        containers: &Containers,
+    ) -> Result<Vec<MountRequest>, CommandError> {
+        let mut mounts = Vec::new();
+        for text in &self.volumes_from {
+            mounts.extend(containers.volumes_from(text)?);
+        }
+        Ok(mounts)
     }
 
     /// The platform that was asked for, by flag or environment.

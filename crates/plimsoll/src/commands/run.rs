@@ -88,8 +88,9 @@ pub(crate) async fn create(
     args: &ContainerArgs,
     context: &Context,
 ) -> Result<(Containers, Container), CommandError> {
-    let options = args.options()?;
     let containers = containers::containers(context)?;
+    let mut options = args.options()?;
+    options.mounts.splice(..0, args.inherited_mounts(&containers)?);
     let image = image(args, context).await?;
     let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
