@@ -108,7 +108,7 @@ fn sweep(store: &Store) -> Result<(), BuildError> {
 /// Gives back what a dead build had.
 pub(crate) fn free(store: &Store, id: &str) -> plimsoll_store::Result<()> {
     store.db().write(|transaction| -> plimsoll_store::Result<_> {
-        transaction.execute("DELETE FROM address WHERE container LIKE ?1 || '-%'", [id])?;
+        transaction.execute("DELETE FROM endpoint WHERE container LIKE ?1 || '-%'", [id])?;
         Ok(())
     })
 }

@@ -424,7 +424,7 @@ impl Containers {
         }
         leftovers::kill(&container.definition.spec.cgroup);
         if let (Some(endpoint), false) = (&state.endpoint, state.ports.is_empty()) {
-            plimsoll_network::unpublish(container.definition.instance, endpoint, &state.ports)?;
+            plimsoll_network::unpublish(container.definition.instance, std::slice::from_ref(endpoint), &state.ports)?;
         }
         Networks::new(&self.store).release(container.id())?;
         let state = State {

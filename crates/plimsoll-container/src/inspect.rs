@@ -299,10 +299,10 @@ fn network_settings(container: &Container) -> Value {
         .map(|endpoint| endpoint.address.to_string())
         .unwrap_or_default();
     let gateway = endpoint
-        .map(|endpoint| endpoint.network.gateway.to_string())
+        .map(|endpoint| endpoint.network.ipv4.gateway.to_string())
         .unwrap_or_default();
     let mac = endpoint.map(|endpoint| endpoint.mac.clone()).unwrap_or_default();
-    let prefix = endpoint.map_or(0, |endpoint| endpoint.network.prefix);
+    let prefix = endpoint.map_or(0, |endpoint| endpoint.network.ipv4.subnet.prefix());
     let network = json!({
         "IPAMConfig": Value::Null,
         "Links": Value::Null,

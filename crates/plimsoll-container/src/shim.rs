@@ -306,7 +306,7 @@ fn record_failure(paths: &Paths, error: &ContainerError) {
 
 fn unpublish(definition: &Definition, endpoint: Option<&Endpoint>, ports: &[PublishedPort]) {
     if let (Some(endpoint), false) = (endpoint, ports.is_empty())
-        && let Err(error) = plimsoll_network::unpublish(definition.instance, endpoint, ports)
+        && let Err(error) = plimsoll_network::unpublish(definition.instance, std::slice::from_ref(endpoint), ports)
     {
         eprintln!("cannot take back published ports: {}", chain(&error));
     }
@@ -344,7 +344,7 @@ impl Running {
         let child = Child::new(pid).map_err(file("watch the program of"))?;
         let streams = Streams::new(ends, definition.open_stdin).map_err(file("take the terminal of"))?;
         if let (Some(endpoint), false) = (&start.endpoint, start.ports.is_empty()) {
-            plimsoll_network::publish(definition.instance, endpoint, &start.ports)?;
+            plimsoll_network::publish(definition.instance, std::slice::from_ref(endpoint), &start.ports)?;
         }
         let client = match start.client.take() {
             Some(stream) => Some((

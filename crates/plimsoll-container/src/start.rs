@@ -138,9 +138,9 @@ impl Containers {
         };
         fds.extend(theirs.map(OwnedFd::from));
         for (at, port) in bound.into_iter().enumerate() {
-            sockets.extend(std::iter::repeat_n(at, port.sockets.len()));
+            sockets.push(at);
             ports.push(port.published);
-            fds.extend(port.sockets);
+            fds.push(port.socket);
         }
         let request = StartRequest {
             id: definition.id.clone(),
@@ -220,11 +220,11 @@ fn bind(definition: &Definition) -> Result<Vec<BoundPort>> {
     if definition.network != NetworkMode::Bridge {
         return Ok(Vec::new());
     }
-    definition
-        .ports
-        .iter()
-        .map(|port| Ok(plimsoll_network::bind(port)?))
-        .collect()
+    let mut bound = Vec::new();
+    for port in &definition.ports {
+        bound.extend(plimsoll_network::bind(port)?);
+    }
+    Ok(bound)
 }
 
 /// Makes the run-time folder, for root's eyes only: whoever reaches the socket commands the container.
@@ -261,7 +261,7 @@ const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-l
 
 fn hosts(base: &str, definition: &Definition, endpoint: Option<&Endpoint>) -> String {
     let mut text = base.to_owned();
-    let gateway = endpoint.map_or(Ipv4Addr::LOCALHOST, |endpoint| endpoint.network.gateway);
+    let gateway = endpoint.map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| endpoint.network.ipv4.gateway);
     for (name, address) in &definition.extra_hosts {
         let address = if address == HOST_GATEWAY {
             gateway.to_string()

@@ -17,44 +17,65 @@ const BACKLOG: i32 = 512;
 /// How often a random port is drawn again because its number is taken for IPv6.
 const DRAWS: usize = 64;
 
-/// A port held on the host.
+/// A port held on the host, by a listening socket (tcp) or a bound one (udp).
 #[derive(Debug)]
 pub struct BoundPort {
     /// What is held; the host port is never 0.
     pub published: PublishedPort,
-    /// Listening sockets (tcp) or bound sockets (udp): one, or without host address IPv4 and IPv6, in this order.
-    pub sockets: Vec<OwnedFd>,
+    /// By which it is held.
+    pub socket: OwnedFd,
 }
 
 /// Binds a port, and listens on it for tcp.
 ///
-/// Without a host address it is bound for IPv4 and, where the host has it, for IPv6 with the same number. A taken port is
-/// the error Docker users know: `Bind for 0.0.0.0:80 failed: port is already allocated`.
-pub fn bind(request: &PortRequest) -> Result<BoundPort, NetworkError> {
-    let wanted = request.first_address();
+/// Without a host address it is bound for IPv4 and, where the host has it, for IPv6 with the same number: two, in this order.
+/// Of a range of host ports the first free one is taken. A taken port is the error Docker users know: `Bind for 0.0.0.0:80
+/// failed: port is already allocated`.
+pub fn bind(request: &PortRequest) -> Result<Vec<BoundPort>, NetworkError> {
+    let address = request.first_address();
+    if let Some(last) = request.last_host_port {
+        let one = |host_port| PortRequest {
+            host_port,
+            last_host_port: None,
+            ..request.clone()
+        };
+        let taken = |result: &Result<_, _>| matches!(result, Err(NetworkError::PortTaken { .. }));
+        let free = (request.host_port..=last)
+            .map(|port| bind(&one(port)))
+            .find(|result| !taken(result));
+        return free.unwrap_or(Err(NetworkError::RangeTaken { address, last }));
+    }
     let draws = if request.host_port == 0 { DRAWS } else { 1 };
     for _ in 0..draws {
-        let (first, address) = open(wanted, request.protocol).map_err(|error| failure(wanted, error))?;
-        let mut sockets = vec![first];
-        if request.host_ip.is_none() {
-            let second = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port());
-            match open(second, request.protocol) {
-                Ok((second, _)) => sockets.push(second),
-                Err(Errno::ADDRINUSE) if request.host_port == 0 => continue,
-                // A host without IPv6.
-                Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {}
-                Err(error) => return Err(failure(second, error)),
-            }
+        let first = hold(request, address)?;
+        if request.host_ip.is_some() {
+            return Ok(vec![first]);
         }
-        let published = PublishedPort {
-            host_ip: address.ip(),
-            host_port: address.port(),
-            container_port: request.container_port,
-            protocol: request.protocol,
-        };
-        return Ok(BoundPort { published, sockets });
+        let second = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), first.published.host_port);
+        match hold(request, second) {
+            Ok(second) => return Ok(vec![first, second]),
+            Err(NetworkError::PortTaken { .. }) if request.host_port == 0 => {}
+            Err(NetworkError::Bind { source, .. }) if has_no_ipv6(&source) => return Ok(vec![first]),
+            Err(error) => return Err(error),
+        }
     }
-    Err(failure(wanted, Errno::ADDRINUSE))
+    Err(NetworkError::PortTaken { address })
+}
+
+fn hold(request: &PortRequest, address: SocketAddr) -> Result<BoundPort, NetworkError> {
+    let (socket, bound) = open(address, request.protocol).map_err(|error| failure(address, error))?;
+    let published = PublishedPort {
+        host_ip: bound.ip(),
+        host_port: bound.port(),
+        container_port: request.container_port,
+        protocol: request.protocol,
+    };
+    Ok(BoundPort { published, socket })
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    let codes = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// One socket and the address it got.
@@ -106,23 +127,15 @@ mod tests {
     #[test]
     fn a_random_port_is_the_same_for_both_families() {
         let bound = bind(&request("80")).expect("a free port");
-        assert_ne!(bound.published.host_port, 0);
-        assert_eq!(bound.published.host_ip.to_string(), "0.0.0.0");
-        let addresses: Vec<SocketAddr> = bound
-            .sockets
-            .iter()
-            .map(|socket| SocketAddr::try_from(getsockname(socket).expect("bound")).expect("an address"))
-            .collect();
-        assert!(
-            addresses
-                .iter()
-                .all(|address| address.port() == bound.published.host_port),
-            "{addresses:?}"
-        );
-        assert!(
-            TcpStream::connect(("127.0.0.1", bound.published.host_port)).is_ok(),
-            "it listens"
-        );
+        let port = bound[0].published.host_port;
+        assert_ne!(port, 0);
+        assert_eq!(bound[0].published.host_ip.to_string(), "0.0.0.0");
+        for bound in &bound {
+            let address = getsockname(&bound.socket).expect("bound");
+            let address = SocketAddr::try_from(address).expect("an address");
+            assert_eq!(address, SocketAddr::new(bound.published.host_ip, port));
+        }
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok(), "it listens");
     }
 
     #[test]
@@ -134,6 +147,19 @@ mod tests {
             let expected = format!("Bind for {shown}:{port} failed: port is already allocated");
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn of_a_range_the_first_free_port_is_taken() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port().min(65_500);
+        let bound = bind(&request(&format!("127.0.0.1:{port}-{}:80", port + 30))).expect("one is free");
+        assert_ne!(
+            bound[0].published.host_port,
+            taken.local_addr().expect("bound").port()
+        );
+        let full = format!("127.0.0.1:{0}-{0}:80", taken.local_addr().expect("bound").port());
+        assert!(bind(&request(&full)).is_err());
     }
 
     #[test]

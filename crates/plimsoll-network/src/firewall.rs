@@ -1,46 +1,95 @@
-//! Our own table: masquerade, published ports, and what may be forwarded.
+//! Our own tables: masquerade, published ports, and what may be forwarded.
 //!
 //! ```text
-//! table ip plimsoll_<instance>
+//! table ip plimsoll_<instance>              and the same of ip6, where a network has IPv6
 //!   map any     protocol . port            : container address . port      -p 8080:80
 //!   map exact   address . protocol . port  : container address . port      -p 192.0.2.1:8080:80
 //!   chain prerouting, output               traffic to local addresses other than loopback looks its port up in the maps
 //!   chain postrouting                      containers leave by the host's address; hairpin too
 //!   chain forward                          only answers and published ports get in from outside a bridge
+//!   chain input                            an internal network reaches its own gateway, and no other address of the host
 //! ```
 //!
-//! A port published on loopback has no rule: the shim, which holds every published port, proxies it. So `route_localnet` stays off.
+//! A port published on loopback has no rule: the shim, which holds every published port, proxies it. So `route_localnet` stays
+//! off. The shim proxies IPv6 to a container without it, too.
 
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::subnet::Subnet;
-use crate::{Endpoint, Network, NetworkError, Protocol, PublishedPort, nfnetlink, nft};
+use crate::{Endpoint, Network, NetworkError, Pool, Protocol, PublishedPort, nfnetlink, nft};
+
+/// What differs between the tables of the two families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ip,
+    Ip6,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::Ip, Self::Ip6];
+
+    /// nft's word.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        }
+    }
+
+    /// The kernel's number.
+    fn number(self) -> u8 {
+        match self {
+            Self::Ip => 2,
+            Self::Ip6 => 10,
+        }
+    }
+
+    fn pool(self, network: &Network) -> Option<&Pool> {
+        match self {
+            Self::Ip => Some(&network.ipv4),
+            Self::Ip6 => network.ipv6.as_ref(),
+        }
+    }
+}
 
 /// The table of one store.
 pub(crate) fn table(instance: u32) -> String {
     format!("plimsoll_{instance:08x}")
 }
 
-/// Writes the table for these networks; published ports that are there already stay.
+/// Writes the tables for these networks; published ports that are there already stay.
 pub(crate) fn install(instance: u32, networks: &[Network]) -> Result<(), NetworkError> {
-    nft::run(&install_script(instance, networks))
+    let mut script = String::new();
+    for family in Family::ALL {
+        let networks: Vec<_> = networks
+            .iter()
+            .filter_map(|network| Some((network, family.pool(network)?)))
+            .collect();
+        if family == Family::Ip || !networks.is_empty() {
+            script.push_str(&install_script(family, &table(instance), &networks));
+        }
+    }
+    nft::run(&script)
 }
 
 /// Tables and chains that are there already are taken as they are, and `flush table` empties chains but not maps: the whole
 /// thing is idempotent.
-fn install_script(instance: u32, networks: &[Network]) -> String {
-    let table = table(instance);
+fn install_script(family: Family, table: &str, networks: &[(&Network, &Pool)]) -> String {
+    let ip = family.word();
+    let (address, loopback) = match family {
+        Family::Ip => ("ipv4_addr", "127.0.0.0/8"),
+        Family::Ip6 => ("ipv6_addr", "::1"),
+    };
     let mut script = format!(
-        "add table ip {table}
-flush table ip {table}
-table ip {table} {{
-  map any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
-  map exact {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+        "add table {ip} {table}
+flush table {ip} {table}
+table {ip} {table} {{
+  map any {{ type inet_proto . inet_service : {address} . inet_service; }}
+  map exact {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
   chain ports {{
-    meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @exact
-    meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @any
+    meta l4proto {{ tcp, udp }} dnat {ip} to {ip} daddr . meta l4proto . th dport map @exact
+    meta l4proto {{ tcp, udp }} dnat {ip} to meta l4proto . th dport map @any
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -48,36 +97,57 @@ table ip {table} {{
   }}
   chain output {{
     type nat hook output priority -100; policy accept;
-    ip daddr != 127.0.0.0/8 fib daddr type local jump ports
+    {ip} daddr != {loopback} fib daddr type local jump ports
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
   }}
+  chain input {{
+    type filter hook input priority filter; policy accept;
+  }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
-    ct state established,related accept
-    ct status dnat accept
   }}
 "
     );
-    for Network {
-        bridge,
-        subnet,
-        prefix,
-        ..
-    } in networks
-    {
-        let subnet = Subnet::new(*subnet, *prefix);
+    let internal = networks.iter().filter(|(network, _)| network.internal);
+    for (Network { bridge, .. }, pool) in internal {
+        let own = match family {
+            Family::Ip => pool.subnet.to_string(),
+            // Neighbours are found by these.
+            Family::Ip6 => format!("{{ {}, fe80::/10, ff00::/8 }}", pool.subnet),
+        };
+        let _ = write!(
+            script,
+            "  chain input {{
+    iifname \"{bridge}\" {ip} daddr != {own} drop
+  }}
+  chain forward {{
+    iifname \"{bridge}\" oifname != \"{bridge}\" drop
+    iifname != \"{bridge}\" oifname \"{bridge}\" drop
+  }}
+"
+        );
+    }
+    script.push_str(
+        "  chain forward {\n    ct state established,related accept\n    ct status dnat accept\n  }\n",
+    );
+    for (network, pool) in networks.iter().filter(|(network, _)| !network.internal) {
+        let (bridge, subnet) = (&network.bridge, pool.subnet);
+        let _ = write!(
+            script,
+            "  chain forward {{\n    iifname != \"{bridge}\" oifname \"{bridge}\" drop\n  }}\n"
+        );
+        let masquerade = match network.allows("enable_ip_masquerade") {
+            true => format!("    {ip} saddr {subnet} oifname != \"{bridge}\" masquerade\n"),
+            false => String::new(),
+        };
         // The second rule: a container reaches a published port of its own network by the host's address; answered directly,
         // the answer would come from an address it never wrote to.
         let _ = write!(
             script,
             "  chain postrouting {{
-    ip saddr {subnet} oifname != \"{bridge}\" masquerade
-    ip saddr {subnet} oifname \"{bridge}\" ct status dnat masquerade
-  }}
-  chain forward {{
-    iifname != \"{bridge}\" oifname \"{bridge}\" drop
+{masquerade}    {ip} saddr {subnet} oifname \"{bridge}\" ct status dnat masquerade
   }}
 "
         );
@@ -86,27 +156,37 @@ table ip {table} {{
     script
 }
 
-/// Whether the table is there: `systemctl restart nftables` takes every table away.
-pub(crate) fn stands(instance: u32) -> bool {
-    nfnetlink::has_table(&table(instance)).unwrap_or(false)
+/// Whether the tables are there: `systemctl restart nftables` takes every table away.
+pub(crate) fn stands(instance: u32, with_ipv6: bool) -> bool {
+    stands_of(Family::Ip, instance) && (!with_ipv6 || stands_of(Family::Ip6, instance))
 }
 
-/// Takes the table away; fine when it is gone.
+fn stands_of(family: Family, instance: u32) -> bool {
+    nfnetlink::has_table(family.number(), &table(instance)).unwrap_or(false)
+}
+
+/// Takes the tables away; fine when they are gone.
 pub(crate) fn remove(instance: u32) -> Result<(), NetworkError> {
-    if !stands(instance) {
-        return Ok(());
-    }
     let table = table(instance);
-    nft::run(&format!("add table ip {table}\ndelete table ip {table}\n"))
+    let standing = Family::ALL
+        .into_iter()
+        .filter(|family| stands_of(*family, instance));
+    let script: String = standing
+        .map(|family| format!("add table {0} {table}\ndelete table {0} {table}\n", family.word()))
+        .collect();
+    match script.as_str() {
+        "" => Ok(()),
+        script => nft::run(script),
+    }
 }
 
 /// Sends traffic for published ports to a container, in one `nft` run. Needs no database.
 ///
 /// A port that an earlier container left behind (its shim was killed) is taken over: whoever calls this holds the port on
 /// the host, so nobody else can be using it.
-pub fn publish(instance: u32, endpoint: &Endpoint, ports: &[PublishedPort]) -> Result<(), NetworkError> {
+pub fn publish(instance: u32, endpoints: &[Endpoint], ports: &[PublishedPort]) -> Result<(), NetworkError> {
     let table = table(instance);
-    let elements = elements(endpoint, ports);
+    let elements = elements(endpoints, ports);
     if elements.is_empty() {
         return Ok(());
     }
@@ -120,10 +200,11 @@ pub fn publish(instance: u32, endpoint: &Endpoint, ports: &[PublishedPort]) -> R
 }
 
 /// Takes the rules of [`publish`] away; fine when they are gone.
-pub fn unpublish(instance: u32, endpoint: &Endpoint, ports: &[PublishedPort]) -> Result<(), NetworkError> {
+pub fn unpublish(instance: u32, endpoints: &[Endpoint], ports: &[PublishedPort]) -> Result<(), NetworkError> {
     let table = table(instance);
-    let elements = elements(endpoint, ports);
-    if elements.is_empty() || !stands(instance) {
+    let mut elements = elements(endpoints, ports);
+    elements.retain(|element| stands_of(element.family, instance));
+    if elements.is_empty() {
         return Ok(());
     }
     // Deleting what is not there is an error, adding what is there is not.
@@ -142,6 +223,7 @@ pub fn unpublish(instance: u32, endpoint: &Endpoint, ports: &[PublishedPort]) ->
 
 /// One entry of a map.
 struct Element {
+    family: Family,
     map: &'static str,
     key: String,
     value: String,
@@ -150,56 +232,78 @@ struct Element {
 impl Element {
     fn add(&self, table: &str) -> String {
         format!(
-            "add element ip {table} {} {{ {} : {} }}\n",
-            self.map, self.key, self.value
+            "add element {} {table} {} {{ {} : {} }}\n",
+            self.family.word(),
+            self.map,
+            self.key,
+            self.value
         )
     }
 
     fn delete(&self, table: &str) -> String {
-        format!("delete element ip {table} {} {{ {} }}\n", self.map, self.key)
+        format!(
+            "delete element {} {table} {} {{ {} }}\n",
+            self.family.word(),
+            self.map,
+            self.key
+        )
     }
 }
 
-fn elements(endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
-    ports.iter().filter_map(|port| element(endpoint, port)).collect()
+fn elements(endpoints: &[Endpoint], ports: &[PublishedPort]) -> Vec<Element> {
+    ports.iter().filter_map(|port| element(endpoints, port)).collect()
 }
 
-/// None where the shim's proxy does the work: loopback, and IPv6.
-fn element(endpoint: &Endpoint, port: &PublishedPort) -> Option<Element> {
-    let IpAddr::V4(host) = port.host_ip else {
-        return None;
-    };
+/// None where the shim's proxy does the work: loopback, and IPv6 to a container that has none.
+fn element(endpoints: &[Endpoint], port: &PublishedPort) -> Option<Element> {
+    let host = port.host_ip;
     if host.is_loopback() {
         return None;
     }
+    let (family, container) = match host {
+        IpAddr::V4(_) => {
+            let endpoint = endpoints.iter().find(|endpoint| endpoint.default_route)?;
+            (Family::Ip, endpoint.address.into())
+        }
+        IpAddr::V6(_) => {
+            let endpoint = endpoints.iter().find(|endpoint| endpoint.default_route6)?;
+            (Family::Ip6, IpAddr::V6(endpoint.address6?))
+        }
+    };
     let protocol = match port.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     };
-    let value = format!("{} . {}", endpoint.address, port.container_port);
+    let value = format!("{container} . {}", port.container_port);
     let key = format!("{protocol} . {}", port.host_port);
-    Some(match host.is_unspecified() {
-        true => Element {
-            map: "any",
-            key,
-            value,
-        },
-        false => Element {
-            map: "exact",
-            key: format!("{host} . {key}"),
-            value,
-        },
+    let (map, key) = match host.is_unspecified() {
+        true => ("any", key),
+        false => ("exact", format!("{host} . {key}")),
+    };
+    Some(Element {
+        family,
+        map,
+        key,
+        value,
     })
 }
 
 /// Deletes for the keys of `elements` that the maps hold now.
 fn stale(table: &str, elements: &[Element]) -> Result<String, NetworkError> {
     let mut script = String::new();
-    for map in ["any", "exact"] {
-        let present = keys(&nft::list(&["map", "ip", table, map])?);
+    for (family, map) in Family::ALL
+        .into_iter()
+        .flat_map(|family| [(family, "any"), (family, "exact")])
+    {
+        let here = |element: &&Element| element.family == family && element.map == map;
+        if !elements.iter().any(|element| here(&element)) {
+            continue;
+        }
+        let present = keys(&nft::list(&["map", family.word(), table, map])?);
         for element in elements
             .iter()
-            .filter(|element| element.map == map && present.contains(&element.key))
+            .filter(here)
+            .filter(|element| present.contains(&element.key))
         {
             script.push_str(&element.delete(table));
         }

@@ -6,6 +6,9 @@
 //! container is still decided by our own forward chain.
 //!
 //! The rules carry our table's name as comment; by it they are found again, and leave with the bridge.
+//!
+//! firewalld keeps its rules to itself: it writes them anew at every reload, and newer ones let nobody else change them. It is
+//! asked, by its own program, to take our bridges into its zone `trusted`.
 
 use serde_json::Value;
 use std::fs;
@@ -19,7 +22,7 @@ const DOCKER_USER: &str = "DOCKER-USER";
 /// How many chains [`open`] would have to look at. A finished bridge remembers the number, so that a firewall which comes or
 /// goes later is noticed: Docker started after us, say. Those of the older interface are not counted.
 pub(crate) fn count() -> usize {
-    nfnetlink::closed_forward_chains().unwrap_or(0)
+    nfnetlink::closed_forward_chains().unwrap_or(0) + usize::from(firewalld::is_there())
 }
 
 /// A chain of somebody else.
@@ -66,6 +69,7 @@ pub(crate) fn open(bridge: &str, comment: &str) -> Result<(), NetworkError> {
         }
     }
     legacy::open(bridge, comment);
+    firewalld::open(bridge);
     Ok(())
 }
 
@@ -89,6 +93,7 @@ pub(crate) fn close(bridge: &str, comment: &str) -> Result<(), NetworkError> {
         nft::run(&script)?;
     }
     legacy::close(bridge, comment);
+    firewalld::close(bridge);
     Ok(())
 }
 
@@ -101,7 +106,7 @@ fn closed_chains(objects: &[Value]) -> Vec<Chain> {
             .any(|chain| Chain::read(chain).as_ref() == Some(wanted))
     };
     let is_closed = |chain: &Value| {
-        let is_ip = matches!(chain["family"].as_str(), Some("ip" | "inet"));
+        let is_ip = matches!(chain["family"].as_str(), Some("ip" | "ip6" | "inet"));
         is_ip && chain["hook"] == "forward" && chain["policy"] == "drop"
     };
     chains
@@ -194,6 +199,42 @@ mod legacy {
                 tracing::debug!(%error, "iptables-legacy not run");
                 false
             }
+        }
+    }
+}
+
+/// firewalld. Best effort: a host may have its table and not its program.
+mod firewalld {
+    use super::{Command, nfnetlink};
+
+    const PROGRAM: &str = "firewall-cmd";
+    const ZONE: &str = "--zone=trusted";
+
+    pub(super) fn is_there() -> bool {
+        nfnetlink::has_table(nfnetlink::INET, "firewalld").unwrap_or(false)
+    }
+
+    pub(super) fn open(bridge: &str) {
+        if is_there() {
+            // Not `--add-interface`, which refuses one that a zone has already.
+            call(&format!("--change-interface={bridge}"));
+        }
+    }
+
+    pub(super) fn close(bridge: &str) {
+        if is_there() {
+            call(&format!("--remove-interface={bridge}"));
+        }
+    }
+
+    fn call(action: &str) {
+        match Command::new(PROGRAM).args(["--quiet", ZONE, action]).output() {
+            Ok(output) if !output.status.success() => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                tracing::warn!(action, said, "firewalld refused");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "firewall-cmd not run"),
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Network namespaces, and a container's way into its bridge.
+//! Network namespaces, and a container's way into its bridges.
 
 use plimsoll_linux::UnshareFlags;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::host::set;
 use crate::netlink::Netlink;
-use crate::subnet::Subnet;
-use crate::{Endpoint, NetworkError};
+use crate::{Endpoint, NetworkError, nft};
 
-/// What a container calls its device.
-const INTERFACE: &str = "eth0";
+/// Where a container on a user network asks for names.
+const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// Returns a new network namespace with loopback up; it lasts as long as the descriptor or a process inside.
 ///
@@ -44,13 +45,6 @@ fn make_namespace() -> io::Result<OwnedFd> {
     Ok(File::open("/proc/thread-self/ns/net")?.into())
 }
 
-/// A setting that is nice to have; old kernels lack some of them, and /proc may be read-only.
-fn set(path: &str, value: &str) {
-    if let Err(error) = fs::write(path, value) {
-        tracing::debug!(path, %error, "network setting not written");
-    }
-}
-
 /// Runs `work` on a thread that lives in `namespace`.
 pub(crate) fn inside<T: Send>(
     namespace: BorrowedFd<'_>,
@@ -67,7 +61,8 @@ pub(crate) fn inside<T: Send>(
     })
 }
 
-/// Joins a namespace to its network: a veth pair whose inner end `eth0` gets the address and the default route.
+/// Joins a namespace to its network: a veth pair whose inner end gets the addresses and, where it is the endpoint's, the
+/// default route.
 ///
 /// Threads are used, so the single-threaded shim must not call this.
 pub fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
@@ -81,14 +76,42 @@ pub fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkErr
     plug(&mut outside, bridge.index, ns, endpoint).map_err(|source| NetworkError::connect(endpoint, source))
 }
 
+/// Takes an endpoint's devices away; fine when they are gone.
+pub fn disconnect(endpoint: &Endpoint) -> Result<(), NetworkError> {
+    let remove = || {
+        let mut outside = Netlink::open()?;
+        match outside.link(&endpoint.host_interface)? {
+            Some(link) => outside.remove_link(link.index),
+            None => Ok(()),
+        }
+    };
+    remove().map_err(|source| NetworkError::connect(endpoint, source))
+}
+
+/// Makes the default routes inside a namespace those of the endpoints that are to have them.
+pub fn set_default_routes(ns: BorrowedFd<'_>, endpoints: &[Endpoint]) -> Result<(), NetworkError> {
+    for endpoint in endpoints
+        .iter()
+        .filter(|endpoint| endpoint.default_route || endpoint.default_route6)
+    {
+        let route = || {
+            let mut inner = Netlink::open()?;
+            let device = inner.link(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
+            add_default_routes(&mut inner, device.index, endpoint)
+        };
+        inside(ns, route).map_err(|source| NetworkError::connect(endpoint, source))?;
+    }
+    Ok(())
+}
+
 fn plug(outside: &mut Netlink, bridge: u32, ns: BorrowedFd<'_>, endpoint: &Endpoint) -> io::Result<()> {
-    let host = &endpoint.host_interface;
+    let (host, inner) = (&endpoint.host_interface, &endpoint.interface);
     // The device of an earlier life of this container may still be on its way out.
     if let Some(stale) = outside.link(host)? {
         outside.remove_link(stale.index)?;
     }
-    let hardware = crate::hardware_address(endpoint.address);
-    outside.add_veth(host, bridge, endpoint.network.mtu, ns, INTERFACE, hardware)?;
+    let hardware = parse_hardware(&endpoint.mac)?;
+    outside.add_veth(host, bridge, endpoint.network.mtu, ns, inner, hardware)?;
     let link = outside.link(host)?.ok_or(io::ErrorKind::NotFound)?;
     let result = bring_up(outside, link.index, ns, endpoint);
     if result.is_err() {
@@ -103,14 +126,100 @@ fn bring_up(outside: &mut Netlink, link: u32, ns: BorrowedFd<'_>, endpoint: &End
         &format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", endpoint.host_interface),
         "1",
     );
-    outside.set_port_up(link)?;
-    let mut inner = inside(ns, Netlink::open)?;
-    let eth0 = inner.link(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
-    inner.add_address(
-        eth0.index,
-        endpoint.address,
-        Subnet::new(network.subnet, network.prefix),
-    )?;
-    inner.set_up(eth0.index)?;
-    inner.add_default_route(eth0.index, network.gateway)
+    outside.set_port_up(link, !network.allows("enable_icc"))?;
+    inside(ns, || {
+        let mut inner = Netlink::open()?;
+        let device = inner.link(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
+        inner.add_address(device.index, endpoint.address.into(), network.ipv4.subnet)?;
+        if let Some((address, subnet, _)) = endpoint.subnet6() {
+            let of_device = format!("/proc/sys/net/ipv6/conf/{}", endpoint.interface);
+            set(&format!("{of_device}/disable_ipv6"), "0");
+            set(&format!("{of_device}/accept_ra"), "0");
+            inner.add_address(device.index, address.into(), subnet)?;
+        }
+        inner.set_up(device.index)?;
+        add_default_routes(&mut inner, device.index, endpoint)
+    })
+}
+
+fn add_default_routes(inner: &mut Netlink, device: u32, endpoint: &Endpoint) -> io::Result<()> {
+    if endpoint.default_route {
+        inner.add_default_route(device, endpoint.network.ipv4.gateway)?;
+    }
+    match endpoint.subnet6() {
+        Some((.., gateway)) if endpoint.default_route6 => inner.add_default_route(device, gateway),
+        _ => Ok(()),
+    }
+}
+
+/// `02:42:ac:11:00:02`
+fn parse_hardware(text: &str) -> io::Result<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text
+        .split([':', '-'])
+        .map(|byte| u8::from_str_radix(byte, 16).ok())
+        .collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("invalid MAC address `{text}`"),
+        )
+    })
+}
+
+/// The sockets of a namespace's name server, to be read by whoever answers.
+#[derive(Debug)]
+pub struct NameSockets {
+    /// Datagrams.
+    pub udp: OwnedFd,
+    /// Connections, listened for.
+    pub tcp: OwnedFd,
+}
+
+/// Makes 127.0.0.11 a name server inside a namespace: what goes to its port 53 arrives at the sockets.
+///
+/// They have ports of their own choice, so a program inside may have port 53 for itself. Uses threads.
+pub fn name_service(ns: BorrowedFd<'_>) -> Result<NameSockets, NetworkError> {
+    let open = || -> io::Result<_> {
+        let udp = UdpSocket::bind((NAME_SERVER, 0))?;
+        let tcp = TcpListener::bind((NAME_SERVER, 0))?;
+        let script = redirect(udp.local_addr()?.port(), tcp.local_addr()?.port());
+        let sockets = NameSockets {
+            udp: udp.into(),
+            tcp: tcp.into(),
+        };
+        Ok((sockets, nft::run(&script)))
+    };
+    let (sockets, redirected) = inside(ns, open).map_err(NetworkError::namespace)?;
+    redirected?;
+    Ok(sockets)
+}
+
+fn redirect(udp: u16, tcp: u16) -> String {
+    format!(
+        "add table ip plimsoll
+delete table ip plimsoll
+table ip plimsoll {{
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    ip daddr {NAME_SERVER} udp dport 53 dnat to {NAME_SERVER}:{udp}
+    ip daddr {NAME_SERVER} tcp dport 53 dnat to {NAME_SERVER}:{tcp}
+  }}
+}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses() {
+        let expected = [2, 0x42, 0xac, 0x11, 0, 2];
+        assert_eq!(parse_hardware("02:42:ac:11:00:02").expect("valid"), expected);
+        assert_eq!(parse_hardware("02-42-AC-11-00-02").expect("valid"), expected);
+        for wrong in ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "x2:42:ac:11:00:02"] {
+            assert!(parse_hardware(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
     LinkInfo, LinkMessage,
@@ -18,7 +18,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::subnet::Subnet;
@@ -106,26 +106,24 @@ impl Netlink {
             .collect())
     }
 
-    /// Every IPv4 route to hosts and networks, of all tables.
+    /// Every route to hosts and networks, of both families and all tables.
     pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
+        let message = RouteMessage::default();
         let answers = self.dump(RouteNetlinkMessage::GetRoute(message))?;
         Ok(answers
             .iter()
             .filter_map(|answer| match answer {
                 RouteNetlinkMessage::NewRoute(message) if message.header.kind == RouteType::Unicast => {
-                    Some(read_route(message))
+                    read_route(message)
                 }
                 _ => None,
             })
             .collect())
     }
 
-    /// Every IPv4 address.
+    /// Every address of both families.
     pub(crate) fn addresses(&mut self) -> io::Result<Vec<Address>> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
+        let message = AddressMessage::default();
         let answers = self.dump(RouteNetlinkMessage::GetAddress(message))?;
         Ok(answers
             .iter()
@@ -201,15 +199,19 @@ impl Netlink {
     }
 
     /// Brings a port of a bridge up, and lets the bridge send packets back where they came from: a container that asks for
-    /// a port it publishes itself gets its own packet back.
-    pub(crate) fn set_port_up(&mut self, index: u32) -> io::Result<()> {
+    /// a port it publishes itself gets its own packet back. An `isolated` port reaches no other isolated one.
+    pub(crate) fn set_port_up(&mut self, index: u32, isolated: bool) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
+        let mut port = vec![InfoBridgePort::HairpinMode(true)];
+        if isolated {
+            port.push(InfoBridgePort::Isolated(true));
+        }
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+            LinkInfo::PortData(InfoPortData::BridgePort(port)),
         ]));
         // Without NLM_F_CREATE this changes the device that is there; RTM_SETLINK does not read what belongs to its bridge.
         self.request(RouteNetlinkMessage::NewLink(message), 0).map(drop)
@@ -234,16 +236,22 @@ impl Netlink {
     }
 
     /// Gives a device an address; fine when it has it.
-    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr, subnet: Subnet) -> io::Result<()> {
+    pub(crate) fn add_address(&mut self, index: u32, address: IpAddr, subnet: Subnet) -> io::Result<()> {
         let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
+        message.header.family = family(address);
         message.header.prefix_len = subnet.prefix();
         message.header.index = index;
         message.attributes = vec![
-            AddressAttribute::Local(IpAddr::V4(address)),
-            AddressAttribute::Address(IpAddr::V4(address)),
-            AddressAttribute::Broadcast(subnet.broadcast()),
+            AddressAttribute::Local(address),
+            AddressAttribute::Address(address),
         ];
+        match subnet.last() {
+            IpAddr::V4(last) => message.attributes.push(AddressAttribute::Broadcast(last)),
+            // Addresses are given out here, so nobody else has it: asking around would make it unusable for a second.
+            IpAddr::V6(_) => message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad)),
+        }
         self.request(
             RouteNetlinkMessage::NewAddress(message),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -252,15 +260,15 @@ impl Netlink {
     }
 
     /// Sends whatever no other route knows to `gateway`.
-    pub(crate) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+    pub(crate) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
         let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
+        message.header.address_family = family(gateway);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = RouteProtocol::Boot;
         message.header.scope = RouteScope::Universe;
         message.header.kind = RouteType::Unicast;
         message.attributes = vec![
-            RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
+            RouteAttribute::Gateway(gateway.into()),
             RouteAttribute::Oif(index),
         ];
         self.request(
@@ -362,10 +370,15 @@ fn read_link(message: &LinkMessage) -> Link {
     link
 }
 
-fn read_route(message: &RouteMessage) -> Route {
+fn read_route(message: &RouteMessage) -> Option<Route> {
     let prefix = message.header.destination_prefix_length;
+    let any: IpAddr = match message.header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
     let mut route = Route {
-        destination: Subnet::new(Ipv4Addr::UNSPECIFIED, prefix),
+        destination: Subnet::new(any, prefix),
         device: None,
         metric: 0,
     };
@@ -374,20 +387,30 @@ fn read_route(message: &RouteMessage) -> Route {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => {
                 route.destination = Subnet::new(*address, prefix);
             }
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                route.destination = Subnet::new(*address, prefix);
+            }
             RouteAttribute::Oif(device) => route.device = Some(*device),
             RouteAttribute::Priority(metric) => route.metric = *metric,
             _ => {}
         }
     }
-    route
+    Some(route)
 }
 
 fn read_address(message: &AddressMessage) -> Option<Address> {
     message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Address(IpAddr::V4(address)) => Some(Address {
+        AddressAttribute::Address(address) => Some(Address {
             subnet: Subnet::new(*address, message.header.prefix_len),
             device: message.header.index,
         }),
         _ => None,
     })
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
 }

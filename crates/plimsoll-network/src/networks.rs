@@ -1,30 +1,21 @@
 //! Networks in the database and on the host.
 
 use plimsoll_store::Store;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use rustix::fs::{FlockOperation, flock};
-use std::collections::HashSet;
-use std::fs::{self, File};
+use rusqlite::Transaction;
 use std::io;
-use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::{IpAddr, Ipv4Addr};
 
+use crate::host::{self, HostLock, enable_forwarding};
 use crate::netlink::{Link, Netlink};
+use crate::rows::{self, NetworkInfo};
 use crate::subnet::{self, Subnet};
-use crate::{Endpoint, Network, NetworkError, firewall, foreign, hardware_address, nft, resolver};
-
-/// Docker's name for it.
-const DEFAULT: &str = "bridge";
-/// Ethernet's, for a host without a default route.
-const DEFAULT_MTU: u32 = 1500;
-/// One for the whole host, whatever the store: see [`HostLock`].
-const HOST_LOCK: &str = "/run/plimsoll-network.lock";
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+use crate::{DEFAULT_NETWORK, Endpoint, Network, NetworkError, NetworkRequest, Pool};
+use crate::{firewall, foreign, hardware_address, nft};
 
 /// The networks of one store.
 #[derive(Clone)]
 pub struct Networks {
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Networks {
@@ -40,38 +31,108 @@ impl Networks {
     /// three questions to the kernel and no process.
     pub fn default_bridge(&self) -> Result<Network, NetworkError> {
         let mut netlink = open_netlink()?;
-        if let Some(network) = self.standing(&mut netlink)? {
+        if let Some(network) = self.default_network()?
+            && self.stands(&mut netlink, &network)?
+        {
             return Ok(network);
         }
         let _lock = HostLock::take()?;
-        match self.standing(&mut netlink)? {
-            Some(network) => Ok(network),
-            None => self.raise(&mut netlink),
+        match self.default_network()? {
+            Some(network) if self.stands(&mut netlink, &network)? => Ok(network),
+            _ => self.raise_default(&mut netlink),
         }
     }
 
-    /// Takes a free address for `container`, or finds the one it has; kept until [`Networks::release`].
-    pub fn allocate(&self, network: &Network, container: &str) -> Result<Endpoint, NetworkError> {
-        let address = self
-            .store
-            .db()
-            .write(|transaction| take_address(transaction, network, container))?;
-        Ok(Endpoint {
-            network: network.clone(),
-            address,
-            mac: hardware_address(address)
-                .map(|byte| format!("{byte:02x}"))
-                .join(":"),
-            host_interface: host_interface(&network.bridge, address),
-        })
+    /// Returns every network, by name.
+    pub fn list(&self) -> Result<Vec<NetworkInfo>, NetworkError> {
+        self.store.db().read(rows::all)
     }
 
-    /// Gives back every address of `container`; fine when it has none.
-    pub fn release(&self, container: &str) -> Result<(), NetworkError> {
-        self.store.db().write(|transaction| {
-            transaction.execute("DELETE FROM address WHERE container = ?1", [container])?;
-            Ok(())
-        })
+    /// Returns the network of this name, id or unambiguous beginning of an id.
+    pub fn get(&self, name: &str) -> Result<NetworkInfo, NetworkError> {
+        let mut networks = self.list()?;
+        if let Some(at) = networks
+            .iter()
+            .position(|network| network.name == name || network.id == name)
+        {
+            return Ok(networks.swap_remove(at));
+        }
+        let mut begin = networks
+            .iter()
+            .filter(|network| !name.is_empty() && network.id.starts_with(name));
+        match (begin.next(), begin.next()) {
+            (Some(network), None) => Ok(network.clone()),
+            (Some(_), Some(_)) => Err(NetworkError::Ambiguous(name.to_owned())),
+            (None, _) => Err(NetworkError::NotFound {
+                name: name.to_owned(),
+                known: networks.iter().map(|network| network.name.clone()).collect(),
+            }),
+        }
+    }
+
+    /// Makes a bridge network.
+    pub fn create(&self, request: &NetworkRequest) -> Result<Network, NetworkError> {
+        request.check()?;
+        nft::check()?;
+        let _lock = HostLock::take()?;
+        let mut netlink = open_netlink()?;
+        let taken = host::taken(&mut netlink, None)?;
+        let present = host::addresses(&mut netlink, None)?;
+        let mtu = match request.options.get("com.docker.network.driver.mtu") {
+            Some(text) => text
+                .parse()
+                .map_err(|_| NetworkError::Invalid(format!("invalid MTU `{text}`")))?,
+            None => host::default_mtu(&mut netlink)?,
+        };
+        let network = self
+            .store
+            .db()
+            .write(|transaction| self.settle(transaction, request, &taken, &present, mtu))?;
+        let exists = netlink
+            .link(&network.bridge)
+            .map_err(|source| NetworkError::read("devices", source))?;
+        let made = match exists {
+            Some(_) => Err(NetworkError::DeviceExists(network.bridge.clone())),
+            None => self.build(&mut netlink, None, &network),
+        };
+        if let Err(error) = made {
+            self.forget(&network.id)?;
+            if !matches!(error, NetworkError::DeviceExists(_)) {
+                let _ = remove_bridge(&mut netlink, &network.bridge);
+            }
+            return Err(error);
+        }
+        Ok(network)
+    }
+
+    /// Removes a network that no running container is on.
+    pub fn remove(&self, info: &NetworkInfo) -> Result<(), NetworkError> {
+        if info.is_predefined() {
+            return Err(NetworkError::CannotRemove(info.name.clone()));
+        }
+        let _lock = HostLock::take()?;
+        let active = self.members(&info.id)?;
+        if !active.is_empty() {
+            let describe = |member: &crate::names::Member| {
+                format!("name:{:?} id:{:?}", member.name, &member.endpoint[..12])
+            };
+            return Err(NetworkError::InUse {
+                name: info.name.clone(),
+                endpoints: active.iter().map(describe).collect::<Vec<_>>().join(", "),
+            });
+        }
+        self.forget(&info.id)?;
+        let Some(network) = &info.network else {
+            return Ok(());
+        };
+        let table = firewall::table(self.store.instance());
+        let mut results = vec![
+            remove_bridge(&mut open_netlink()?, &network.bridge),
+            foreign::close(&network.bridge, &table),
+        ];
+        let rest = self.store.db().read(rows::bridges)?;
+        results.push(firewall::install(self.store.instance(), &rest));
+        results.into_iter().collect()
     }
 
     /// Takes everything this store has on the host away: devices, table, rules in foreign firewalls, and the rows.
@@ -80,7 +141,7 @@ impl Networks {
     pub fn destroy(&self) -> Result<(), NetworkError> {
         let _lock = HostLock::take()?;
         let mut netlink = open_netlink()?;
-        let networks = self.store.db().read(all_networks)?;
+        let networks = self.store.db().read(rows::bridges)?;
         let table = firewall::table(self.store.instance());
         let mut results = Vec::new();
         for network in &networks {
@@ -89,52 +150,132 @@ impl Networks {
         }
         results.push(firewall::remove(self.store.instance()));
         results.push(self.store.db().write(|transaction| {
-            transaction.execute("DELETE FROM address", [])?;
-            transaction.execute("DELETE FROM network", [])?;
+            transaction.execute("DELETE FROM endpoint", [])?;
+            transaction.execute(
+                "DELETE FROM network WHERE name NOT IN ('bridge', 'host', 'none')",
+                [],
+            )?;
+            transaction.execute(
+                "UPDATE network SET detail = '{}', bridge = NULL, subnet = NULL, gateway = NULL",
+                [],
+            )?;
             Ok(())
         }));
         results.into_iter().collect()
     }
 
-    /// The default bridge, if it is whole. Its alias is written last, so an interrupted attempt does not count.
-    fn standing(&self, netlink: &mut Netlink) -> Result<Option<Network>, NetworkError> {
-        let Some(network) = self
+    /// Makes what is missing of a network's device and rules, after a reboot for example.
+    pub(crate) fn ensure(&self, network: &Network) -> Result<(), NetworkError> {
+        let mut netlink = open_netlink()?;
+        if self.stands(&mut netlink, network)? {
+            return Ok(());
+        }
+        let _lock = HostLock::take()?;
+        if self.stands(&mut netlink, network)? {
+            return Ok(());
+        }
+        nft::check()?;
+        let link = device(&mut netlink, network)?;
+        self.build(&mut netlink, link.as_ref(), network)
+    }
+
+    fn default_network(&self) -> Result<Option<Network>, NetworkError> {
+        let row = self
             .store
             .db()
-            .read(|connection| find_network(connection, DEFAULT))?
-        else {
-            return Ok(None);
-        };
-        let link = netlink
-            .link(&network.bridge)
-            .map_err(|source| NetworkError::read("devices", source))?;
-        let is_whole = |link: Link| link.is_up && link.alias.as_deref() == Some(&alias(&network));
-        let stands = link.is_some_and(is_whole) && firewall::stands(self.store.instance());
-        Ok(stands.then_some(network))
+            .read(|connection| rows::by_name(connection, DEFAULT_NETWORK))?;
+        Ok(row.and_then(|row| row.network))
+    }
+
+    /// Whether a bridge is whole. Its alias is written last, so an interrupted attempt does not count.
+    fn stands(&self, netlink: &mut Netlink, network: &Network) -> Result<bool, NetworkError> {
+        let is_whole = |link: Link| link.is_up && link.alias.as_deref() == Some(&alias(network));
+        let has_ipv6 = network.ipv6.is_some();
+        Ok(device(netlink, network)?.is_some_and(is_whole)
+            && firewall::stands(self.store.instance(), has_ipv6))
     }
 
     /// Makes what is missing of the default bridge. Runs under the host lock.
-    fn raise(&self, netlink: &mut Netlink) -> Result<Network, NetworkError> {
+    fn raise_default(&self, netlink: &mut Netlink) -> Result<Network, NetworkError> {
         nft::check()?;
         let bridge = format!("pl{:08x}0", self.store.instance());
         let link = netlink
             .link(&bridge)
             .map_err(|source| NetworkError::read("devices", source))?;
-        let taken = taken(netlink, link.as_ref().map(|link| link.index))?;
+        let taken = host::taken(netlink, link.as_ref().map(|link| link.index))?;
         let mtu = match &link {
             Some(link) => link.mtu,
-            None => default_mtu(netlink).map_err(|source| NetworkError::read("routes", source))?,
+            None => host::default_mtu(netlink)?,
         };
         let network = self
             .store
             .db()
-            .write(|transaction| settle(transaction, &bridge, &taken, mtu))?;
+            .write(|transaction| settle_default(transaction, &bridge, &taken, mtu))?;
         let result = self.build(netlink, link.as_ref(), &network);
         if result.is_err() && link.is_none() {
             // Half a bridge would only hide why there is none.
             let _ = remove_bridge(netlink, &bridge);
         }
         result.map(|()| network)
+    }
+
+    /// The row of a new network. Another network's subnet is refused, and so is one that a device of the host is on.
+    fn settle(
+        &self,
+        transaction: &Transaction<'_>,
+        request: &NetworkRequest,
+        taken: &[Subnet],
+        present: &[Subnet],
+        mtu: u32,
+    ) -> Result<Network, NetworkError> {
+        let networks = rows::bridges(transaction)?;
+        let others = networks.iter().flat_map(Network::pools).map(|pool| pool.subnet);
+        let all: Vec<Subnet> = taken.iter().copied().chain(others).collect();
+        let id: String = transaction.query_row("SELECT lower(hex(randomblob(32)))", [], |row| row.get(0))?;
+        let (ipv4, ipv6) = (request.ipv4(&all)?, request.ipv6(&id)?);
+        for subnet in std::iter::once(&ipv4).chain(&ipv6).map(|pool| pool.subnet) {
+            let network = networks
+                .iter()
+                .find(|network| network.pools().any(|pool| pool.subnet.overlaps(subnet)));
+            let device = present.iter().find(|device| device.overlaps(subnet));
+            let other = network
+                .map(|network| format!("network {}", network.name))
+                .or_else(|| device.map(|device| format!("{device}, a subnet of this host")));
+            if let Some(other) = other {
+                let subnet = subnet.to_string();
+                return Err(NetworkError::Overlap { subnet, other });
+            }
+        }
+        let network = Network {
+            id,
+            name: request.name.clone(),
+            bridge: self.bridge_name(request, &networks)?,
+            ipv4,
+            ipv6,
+            mtu,
+            internal: request.internal,
+            attachable: request.attachable,
+            labels: request.labels.clone(),
+            options: request.options.clone(),
+        };
+        rows::insert(transaction, &network)?;
+        Ok(network)
+    }
+
+    /// The asked one, or the lowest number that no other network has; 0 is the default bridge's.
+    fn bridge_name(&self, request: &NetworkRequest, networks: &[Network]) -> Result<String, NetworkError> {
+        if let Some(name) = request.options.get("com.docker.network.bridge.name") {
+            let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b'"';
+            return match (1..=15).contains(&name.len()) && name.bytes().all(plain) {
+                true => Ok(name.clone()),
+                false => Err(NetworkError::Invalid(format!(
+                    "invalid name for a device: `{name}`"
+                ))),
+            };
+        }
+        let names = (1..).map(|number| format!("pl{:08x}{number}", self.store.instance()));
+        let is_free = |name: &String| !networks.iter().any(|network| network.bridge == *name);
+        Ok(names.into_iter().find(is_free).expect("numbers do not end"))
     }
 
     fn build(
@@ -148,185 +289,135 @@ impl Networks {
             Some(link) => link.index,
             None => add_bridge(netlink, network).map_err(failed)?,
         };
-        netlink
-            .add_address(index, network.gateway, network.subnet())
-            .map_err(failed)?;
+        let of_device = |name: &str| format!("/proc/sys/net/ipv6/conf/{}/{name}", network.bridge);
+        if network.ipv6.is_some() {
+            host::set(&of_device("disable_ipv6"), "0");
+            host::set(&of_device("accept_ra"), "0");
+        }
+        for pool in network.pools() {
+            netlink
+                .add_address(index, pool.gateway, pool.subnet)
+                .map_err(failed)?;
+        }
         netlink.set_up(index).map_err(failed)?;
-        enable_forwarding()?;
+        enable_forwarding(network.ipv6.is_some())?;
         let instance = self.store.instance();
-        firewall::install(instance, &self.store.db().read(all_networks)?)?;
+        firewall::install(instance, &self.store.db().read(rows::bridges)?)?;
         foreign::open(&network.bridge, &firewall::table(instance))?;
         netlink.set_alias(index, &alias(network)).map_err(failed)
+    }
+
+    fn forget(&self, id: &str) -> Result<(), NetworkError> {
+        self.store.db().write(|transaction| -> Result<(), NetworkError> {
+            transaction.execute("DELETE FROM network WHERE id = ?1", [id])?;
+            Ok(())
+        })?;
+        let _ = std::fs::remove_file(self.names_file(id));
+        Ok(())
+    }
+}
+
+/// Which of a container's places leads to everywhere else, for each family: the one with the highest priority, then the first
+/// by name. Internal networks lead nowhere.
+pub fn default_routes(endpoints: &mut [Endpoint]) {
+    let best = |endpoints: &[Endpoint], ipv6: bool| {
+        let leads_out =
+            |endpoint: &&Endpoint| !endpoint.network.internal && (!ipv6 || endpoint.address6.is_some());
+        let rank = |endpoint: &&Endpoint| {
+            (
+                -i64::from(endpoint.options.gateway_priority),
+                endpoint.network.name.clone(),
+            )
+        };
+        let best = endpoints.iter().filter(leads_out).min_by_key(rank);
+        best.map(|endpoint| endpoint.id.clone())
+    };
+    let (four, six) = (best(endpoints, false), best(endpoints, true));
+    for endpoint in endpoints {
+        endpoint.default_route = four.as_ref() == Some(&endpoint.id);
+        endpoint.default_route6 = six.as_ref() == Some(&endpoint.id);
     }
 }
 
 /// What a finished bridge has as its alias: which network it is, and how many foreign chains it was let through.
 fn alias(network: &Network) -> String {
     let id = &network.id[..network.id.len().min(12)];
-    format!("plimsoll {} {id} past {}", network.subnet(), foreign::count())
+    format!("plimsoll {} {id} past {}", network.ipv4.subnet, foreign::count())
 }
 
 fn open_netlink() -> Result<Netlink, NetworkError> {
     Netlink::open().map_err(|source| NetworkError::read("devices", source))
 }
 
-/// What a new subnet must keep away from, but for the addresses and routes of the device `own`.
-fn taken(netlink: &mut Netlink, own: Option<u32>) -> Result<Vec<Subnet>, NetworkError> {
-    // A route for half of everything is a VPN's default route; keeping away from it would leave nothing.
-    const SHORTEST: u8 = 8;
-    let routes = netlink
-        .routes()
-        .map_err(|source| NetworkError::read("routes", source))?;
-    let addresses = netlink
-        .addresses()
-        .map_err(|source| NetworkError::read("addresses", source))?;
-    let routes = routes
-        .into_iter()
-        .filter(|route| route.device.is_none() || route.device != own);
-    let addresses = addresses
-        .into_iter()
-        .filter(|address| Some(address.device) != own);
-    let servers = resolver::servers()
-        .into_iter()
-        .map(|server| Subnet::new(server, 32));
-    let subnets = routes
-        .map(|route| route.destination)
-        .filter(|subnet| subnet.prefix() >= SHORTEST);
-    Ok(subnets
-        .chain(addresses.map(|address| address.subnet))
-        .chain(servers)
-        .collect())
+fn device(netlink: &mut Netlink, network: &Network) -> Result<Option<Link>, NetworkError> {
+    netlink
+        .link(&network.bridge)
+        .map_err(|source| NetworkError::read("devices", source))
 }
 
-/// The MTU of the device the host's default route leaves by: larger packets from containers would not get through.
-fn default_mtu(netlink: &mut Netlink) -> io::Result<u32> {
-    let routes = netlink.routes()?;
-    let default = routes
-        .iter()
-        .filter(|route| route.destination.prefix() == 0)
-        .min_by_key(|route| route.metric);
-    let Some(device) = default.and_then(|route| route.device) else {
-        return Ok(DEFAULT_MTU);
-    };
-    let links = netlink.links()?;
-    Ok(links
-        .iter()
-        .find(|link| link.index == device)
-        .map_or(DEFAULT_MTU, |link| link.mtu))
-}
-
-/// The row of the default bridge: the one there, or a new one when there is none or the host now uses its subnet otherwise.
-fn settle(
+/// The default bridge as it is to be: a new subnet when there was none or the host now uses it otherwise.
+fn settle_default(
     transaction: &Transaction<'_>,
     bridge: &str,
     taken: &[Subnet],
     mtu: u32,
 ) -> Result<Network, NetworkError> {
-    if let Some(mut network) = find_network(transaction, DEFAULT)? {
-        if !taken.iter().any(|subnet| subnet.overlaps(network.subnet())) {
-            network.mtu = mtu;
-            let detail = serde_json::json!({ "mtu": mtu }).to_string();
-            transaction.execute(
-                "UPDATE network SET detail = ?2 WHERE id = ?1",
-                params![network.id, detail],
-            )?;
-            return Ok(network);
+    let row = rows::by_name(transaction, DEFAULT_NETWORK)?.expect("made with the store");
+    let network = match row.network {
+        Some(network) if !taken.iter().any(|subnet| subnet.overlaps(network.ipv4.subnet)) => {
+            Network { mtu, ..network }
         }
-        transaction.execute("DELETE FROM network WHERE id = ?1", [&network.id])?;
-    }
-    let subnet = subnet::choose(taken).ok_or(NetworkError::NoFreeSubnet)?;
-    transaction.execute(
-        "INSERT INTO network (id, name, driver, bridge, subnet, gateway, created, detail)
-         VALUES (lower(hex(randomblob(32))), ?1, 'bridge', ?2, ?3, ?4, ?5, ?6)",
-        params![
-            DEFAULT,
-            bridge,
-            subnet.to_string(),
-            subnet.gateway().to_string(),
-            plimsoll_store::now(),
-            serde_json::json!({ "mtu": mtu }).to_string(),
-        ],
-    )?;
-    Ok(find_network(transaction, DEFAULT)?.expect("inserted above"))
-}
-
-const COLUMNS: &str = "SELECT id, name, bridge, subnet, gateway, json_extract(detail, '$.mtu') FROM network";
-
-fn find_network(connection: &Connection, name: &str) -> Result<Option<Network>, NetworkError> {
-    let mut statement =
-        connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1 AND driver = 'bridge'"))?;
-    Ok(statement.query_row([name], read_network).optional()?)
-}
-
-fn all_networks(connection: &Connection) -> Result<Vec<Network>, NetworkError> {
-    let mut statement =
-        connection.prepare(&format!("{COLUMNS} WHERE driver = 'bridge' ORDER BY created, id"))?;
-    let networks = statement.query_map([], read_network)?.collect::<Result<_, _>>()?;
-    Ok(networks)
-}
-
-fn read_network(row: &rusqlite::Row<'_>) -> rusqlite::Result<Network> {
-    let subnet: String = row.get(3)?;
-    let (base, prefix) = subnet.split_once('/').unwrap_or((&subnet, ""));
-    Ok(Network {
-        id: row.get(0)?,
-        name: row.get(1)?,
-        bridge: row.get(2)?,
-        subnet: parsed(3, base)?,
-        prefix: parsed(3, prefix)?,
-        gateway: parsed(4, &row.get::<_, String>(4)?)?,
-        mtu: row.get::<_, Option<u32>>(5)?.unwrap_or(DEFAULT_MTU),
-    })
-}
-
-fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    column: usize,
-    text: &str,
-) -> rusqlite::Result<T> {
-    let text_type = rusqlite::types::Type::Text;
-    text.parse()
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, text_type, Box::new(error)))
-}
-
-/// The lowest free address: MAC addresses follow from it, so reuse spoils no neighbour cache.
-fn take_address(
-    transaction: &Transaction<'_>,
-    network: &Network,
-    container: &str,
-) -> Result<Ipv4Addr, NetworkError> {
-    let mut statement =
-        transaction.prepare_cached("SELECT address, container FROM address WHERE network = ?1")?;
-    let rows = statement.query_map([&network.id], |row| {
-        Ok((
-            parsed::<Ipv4Addr>(0, &row.get::<_, String>(0)?)?,
-            row.get::<_, String>(1)?,
-        ))
-    })?;
-    let mut used = HashSet::new();
-    for row in rows {
-        let (address, owner) = row?;
-        if owner == container {
-            return Ok(address);
+        _ => {
+            // Those who remember an address of the old subnet get new ones.
+            transaction.execute("DELETE FROM endpoint WHERE network = ?1", [&row.id])?;
+            default_bridge(
+                row.id,
+                bridge,
+                subnet::choose(taken).ok_or(NetworkError::NoFreeSubnet)?,
+                mtu,
+            )
         }
-        used.insert(address);
+    };
+    rows::update(transaction, &network)?;
+    Ok(network)
+}
+
+fn default_bridge(id: String, bridge: &str, subnet: Subnet, mtu: u32) -> Network {
+    let options = [
+        ("com.docker.network.bridge.default_bridge", "true"),
+        ("com.docker.network.bridge.enable_icc", "true"),
+        ("com.docker.network.bridge.enable_ip_masquerade", "true"),
+        ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
+        ("com.docker.network.bridge.name", bridge),
+        ("com.docker.network.driver.mtu", &mtu.to_string()),
+    ];
+    Network {
+        id,
+        name: DEFAULT_NETWORK.to_owned(),
+        bridge: bridge.to_owned(),
+        ipv4: Pool {
+            subnet,
+            gateway: subnet.gateway(),
+            range: None,
+            reserved: std::collections::BTreeMap::new(),
+        },
+        ipv6: None,
+        mtu,
+        internal: false,
+        attachable: false,
+        labels: std::collections::BTreeMap::new(),
+        options: options
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     }
-    let free = network
-        .subnet()
-        .addresses()
-        .find(|address| *address != network.gateway && !used.contains(address));
-    let address = free.ok_or_else(|| NetworkError::NoFreeAddress {
-        network: network.name.clone(),
-        subnet: network.subnet().to_string(),
-    })?;
-    transaction.execute(
-        "INSERT INTO address (network, address, container) VALUES (?1, ?2, ?3)",
-        params![network.id, address.to_string(), container],
-    )?;
-    Ok(address)
 }
 
 fn add_bridge(netlink: &mut Netlink, network: &Network) -> io::Result<u32> {
-    netlink.add_bridge(&network.bridge, hardware_address(network.gateway))?;
+    let address = match network.ipv4.gateway {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    };
+    netlink.add_bridge(&network.bridge, hardware_address(address))?;
     let link = netlink.link(&network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
     netlink.set_mtu(link.index, network.mtu)?;
     Ok(link.index)
@@ -358,54 +449,5 @@ fn without_nft(result: Result<(), NetworkError>) -> Result<(), NetworkError> {
     match result {
         Err(NetworkError::NoNft) => Ok(()),
         result => result,
-    }
-}
-
-fn enable_forwarding() -> Result<(), NetworkError> {
-    let failed = |source| NetworkError::Forwarding {
-        path: IP_FORWARD.into(),
-        source,
-    };
-    if fs::read_to_string(IP_FORWARD).map_err(failed)?.trim() == "1" {
-        return Ok(());
-    }
-    fs::write(IP_FORWARD, "1").map_err(failed)
-}
-
-/// `plv` and 12 hexadecimal digits that follow from bridge and address: as long as a name may be, the same at every start, and
-/// different for every container of the host (FNV-1a).
-fn host_interface(bridge: &str, address: Ipv4Addr) -> String {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = bridge
-        .bytes()
-        .chain(address.octets())
-        .fold(0xcbf2_9ce4_8422_2325, step);
-    format!("plv{:012x}", hash >> 16)
-}
-
-/// Held while a subnet is chosen and until its bridge is there for others to see.
-///
-/// It lies outside every store: two stores on one host must not choose the same subnet.
-struct HostLock {
-    _file: File,
-}
-
-impl HostLock {
-    fn take() -> Result<Self, NetworkError> {
-        let take = || {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .open(HOST_LOCK)?;
-            flock(&file, FlockOperation::LockExclusive)?;
-            Ok(file)
-        };
-        let file = take().map_err(|source| NetworkError::Lock {
-            path: HOST_LOCK.into(),
-            source,
-        })?;
-        Ok(Self { _file: file })
     }
 }

@@ -18,21 +18,22 @@ const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NF_INET_FORWARD: u32 = 2;
 const NF_DROP: u32 = 0;
-/// Families of tables that see IPv4 packets: `inet` and `ip`.
-const FAMILIES: [u8; 2] = [1, AF_INET];
-const AF_INET: u8 = 2;
+/// Families of tables that see packets of IP: `inet`, `ip` and `ip6`.
+const FAMILIES: [u8; 3] = [INET, 2, 10];
+/// Of tables for both.
+pub(crate) const INET: u8 = 1;
 /// Netlink's header, and the one of netfilter after it.
 const HEADERS: usize = 16 + 4;
 
-/// Whether the table `name` of family `ip` exists.
-pub(crate) fn has_table(name: &str) -> io::Result<bool> {
+/// Whether the table `name` of this family exists.
+pub(crate) fn has_table(family: u8, name: &str) -> io::Result<bool> {
     let mut attribute = (name.len() as u16 + 5).to_ne_bytes().to_vec();
     attribute.extend(NFTA_TABLE_NAME.to_ne_bytes());
     attribute.extend(name.as_bytes());
     attribute.push(0);
     attribute.resize(attribute.len().next_multiple_of(4), 0);
     let mut found = false;
-    ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, AF_INET, &attribute, |_| {
+    ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, family, &attribute, |_| {
         found = true
     })?;
     Ok(found)

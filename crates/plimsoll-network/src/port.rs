@@ -30,6 +30,9 @@ pub struct PortRequest {
     pub host_ip: Option<IpAddr>,
     /// The port on the host; 0 means any free one.
     pub host_port: u16,
+    /// Where any free one of a range is meant, the last of it.
+    #[serde(default)]
+    pub last_host_port: Option<u16>,
     /// The port inside the container.
     pub container_port: u16,
     /// The transport protocol.
@@ -60,6 +63,7 @@ impl PortRequest {
     /// | `127.0.0.1::80` | on one address, any host port |
     /// | `[::1]:8080:80` | IPv6 stands in brackets |
     /// | `8000-8002:80-82` | three ports |
+    /// | `8000-8010:80` | the first free one of them |
     ///
     /// ```
     /// # use plimsoll_network::PortRequest;
@@ -87,15 +91,18 @@ impl PortRequest {
             host => Some(parse_range(text, "host port", host)?),
         };
         pair(text, host, container)?
-            .map(|(host_port, container_port)| match container_port {
-                0 => Err(format!("invalid container port `0` in `{text}`")),
-                _ => Ok(Self {
-                    host_ip,
-                    host_port,
-                    container_port,
-                    protocol,
-                }),
-            })
+            .map(
+                |(host_port, last_host_port, container_port)| match container_port {
+                    0 => Err(format!("invalid container port `0` in `{text}`")),
+                    _ => Ok(Self {
+                        host_ip,
+                        host_port,
+                        last_host_port,
+                        container_port,
+                        protocol,
+                    }),
+                },
+            )
             .collect()
     }
 
@@ -163,24 +170,20 @@ fn parse_range(text: &str, what: &str, range: &str) -> Result<RangeInclusive<u16
     Ok(first..=last)
 }
 
-/// Host and container ports side by side.
+/// Host and container ports side by side; a range of host ports for one container port stays a range.
 fn pair(
     text: &str,
     host: Option<RangeInclusive<u16>>,
     container: RangeInclusive<u16>,
-) -> Result<impl Iterator<Item = (u16, u16)>, String> {
-    let host: Vec<u16> = match host {
-        None => vec![0; container.len()],
-        Some(host) if host.len() == container.len() => host.collect(),
-        Some(host) if container.len() == 1 => {
-            let (first, last) = (host.start(), host.end());
-            return Err(format!(
-                "`{text}` offers host ports {first} to {last} for one container port, which is not supported: name one"
-            ));
-        }
+) -> Result<impl Iterator<Item = (u16, Option<u16>, u16)>, String> {
+    let host: Vec<(u16, Option<u16>)> = match host {
+        None => vec![(0, None); container.len()],
+        Some(host) if host.len() == container.len() => host.map(|port| (port, None)).collect(),
+        Some(host) if container.len() == 1 => vec![(*host.start(), Some(*host.end()))],
         Some(_) => return Err(format!("the ranges in `{text}` differ in length")),
     };
-    Ok(host.into_iter().zip(container))
+    let pairs = host.into_iter().zip(container);
+    Ok(pairs.map(|((first, last), container)| (first, last, container)))
 }
 
 #[cfg(test)]
@@ -192,6 +195,7 @@ mod tests {
         PortRequest {
             host_ip,
             host_port,
+            last_host_port: None,
             container_port,
             protocol,
         }
@@ -268,13 +272,16 @@ mod tests {
                 "fe80::1:80:80",
                 "too many colons in `fe80::1:80:80`: write `[IP:][HOST]:PORT`, and an IPv6 address in brackets",
             ),
-            (
-                "8000-8010:80",
-                "`8000-8010:80` offers host ports 8000 to 8010 for one container port, which is not supported: name one",
-            ),
         ] {
             assert_eq!(PortRequest::parse(text), Err(message.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn one_of_a_range() {
+        let ports = PortRequest::parse("8000-8010:80").expect("valid");
+        assert_eq!(ports.len(), 1);
+        assert_eq!((ports[0].host_port, ports[0].last_host_port), (8000, Some(8010)));
     }
 
     proptest::proptest! {

@@ -1,62 +1,142 @@
-//! IPv4 subnets and the choice of a free one.
+//! Subnets of both families, and the choice of a free one.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-/// An IPv4 subnet; host bits are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Subnet {
-    base: u32,
+/// A subnet; host bits are zero. Written as `172.17.0.0/16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subnet {
+    base: IpAddr,
     prefix: u8,
 }
 
 impl Subnet {
-    /// The subnet that `address` lies in. A prefix above 32 counts as 32.
-    pub(crate) fn new(address: Ipv4Addr, prefix: u8) -> Self {
-        let prefix = prefix.min(32);
-        Self {
-            base: address.to_bits() & mask(prefix),
-            prefix,
-        }
+    /// The subnet that `address` lies in. A prefix that is too long counts as that of one address.
+    pub fn new(address: impl Into<IpAddr>, prefix: u8) -> Self {
+        let address = address.into();
+        let prefix = prefix.min(width(address));
+        let base = with_bits(address, bits(address) & mask(address, prefix));
+        Self { base, prefix }
     }
 
-    pub(crate) fn base(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.base)
+    /// First address.
+    pub fn base(self) -> IpAddr {
+        self.base
     }
 
-    pub(crate) fn prefix(self) -> u8 {
+    /// Length of the prefix.
+    pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    pub(crate) fn broadcast(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.base | !mask(self.prefix))
+    /// Whether it is of IPv6.
+    pub fn is_ipv6(self) -> bool {
+        self.base.is_ipv6()
     }
 
-    /// The first address, which the bridge takes.
-    pub(crate) fn gateway(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.base + 1)
+    /// Last address: in IPv4 the one of broadcasts.
+    pub(crate) fn last(self) -> IpAddr {
+        with_bits(self.base, bits(self.base) | !mask(self.base, self.prefix))
+    }
+
+    /// The first address, which the bridge takes unless told otherwise.
+    pub(crate) fn gateway(self) -> IpAddr {
+        with_bits(self.base, bits(self.base) + 1)
+    }
+
+    /// Whether an address lies in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        address.is_ipv6() == self.is_ipv6() && Self::new(address, self.prefix) == self
+    }
+
+    /// Whether all of another one lies in it.
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base)
     }
 
     /// Two subnets overlap when the shorter prefix holds the base of both.
     pub(crate) fn overlaps(self, other: Self) -> bool {
-        let mask = mask(self.prefix.min(other.prefix));
-        self.base & mask == other.base & mask
+        self.holds(other) || other.holds(self)
     }
 
-    /// Addresses a container may have: all but the base, the gateway and the broadcast address.
-    pub(crate) fn addresses(self) -> impl Iterator<Item = Ipv4Addr> {
-        (self.base + 2..self.broadcast().to_bits()).map(Ipv4Addr::from_bits)
+    /// Whether a container may have this address: any but the first, and in IPv4 the last.
+    pub(crate) fn is_assignable(self, address: IpAddr) -> bool {
+        self.contains(address) && address != self.base && (self.is_ipv6() || address != self.last())
+    }
+
+    /// All addresses, in order. Of IPv6 there may be more than anybody can count.
+    pub(crate) fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        (bits(self.base)..=bits(self.last())).map(move |bits| with_bits(self.base, bits))
     }
 }
 
 impl fmt::Display for Subnet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.base(), self.prefix)
+        write!(formatter, "{}/{}", self.base, self.prefix)
     }
 }
 
-fn mask(prefix: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+impl FromStr for Subnet {
+    type Err = String;
+
+    /// Host bits are cut off, as Docker does.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("invalid subnet {text}: invalid CIDR block notation");
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let prefix = prefix.parse().map_err(|_| wrong())?;
+        if prefix > width(address) {
+            return Err(wrong());
+        }
+        Ok(Self::new(address, prefix))
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Subnet> for String {
+    fn from(subnet: Subnet) -> Self {
+        subnet.to_string()
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
+}
+
+/// An address as a number.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address with these bits, of the family of `like`.
+fn with_bits(like: IpAddr, bits: u128) -> IpAddr {
+    match like {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "made of an IPv4 address, with a mask of 32 bits"
+        )]
+        IpAddr::V4(_) => Ipv4Addr::from_bits(bits as u32).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(bits).into(),
+    }
+}
+
+fn mask(address: IpAddr, prefix: u8) -> u128 {
+    let width = u32::from(width(address));
+    let all = u128::MAX >> (128 - width);
+    all.checked_shl(width - u32::from(prefix)).unwrap_or(0) & all
 }
 
 /// The pools networks are cut from, in this order: Docker's own (`default-address-pools`), and then a part of 10.0.0.0/8 that
@@ -73,16 +153,18 @@ pub(crate) fn choose(taken: &[Subnet]) -> Option<Subnet> {
     pools().find(|candidate| !taken.iter().any(|subnet| subnet.overlaps(*candidate)))
 }
 
+/// A subnet of unique local addresses (RFC 4193): `fd`, 40 bits of `seed`, and subnet 0.
+pub(crate) fn unique_local(seed: u64) -> Subnet {
+    let global = u128::from(seed >> 24);
+    Subnet::new(Ipv6Addr::from_bits(0xfd_u128 << 120 | global << 80), 64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn subnet(text: &str) -> Subnet {
-        let (address, prefix) = text.split_once('/').expect("a slash");
-        Subnet::new(
-            address.parse().expect("an address"),
-            prefix.parse().expect("a prefix"),
-        )
+        text.parse().expect("a subnet")
     }
 
     #[test]
@@ -90,6 +172,14 @@ mod tests {
         assert_eq!(subnet("172.17.3.4/16").to_string(), "172.17.0.0/16");
         assert_eq!(subnet("1.2.3.4/0").to_string(), "0.0.0.0/0");
         assert_eq!(subnet("1.2.3.4/32").to_string(), "1.2.3.4/32");
+        assert_eq!(subnet("fd00:1::5/64").to_string(), "fd00:1::/64");
+        assert_eq!(
+            subnet("::/0").last().to_string(),
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
+        for wrong in ["10.0.0.0", "10.0.0.0/33", "x/8", "fd00::/129"] {
+            assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -100,6 +190,8 @@ mod tests {
             ("10.0.0.1/32", "10.0.0.0/8", true),
             ("0.0.0.0/0", "192.168.0.0/20", true),
             ("192.168.16.0/20", "192.168.0.0/20", false),
+            ("fd00::/8", "fd12::/64", true),
+            ("::/0", "10.0.0.0/8", false),
         ] {
             assert_eq!(subnet(one).overlaps(subnet(other)), expected, "{one} {other}");
             assert_eq!(subnet(other).overlaps(subnet(one)), expected, "{other} {one}");
@@ -130,11 +222,21 @@ mod tests {
 
     #[test]
     fn containers_never_get_the_ends_of_a_subnet() {
-        let addresses: Vec<String> = subnet("10.0.0.0/29").addresses().map(|a| a.to_string()).collect();
-        assert_eq!(
-            addresses,
-            ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
-        );
-        assert_eq!(subnet("10.0.0.0/31").addresses().count(), 0);
+        let small = subnet("10.0.0.0/29");
+        let free: Vec<String> = small
+            .addresses()
+            .filter(|address| small.is_assignable(*address))
+            .map(|address| address.to_string())
+            .collect();
+        assert_eq!(free.first().map(String::as_str), Some("10.0.0.1"));
+        assert_eq!(free.last().map(String::as_str), Some("10.0.0.6"));
+        assert_eq!(free.len(), 6);
+    }
+
+    #[test]
+    fn unique_local_subnets_are_of_their_range() {
+        let made = unique_local(0x1234_5678_9abc_def0);
+        assert_eq!(made.to_string(), "fd12:3456:789a::/64");
+        assert!(subnet("fd00::/8").holds(made));
     }
 }

@@ -1,10 +1,12 @@
 //! Whole networks, each on a pretended host in a namespace of its own: nothing here touches the machine's own network.
 
 mod host;
+mod user;
 
 use host::{Container, HOST, Host, MTU, Root, WORLD, ask, ask_udp, serve, serve_udp};
 use plimsoll_testkit::needs;
 use std::net::Ipv4Addr;
+use std::slice::from_ref;
 
 use crate::{
     NetworkError, PortRequest, PublishedPort, bind, netlink::Netlink, publish, subnet::Subnet, unpublish,
@@ -20,6 +22,7 @@ fn published(text: &str) -> PublishedPort {
         host_port,
         container_port,
         protocol,
+        ..
     } = request(text);
     let host_ip = host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     PublishedPort {
@@ -40,7 +43,7 @@ fn containers_reach_the_world_and_each_other() {
     serve(&two.namespace, 80);
     serve(&host.namespace, 7001);
 
-    let gateway = one.endpoint.network.gateway;
+    let gateway = one.endpoint.network.ipv4.gateway;
     assert_eq!(
         ask(&one.namespace, WORLD, 7000).expect("masquerade"),
         HOST.to_string()
@@ -112,9 +115,9 @@ fn published_ports_are_reached_from_everywhere() {
         published("5353:53/udp"),
     ];
     let instance = root.store.instance();
-    host.run(|| publish(instance, &server.endpoint, &ports))
+    host.run(|| publish(instance, from_ref(&server.endpoint), &ports))
         .expect("rules");
-    host.run(|| publish(instance, &server.endpoint, &ports))
+    host.run(|| publish(instance, from_ref(&server.endpoint), &ports))
         .expect("again");
 
     for port in [8080, 8081] {
@@ -126,7 +129,7 @@ fn published_ports_are_reached_from_everywhere() {
             ask(&host.namespace, HOST, port).expect("from the host"),
             HOST.to_string()
         );
-        let gateway = server.endpoint.network.gateway.to_string();
+        let gateway = server.endpoint.network.ipv4.gateway.to_string();
         assert_eq!(
             ask(&neighbour.namespace, HOST, port).expect("from a container"),
             gateway
@@ -143,9 +146,9 @@ fn published_ports_are_reached_from_everywhere() {
         "only published ports are open to the world"
     );
 
-    host.run(|| unpublish(instance, &server.endpoint, &ports))
+    host.run(|| unpublish(instance, from_ref(&server.endpoint), &ports))
         .expect("gone");
-    host.run(|| unpublish(instance, &server.endpoint, &ports))
+    host.run(|| unpublish(instance, from_ref(&server.endpoint), &ports))
         .expect("again");
     assert!(ask(&host.world, HOST, 8080).is_err());
     assert!(!host.sh("nft list ruleset").contains("elements"));
@@ -165,16 +168,16 @@ fn a_port_left_behind_is_taken_over() {
         [published("8080:80")],
     );
     let instance = root.store.instance();
-    host.run(|| publish(instance, &old.endpoint, &first))
+    host.run(|| publish(instance, from_ref(&old.endpoint), &first))
         .expect("rules");
-    host.run(|| publish(instance, &new.endpoint, &second))
+    host.run(|| publish(instance, from_ref(&new.endpoint), &second))
         .expect("taken over");
     assert_eq!(
         ask(&host.world, HOST, 8080).expect("the new one"),
         WORLD.to_string()
     );
 
-    host.run(|| unpublish(instance, &old.endpoint, &first))
+    host.run(|| unpublish(instance, from_ref(&old.endpoint), &first))
         .expect("late, but harmless");
     assert_eq!(
         ask(&host.world, HOST, 8080).expect("still the new one"),
@@ -194,7 +197,7 @@ fn a_port_in_use_on_the_host_is_refused() {
         "Bind for 0.0.0.0:8080 failed: port is already allocated"
     );
     let bound = host.run(|| bind(&request("8081:80"))).expect("free");
-    assert_eq!(bound.sockets.len(), 2, "IPv4 and IPv6");
+    assert_eq!(bound.len(), 2, "IPv4 and IPv6");
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn destroy_leaves_nothing() {
     host.run(|| {
         publish(
             root.store.instance(),
-            &container.endpoint,
+            from_ref(&container.endpoint),
             &[published("8080:80")],
         )
     })
@@ -280,11 +283,11 @@ fn a_subnet_that_the_host_took_meanwhile_is_given_up() {
     let networks = root.networks();
     let first = host.run(|| networks.default_bridge()).expect("a bridge");
     host.sh(&format!(
-        "ip link delete {}; ip route add {}/16 via {WORLD}",
-        first.bridge, first.subnet
+        "ip link delete {}; ip route add {} via {WORLD}",
+        first.bridge, first.ipv4.subnet
     ));
     let second = host.run(|| networks.default_bridge()).expect("another one");
-    assert_eq!(second.subnet.to_string(), "172.18.0.0");
+    assert_eq!(second.ipv4.subnet.to_string(), "172.18.0.0/16");
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn roots_of_one_host_never_meet() {
     });
     for (index, one) in networks.iter().enumerate() {
         for other in &networks[index + 1..] {
-            assert!(!one.subnet().overlaps(other.subnet()), "{one:?} {other:?}");
+            assert!(!one.ipv4.subnet.overlaps(other.ipv4.subnet), "{one:?} {other:?}");
             assert_ne!(one.bridge, other.bridge);
         }
     }
@@ -350,7 +353,7 @@ fn addresses_run_out_and_come_back() {
     let (host, root) = (Host::new(), Root::new());
     let networks = root.networks();
     let mut network = host.run(|| networks.default_bridge()).expect("a bridge");
-    network.prefix = 29;
+    network.ipv4.subnet = "172.17.0.0/29".parse().expect("a subnet");
     let take = |name: &str| {
         networks
             .allocate(&network, name)
@@ -412,7 +415,7 @@ fn packets_pass_a_foreign_drop(rules: &str, listing: &str, chain: &str) {
     host.run(|| {
         publish(
             root.store.instance(),
-            &container.endpoint,
+            from_ref(&container.endpoint),
             &[published("8080:80")],
         )
     })

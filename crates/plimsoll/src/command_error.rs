@@ -280,10 +280,24 @@ impl From<plimsoll_oci::PlatformError> for CommandError {
 
 impl From<plimsoll_network::NetworkError> for CommandError {
     fn from(error: plimsoll_network::NetworkError) -> Self {
-        let hint = error.hint();
-        let error = Self::new(Kind::Internal, error);
+        let hint = network_hint(&error);
+        let kind = match &error {
+            plimsoll_network::NetworkError::NotFound { .. } => Kind::NotFound,
+            error if error.is_users() => Kind::User,
+            _ => Kind::Internal,
+        };
+        let error = Self::new(kind, error);
         hint.into_iter().fold(error, Self::hint)
     }
+}
+
+/// The way out of an error about networks; for a name that is not there, the nearest one that is.
+pub(crate) fn network_hint(error: &plimsoll_network::NetworkError) -> Option<String> {
+    if let plimsoll_network::NetworkError::NotFound { name, known } = error {
+        let near = plimsoll_dockerfile::nearest(name, known.iter().map(String::as_str));
+        return near.map(|near| format!("did you mean `{near}`?"));
+    }
+    error.hint().map(str::to_owned)
 }
 
 impl From<plimsoll_runtime::RuntimeError> for CommandError {

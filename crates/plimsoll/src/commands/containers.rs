@@ -20,7 +20,7 @@ impl From<ContainerError> for CommandError {
                 }
             }
             ContainerError::Network(network) => {
-                let hint = network.hint();
+                let hint = crate::command_error::network_hint(network);
                 hint.into_iter().fold(Self::new(Kind::User, error), Self::hint)
             }
             ContainerError::Start { code, .. } => Self::new(Kind::Container(exit_byte(*code)), error),
