@@ -227,7 +227,9 @@ impl From<ImageError> for CommandError {
             ImageError::Conflict { forceable: true, .. } => {
                 (Kind::User, Some("`--force` does it all the same".to_owned()))
             }
-            ImageError::Pull { source, .. } => (Kind::Registry, registry_hint(source)),
+            ImageError::Pull { source, .. } | ImageError::Push { source, .. } => {
+                (Kind::Registry, registry_hint(source))
+            }
             ImageError::Store(_) | ImageError::Database(_) | ImageError::GivenUp(_) => (Kind::Internal, None),
             _ => (Kind::User, None),
         };
@@ -246,7 +248,9 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
     }
     match error.kind() {
         FailureKind::Unauthorised => {
-            Some("credentials are taken from `config.json` in Docker's configuration folder".to_owned())
+            let registry = error.registry().filter(|registry| *registry != "docker.io");
+            let registry = registry.map_or_else(String::new, |registry| format!(" {registry}"));
+            Some(format!("log in with `plimsoll login{registry}`"))
         }
         FailureKind::Unreachable => {
             Some("mirrors are configured as `[registry.\"docker.io\"] mirrors` in plimsoll.toml".to_owned())

@@ -32,10 +32,13 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod logs;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod reset;
 pub(crate) mod restart;
 pub(crate) mod rm;
@@ -117,10 +120,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(inspect, One, ["inspect"]),
     command!(kill, One, ["kill", "container kill"]),
     command!(load, One, ["load", "image load"]),
+    command!(login, One, ["login"]),
+    command!(logout, One, ["logout"]),
     command!(logs, One, ["logs", "container logs"]),
     command!(port, One, ["port", "container port"]),
     command!(ps, One, ["ps", "container ls|list|ps"]),
     command!(pull, Many, ["pull", "image pull"]),
+    command!(push, Many, ["push", "image push"]),
     command!(reset, One, ["system reset"]),
     command!(restart, One, ["restart", "container restart"]),
     command!(rm, One, ["rm", "container rm|remove"]),

@@ -170,15 +170,26 @@ impl Context {
         once(&self.store, || Ok(Store::open(&self.root(), &self.run_folder())?))
     }
 
+    /// Docker's configuration folder, for credentials.
+    pub(crate) fn docker_config(&self) -> Result<Utf8PathBuf, CommandError> {
+        self.docker_folder().ok_or_else(|| {
+            CommandError::user("there is no folder for credentials: `HOME` is not set")
+                .hint("name one with `--config DIR`")
+        })
+    }
+
+    fn docker_folder(&self) -> Option<Utf8PathBuf> {
+        let named = self.global.config.clone();
+        named.or_else(|| env::var(env::HOME).map(|home| Utf8PathBuf::from(home).join(".docker")))
+    }
+
     /// The way to registries, with the settings' mirrors.
     pub(crate) fn registry(&self) -> Result<Arc<Registry>, CommandError> {
         once(&self.registry, || {
-            let docker = self
-                .global
-                .config
-                .clone()
-                .or_else(|| env::var(env::HOME).map(|home| Utf8PathBuf::from(home).join(".docker")));
-            Ok(Arc::new(Registry::new(self.settings()?.registry.clone(), docker)))
+            Ok(Arc::new(Registry::new(
+                self.settings()?.registry.clone(),
+                self.docker_folder(),
+            )))
         })
         .cloned()
     }

@@ -13,6 +13,7 @@ mod instructions;
 mod mounts;
 mod network;
 mod prune;
+mod push;
 mod refusals;
 mod reset;
 mod run;
