@@ -20,7 +20,7 @@ use crate::error::BuildError;
 pub use annotations::{Annotation, AnnotationLevel, Annotations};
 pub use local::export_local;
 pub use release::{Release, ReleaseSettings};
-pub use tar::export_tar;
+pub use tar::{export_tar, write_tar};
 
 /// Returns the files of a built image; none for one without layers.
 fn files(store: &Store, images: &Images, built: &BuiltImage) -> Result<Option<MergedTree>, BuildError> {

@@ -39,7 +39,7 @@ pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH}
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};
 pub use export::{
-    Annotation, AnnotationLevel, Annotations, Release, ReleaseSettings, export_local, export_tar,
+    Annotation, AnnotationLevel, Annotations, Release, ReleaseSettings, export_local, export_tar, write_tar,
 };
 pub use keep::keep_built;
 pub use lower::change;

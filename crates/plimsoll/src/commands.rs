@@ -24,6 +24,7 @@ pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod image_inspect;
 pub(crate) mod image_prune;
@@ -112,6 +113,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(create, One, ["create", "container create"]),
     command!(diff, One, ["diff", "container diff"]),
     command!(exec, One, ["exec", "container exec"]),
+    command!(export, One, ["export", "container export"]),
     command!(history, One, ["history", "image history"]),
     command!(image_inspect, One, ["image inspect"]),
     command!(image_prune, One, ["image prune"]),

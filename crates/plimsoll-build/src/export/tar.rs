@@ -44,6 +44,21 @@ pub fn export_tar(
     out.flush().map_err(write_error)
 }
 
+/// Writes the files that a tree shows as a tar, just as they are.
+pub fn write_tar(tree: &MergedTree, out: &mut dyn Write) -> Result<(), BuildError> {
+    let mut builder = Builder::new(io::BufWriter::with_capacity(256 << 10, out));
+    let mut archive = Archive {
+        builder: &mut builder,
+        tree,
+        prefix: PathBuf::new(),
+        epoch: None,
+        links: HashMap::new(),
+    };
+    archive.below(&tree.root()?)?;
+    let mut out = builder.into_inner().map_err(write_error)?;
+    out.flush().map_err(write_error)
+}
+
 fn write_error(source: io::Error) -> BuildError {
     BuildError::WriteArchive(source)
 }

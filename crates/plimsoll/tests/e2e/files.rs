@@ -243,6 +243,36 @@ fn diff_names_what_the_container_did() {
     assert_eq!(sandbox.ok(["diff", "nothing"]), "");
 }
 
+#[test]
+fn export_and_import_again() {
+    needs!(root, overlay);
+    let sandbox = with_containers();
+    shell(
+        &sandbox,
+        "echo new > /new; rm /bin/wget; ln /new /twice; echo v > /data/v",
+    );
+    sandbox.ok(["export", "-o", "files.tar", "up"]);
+    sandbox.ok(["import", "files.tar", "again"]);
+    let seen = "cat /new /twice; ls /bin/wget /data/v 2>/dev/null; stat -c %h /new";
+    assert_eq!(
+        sandbox.ok(["run", "--rm", "again", "/bin/sh", "-c", seen]),
+        "new\nnew\n2\n"
+    );
+    let streamed = sandbox
+        .command(["export", "down"])
+        .output()
+        .expect("plimsoll runs")
+        .stdout;
+    assert!(
+        tar::Archive::new(streamed.as_slice())
+            .entries()
+            .expect("an archive")
+            .count()
+            > 10
+    );
+    sandbox.fails(1, ["export", "nobody"]);
+}
+
 fn config(sandbox: &Sandbox, image: &str) -> Value {
     let text = sandbox.ok(["image", "inspect", image]);
     serde_json::from_str::<Value>(&text).expect("JSON")[0].clone()
