@@ -16,8 +16,8 @@ mod document;
 mod du;
 mod error;
 mod find;
-mod import;
 mod history;
+mod import;
 mod index;
 mod layout;
 mod load;
@@ -52,7 +52,7 @@ pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
 pub use push::{LayerPush, Pushed};
 pub use remove::Removed;
-pub use save::Layout;
+pub use save::{Layout, Saved};
 
 type Result<T, E = ImageError> = std::result::Result<T, E>;
 

@@ -12,24 +12,31 @@ use std::io::Write;
 
 use plimsoll_oci::ImageRef;
 
-use crate::{ArchiveFormat, Image, Images, Result};
+use crate::{ArchiveFormat, Image, Images, Index, Result};
 
 pub use layout::Layout;
 use target::{Tar, Target};
 
+/// What is to be saved.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The image, or what stands for the index.
+    pub image: Image,
+    /// The index as a whole, with all that it lists.
+    pub index: Option<Index>,
+    /// Names that it is to have there.
+    pub names: Vec<ImageRef>,
+}
+
 impl Images {
-    /// Writes images, each with the names it is to have there, as one archive.
-    pub fn save(
-        &self,
-        images: &[(Image, Vec<ImageRef>)],
-        format: ArchiveFormat,
-        out: &mut dyn Write,
-    ) -> Result<()> {
+    /// Writes images as one archive. With an index among them it is an image layout in any case, which Docker reads too.
+    pub fn save(&self, images: &[Saved], format: ArchiveFormat, out: &mut dyn Write) -> Result<()> {
         let _lease = self.store.lease()?;
         let mut tar = Tar::new(out);
+        let several = images.iter().any(|saved| saved.index.is_some());
         match format {
-            ArchiveFormat::Docker => docker::save(self, images, &mut tar)?,
-            ArchiveFormat::Oci => oci::save(self, images, &mut tar)?,
+            ArchiveFormat::Docker if !several => docker::save(self, images, &mut tar)?,
+            _ => oci::save(self, images, &mut tar)?,
         }
         tar.finish()
     }

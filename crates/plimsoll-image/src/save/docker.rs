@@ -7,8 +7,8 @@ use plimsoll_oci::{Digest, ImageRef};
 use plimsoll_store::{LayerInfo, SnapshotId};
 use serde::Serialize;
 
-use super::Target;
-use crate::{Image, ImageError, Images, Result, document};
+use super::{Saved, Target};
+use crate::{ImageError, Images, Result, document};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -18,10 +18,10 @@ struct Entry {
     layers: Vec<String>,
 }
 
-pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], target: &mut dyn Target) -> Result<()> {
+pub(super) fn save(images: &Images, list: &[Saved], target: &mut dyn Target) -> Result<()> {
     let mut entries = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for (image, names) in list {
+    for Saved { image, names, .. } in list {
         let mut layers = Vec::new();
         for ((snapshot, info), layer) in images.layers(image)?.into_iter().zip(image.manifest.layers()) {
             let path = format!("{}/layer.tar", info.diff_id.hex());

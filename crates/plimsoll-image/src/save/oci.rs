@@ -6,28 +6,18 @@ use std::io::{self, Read as _, Write};
 
 use plimsoll_oci::{Descriptor, Digest, ImageIndex, ImageRef, MediaType};
 
-use super::Target;
+use super::{Saved, Target};
 use crate::load::{CONTAINERD_NAME, REF_NAME};
-use crate::{Image, ImageError, Images, Result, document};
+use crate::{Image, ImageError, Images, Index, Result, document};
 
-pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], target: &mut dyn Target) -> Result<()> {
+pub(super) fn save(images: &Images, list: &[Saved], target: &mut dyn Target) -> Result<()> {
     target.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let mut entries = Vec::new();
-    for (image, names) in list {
-        write_layers(images, image, target)?;
-        let content = images.store.content();
-        target.file(
-            &path(&image.id),
-            &document::read(content, &image.id, "image configuration")?,
-        )?;
-        let manifest = document::read(content, &image.manifest_digest, "manifest")?;
-        target.file(&path(&image.manifest_digest), &manifest)?;
-        let media_type = image
-            .manifest
-            .media_type()
-            .clone()
-            .unwrap_or(MediaType::ImageManifest);
-        let descriptor = Descriptor::new(media_type, manifest.len() as u64, image.manifest_digest);
+    for Saved { image, index, names } in list {
+        let descriptor = match index {
+            None => write_image(images, image, target)?,
+            Some(index) => write_index(images, index, target)?,
+        };
         if names.is_empty() {
             entries.push(descriptor.clone());
         }
@@ -44,6 +34,36 @@ pub(super) fn save(images: &Images, list: &[(Image, Vec<ImageRef>)], target: &mu
         "index.json",
         &serde_json::to_vec(&index).expect("an index is JSON"),
     )
+}
+
+fn write_image(images: &Images, image: &Image, target: &mut dyn Target) -> Result<Descriptor> {
+    write_layers(images, image, target)?;
+    write_document(images, &image.id, target)?;
+    let size = write_document(images, &image.manifest_digest, target)?;
+    let media_type = image.manifest.media_type().clone();
+    let media_type = media_type.unwrap_or(MediaType::ImageManifest);
+    Ok(Descriptor::new(media_type, size, image.manifest_digest))
+}
+
+/// All images of an index that are here, and what is attested about them.
+fn write_index(images: &Images, index: &Index, target: &mut dyn Target) -> Result<Descriptor> {
+    images.touch_index(index)?;
+    for image in images.images_of(index)? {
+        write_image(images, &image, target)?;
+    }
+    for digest in images.attestation_blobs(index)? {
+        write_document(images, &digest, target)?;
+    }
+    let size = write_document(images, &index.digest, target)?;
+    let media_type = index.document.media_type().clone();
+    let media_type = media_type.unwrap_or(MediaType::ImageIndex);
+    Ok(Descriptor::new(media_type, size, index.digest))
+}
+
+fn write_document(images: &Images, digest: &Digest, target: &mut dyn Target) -> Result<u64> {
+    let bytes = document::read(images.store.content(), digest, "document")?;
+    target.file(&path(digest), &bytes)?;
+    Ok(bytes.len() as u64)
 }
 
 pub(super) fn write_layers(images: &Images, image: &Image, target: &mut dyn Target) -> Result<()> {

@@ -14,7 +14,7 @@ fn save(sandbox: &Sandbox, image: &Image, names: &[&str], format: ArchiveFormat)
     let mut archive = Vec::new();
     sandbox
         .images
-        .save(&[(image.clone(), names)], format, &mut archive)
+        .save(&[saved(image, names)], format, &mut archive)
         .unwrap();
     archive
 }
@@ -33,6 +33,14 @@ pub(crate) fn built(sandbox: &Sandbox) -> Image {
         ..base.config.clone()
     };
     sandbox.images.assemble(config, Some(top)).unwrap()
+}
+
+fn saved(image: &Image, names: Vec<ImageRef>) -> Saved {
+    Saved {
+        image: image.clone(),
+        index: None,
+        names,
+    }
 }
 
 #[test]
@@ -104,8 +112,8 @@ fn images_that_share_layers_share_them_in_the_archive() {
     for format in [ArchiveFormat::Docker, ArchiveFormat::Oci] {
         let mut archive = Vec::new();
         let list = [
-            (image.clone(), vec!["app:1".parse().unwrap()]),
-            (base.clone(), vec!["base".parse().unwrap()]),
+            saved(&image, vec!["app:1".parse().unwrap()]),
+            saved(&base, vec!["base".parse().unwrap()]),
         ];
         sandbox.images.save(&list, format, &mut archive).unwrap();
         let mut paths: Vec<_> = tar::Archive::new(&archive[..])

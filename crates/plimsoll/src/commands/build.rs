@@ -16,7 +16,7 @@ use plimsoll_build::{
     Sources, export_local, keep_built,
 };
 use plimsoll_diagnostics::Source;
-use plimsoll_image::{ArchiveFormat, ImageError, Images};
+use plimsoll_image::{ArchiveFormat, ImageError, Images, Saved};
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
@@ -315,7 +315,11 @@ fn deliver(
             }
             Output::Archive(format, path) => {
                 let task = progress.start(format!("exporting archive to {}", path.display()));
-                let named = [(image.clone(), args.tags.clone())];
+                let named = [Saved {
+                    image: image.clone(),
+                    index: None,
+                    names: args.tags.clone(),
+                }];
                 write_atomically(path, |file| {
                     let mut out = BufWriter::with_capacity(1 << 20, file);
                     images.save(&named, *format, &mut out)?;

@@ -114,13 +114,12 @@ async fn image(args: &ContainerArgs, context: &Context) -> Result<Image, Command
     let name = args.image();
     let images = context.images()?;
     let platform = args.platform()?;
-    let suits = |image: &Image| {
-        platform
-            .as_ref()
-            .is_none_or(|wanted| image.config.platform().satisfies(wanted))
+    let stored = || match &platform {
+        Some(platform) => images.find_for(name, platform),
+        None => images.find(name),
     };
     if args.pull != Pull::Always
-        && let Some(image) = images.find(name)?.filter(suits)
+        && let Some(image) = stored()?
     {
         return Ok(image);
     }

@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use plimsoll_image::{ArchiveFormat, Image, ImageError, Images};
-use plimsoll_oci::ImageRef;
+use plimsoll_image::{ArchiveFormat, Image, ImageError, Images, Index, Saved};
+use plimsoll_oci::{ImageRef, Platform};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -14,7 +14,8 @@ use crate::output::file::write_atomically;
 /// Save images to an archive
 ///
 /// An image given by name has that name in the archive, one given by ID has none; a repository without a tag means
-/// all its tags.
+/// all its tags. A name that means several platforms, all of which are here, is saved with all of them, as an OCI image
+/// layout.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Names or IDs
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Save only the image for this platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     /// Kind of archive
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -41,7 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let images = context.images()?;
     let mut list = Vec::new();
     for name in &args.images {
-        select(&images, name, &mut list)?;
+        select(&images, name, args.platform.as_ref(), &mut list)?;
     }
     let format = match args.format {
         Format::Docker => ArchiveFormat::Docker,
@@ -65,35 +69,55 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 /// Adds what one argument means; the names of one image are brought together.
-fn select(images: &Images, text: &str, list: &mut Vec<(Image, Vec<ImageRef>)>) -> Result<(), CommandError> {
+fn select(
+    images: &Images,
+    text: &str,
+    platform: Option<&Platform>,
+    list: &mut Vec<Saved>,
+) -> Result<(), CommandError> {
     let names = match text.parse::<ImageRef>() {
         Ok(reference) if is_repository(text) => names_of(images, &reference)?,
         _ => Vec::new(),
     };
     if names.is_empty() {
-        let image = images.get(text)?;
+        let image = images.get_for(text, platform)?;
         let named = text
             .parse::<ImageRef>()
             .ok()
             .filter(|name| name.digest().is_none());
         let named = named.filter(|name| images.names(&image).is_ok_and(|all| all.contains(name)));
-        add(list, image, named);
+        add(list, image, index(images, text, platform)?, named);
     }
     for name in names {
-        add(list, images.get(&name.to_string())?, Some(name));
+        let text = name.to_string();
+        let image = images.get_for(&text, platform)?;
+        add(list, image, index(images, &text, platform)?, Some(name));
     }
     Ok(())
 }
 
-fn add(list: &mut Vec<(Image, Vec<ImageRef>)>, image: Image, name: Option<ImageRef>) {
-    let at = list
-        .iter()
-        .position(|(known, _)| known.manifest_digest == image.manifest_digest);
+/// The index to save as a whole.
+fn index(images: &Images, name: &str, platform: Option<&Platform>) -> Result<Option<Index>, CommandError> {
+    match images.index(name)? {
+        Some(index) if platform.is_none() && images.is_complete(&index)? => Ok(Some(index)),
+        _ => Ok(None),
+    }
+}
+
+fn add(list: &mut Vec<Saved>, image: Image, index: Option<Index>, name: Option<ImageRef>) {
+    let digest = |index: &Option<Index>| index.as_ref().map(|index| index.digest);
+    let at = list.iter().position(|known| {
+        known.image.manifest_digest == image.manifest_digest && digest(&known.index) == digest(&index)
+    });
     let at = at.unwrap_or_else(|| {
-        list.push((image, Vec::new()));
+        list.push(Saved {
+            image,
+            index,
+            names: Vec::new(),
+        });
         list.len() - 1
     });
-    let names = &mut list[at].1;
+    let names = &mut list[at].names;
     names.extend(name.filter(|name| !names.contains(name)));
 }
 
