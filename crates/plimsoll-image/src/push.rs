@@ -459,7 +459,7 @@ impl Images {
     }
 
     /// From now on images go by the digest under which the registry has them, too.
-    fn note_pushed(&self, name: &ImageRef, digest: Digest, images: &[Image]) -> Result<()> {
+    pub fn note_pushed(&self, name: &ImageRef, digest: Digest, images: &[Image]) -> Result<()> {
         Ok(self.store.db().write(|db| {
             images
                 .iter()
