@@ -17,7 +17,9 @@ pub enum Cloned {
     Child,
     /// The process that called.
     Parent {
-        /// Of the child, as a descriptor (close-on-exec).
+        /// Number of the child.
+        pid: i32,
+        /// The child, as a descriptor (close-on-exec).
         pidfd: OwnedFd,
     },
 }
@@ -57,6 +59,7 @@ pub fn clone_process(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -
     match result {
         0 => Ok(Cloned::Child),
         result if result > 0 => Ok(Cloned::Parent {
+            pid: i32::try_from(result).map_err(io::Error::other)?,
             // SAFETY: the kernel has just made it for us.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),

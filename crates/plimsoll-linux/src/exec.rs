@@ -67,7 +67,7 @@ pub fn exec_or_tell(
 }
 
 /// Only on the way out of a process: what owns these descriptors is never dropped.
-fn close_between(first: RawFd, last: RawFd) {
+pub(crate) fn close_between(first: RawFd, last: RawFd) {
     if first > last {
         return;
     }

@@ -9,6 +9,7 @@
 //! - [`inherited`]: the other end of that: own a descriptor that came through exec;
 //! - [`exec`], [`exec_or_tell`], [`reset_signals`]: become another program, with everything as it expects it;
 //! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
+//! - [`be_init`]: the first process of a container that keeps another;
 //! - [`mount_setattr`], [`load_filter`]: what a container's mounts and programs may do;
 //! - [`attach_device_program`]: the device limit of a cgroup v2 group.
 
@@ -18,6 +19,7 @@ mod device_program;
 mod exec;
 mod filter;
 mod inherit;
+mod init;
 mod mount;
 
 use rustix::io::Errno;
@@ -29,6 +31,7 @@ pub use device_program::attach_device_program;
 pub use exec::{exec, exec_or_tell, reset_signals};
 pub use filter::load_filter;
 pub use inherit::inherited;
+pub use init::be_init;
 pub use mount::{MountAttributes, mount_setattr};
 
 /// Moves the calling thread into new namespaces of the kinds in `flags`.

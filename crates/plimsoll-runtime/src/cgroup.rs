@@ -102,6 +102,8 @@ impl Hierarchies {
 pub(crate) struct Cgroup {
     folders: Vec<PathBuf>,
     memory: Option<PathBuf>,
+    /// On v1.
+    freezer: Option<PathBuf>,
     /// In the tree of v2, where there is one.
     group: Option<PathBuf>,
     unified: bool,
@@ -135,8 +137,13 @@ impl Cgroup {
             }
         };
         let memory = hierarchies.mount_of("memory").map(|mount| below(&mount));
+        let freezer = match hierarchies {
+            Hierarchies::Unified => None,
+            Hierarchies::Legacy(_) => hierarchies.mount_of("freezer").map(|mount| below(&mount)),
+        };
         Ok(Self {
             folders,
+            freezer,
             memory,
             group,
             unified: *hierarchies == Hierarchies::Unified,
@@ -183,6 +190,40 @@ impl Cgroup {
             let _ = rustix::process::kill_process(*pid, signal);
         }
         !pids.is_empty()
+    }
+
+    /// Stops every process of the group where it is, or lets all go on.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), RuntimeError> {
+        let (file, wanted) = match (&self.group, &self.freezer) {
+            (Some(group), _) => (group.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
+            (None, Some(freezer)) => (
+                freezer.join("freezer.state"),
+                if frozen { "FROZEN" } else { "THAWED" },
+            ),
+            (None, None) => {
+                let reason = "this machine has no cgroup that can be frozen";
+                return Err(RuntimeError::Invalid(reason.into()));
+            }
+        };
+        fs::write(&file, wanted).map_err(RuntimeError::path("write", &file))?;
+        let until = Instant::now() + PATIENCE;
+        while frozen && !self.is_frozen() {
+            if Instant::now() > until {
+                return Err(RuntimeError::Invalid("the processes did not stop in time".into()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> bool {
+        let holds = |folder: &Option<PathBuf>, name: &str, text: &str| {
+            let read = folder
+                .as_ref()
+                .and_then(|folder| fs::read_to_string(folder.join(name)).ok());
+            read.is_some_and(|read| read.lines().any(|line| line == text))
+        };
+        holds(&self.group, "cgroup.events", "frozen 1") || holds(&self.freezer, "freezer.state", "FROZEN")
     }
 
     /// Ends every process and takes the folders away; fine when they are gone.

@@ -33,12 +33,16 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities taken away, with or without `CAP_`; `ALL` is all but the added ones.
     pub cap_drop: Vec<String>,
-    /// All capabilities, no seccomp filter, nothing masked, any device number.
+    /// All capabilities, no seccomp filter, nothing masked, any device.
     pub privileged: bool,
     /// Whether set-user-id programs and file capabilities are without effect.
     pub no_new_privileges: bool,
     /// The system call filter.
     pub seccomp: Seccomp,
+    /// Whether /proc and /sys are shown whole.
+    pub system_paths: SystemPaths,
+    /// Profile of AppArmor; empty is the one of whoever makes the container.
+    pub apparmor: String,
     /// Limits of the cgroup.
     pub resources: Resources,
     /// Limits of each process.
@@ -49,6 +53,24 @@ pub struct ContainerSpec {
     pub shm_size: u64,
     /// Which network the container sees.
     pub network: NetworkNamespace,
+    /// Whose processes it sees.
+    pub pid: Sharing,
+    /// Whose System V objects, message queues and shared memory.
+    pub ipc: Ipc,
+    /// Whose host name.
+    pub uts: Sharing,
+    /// Whose control groups.
+    pub cgroupns: Sharing,
+    /// Its own user namespace; None is that of whoever makes the container.
+    pub userns: Option<IdMap>,
+    /// Whether a process of ours is the first one, which reaps and forwards signals.
+    pub init: bool,
+    /// How readily the kernel kills it for want of memory, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Device nodes beside the usual ones.
+    pub devices: Vec<Device>,
+    /// More devices whose use is allowed, without a node: `c 42:* rmw`.
+    pub device_rules: Vec<String>,
     /// Absolute cgroup path: `/plimsoll-<instance>/<id>`.
     pub cgroup: String,
     /// Kept in the OCI spec as they are.
@@ -117,8 +139,87 @@ pub enum NetworkNamespace {
     Given,
 }
 
+/// Whether a container has something of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sharing {
+    /// It has.
+    #[default]
+    Own,
+    /// It is the caller's.
+    Host,
+    /// It is another container's, whose namespace comes with the request ([`crate::Namespaces`]).
+    Given,
+}
+
+/// `--ipc`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ipc {
+    /// Its own.
+    #[default]
+    Own,
+    /// Its own, without /dev/shm.
+    NoShm,
+    /// The host's.
+    Host,
+    /// Another container's, with its /dev/shm.
+    Given,
+}
+
+/// What of /proc and /sys is covered or read-only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemPaths {
+    /// As with Docker.
+    #[default]
+    Confined,
+    /// Nothing.
+    Unconfined,
+}
+
+/// Users and groups 0 to `size` - 1 of a container, as they are on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// Root's user on the host.
+    pub uid: u32,
+    /// Root's group.
+    pub gid: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// A device of the host in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path in the container.
+    pub path: PathBuf,
+    /// Whether it is a block device.
+    pub block: bool,
+    /// Its number.
+    pub major: u32,
+    /// Its number.
+    pub minor: u32,
+    /// Permission bits of the node.
+    pub mode: u32,
+    /// Owner of the node.
+    pub uid: u32,
+    /// Group of the node.
+    pub gid: u32,
+    /// What may be done: some of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// A limit of one block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// Number of the device.
+    pub major: u32,
+    /// Number of the device.
+    pub minor: u32,
+    /// Bytes or operations a second, or a weight.
+    pub value: u64,
+}
+
 /// Limits of the cgroup. Zero or None is unlimited.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
     /// Bytes.
@@ -131,8 +232,30 @@ pub struct Resources {
     pub nano_cpus: Option<i64>,
     /// Relative weight, 2 to 262144; 1024 is usual.
     pub cpu_shares: Option<u64>,
+    /// Microseconds of CPU time in each period; instead of `nano_cpus`.
+    pub cpu_quota: Option<i64>,
+    /// Microseconds of a period; None is 100 000.
+    pub cpu_period: Option<u64>,
     /// CPUs to run on: `0-2,5`; empty is any.
     pub cpuset_cpus: String,
+    /// Memory nodes to use; empty is any.
+    pub cpuset_mems: String,
+    /// How readily pages are swapped out, 0 to 100; only cgroup v1 has it.
+    pub memory_swappiness: Option<u64>,
+    /// Whether processes wait instead of being killed for want of memory; only cgroup v1 has it.
+    pub oom_kill_disable: bool,
+    /// Relative weight of reading and writing, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// The same for one device.
+    pub blkio_weight_device: Vec<DeviceRate>,
+    /// Most bytes a second that are read.
+    pub device_read_bps: Vec<DeviceRate>,
+    /// Most bytes a second that are written.
+    pub device_write_bps: Vec<DeviceRate>,
+    /// Most reads a second.
+    pub device_read_iops: Vec<DeviceRate>,
+    /// Most writes a second.
+    pub device_write_iops: Vec<DeviceRate>,
     /// Most processes and threads.
     pub pids_limit: Option<i64>,
 }

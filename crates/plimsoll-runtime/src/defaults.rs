@@ -46,6 +46,18 @@ pub(crate) const NETWORK_SYSCTLS: &[(&str, &str)] = &[
     ("net.ipv4.ping_group_range", "0 2147483647"),
 ];
 
+/// Kernel parameters of System V objects.
+pub(crate) const IPC_SYSCTLS: &[&str] = &[
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
 /// File system, source, target and options of each default mount, parents first.
 pub(crate) const MOUNTS: &[(&str, &str, &str, &[&str])] = &[
     ("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"]),

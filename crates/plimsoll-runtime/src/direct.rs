@@ -1,34 +1,44 @@
-//! Containers without a library in between: a build step in a few hundred system calls.
+//! Containers without a library in between, in a few hundred system calls: build steps, and containers as people run
+//! them.
 //!
-//! It covers what RUN needs and nothing else: no terminal, no further processes, no user namespace, Linux 5.12. What
-//! it does not cover goes through [`crate::libcontainer`]; both read the same OCI spec and pass the same tests.
+//! It wants Linux 5.12 and a root with its usual capabilities, and knows no user namespaces. What it does not cover
+//! goes through [`crate::libcontainer`]; both read the same OCI spec and pass the same tests.
 //!
 //! ```text
-//! runner                                     child (clone3: own mounts, pids, ipc, uts)
-//!   control group, filter, overlay             joins the groups and the network
+//! runner or shim                             child (clone3: own mounts, pids, ipc, uts)
+//!   control groups, filter, overlay            joins the groups and the network
 //!   clone3 ----------------------------------> mounts everything by descriptor onto the overlay   [mounts]
-//!   reads the report: silence is success       pivot_root, limits, user, filter, capabilities     [child]
-//!   waits, removes the group                   becomes the program
+//!   (publishes ports meanwhile) -- go ------->  pivot_root, limits; streams, user, filter          [child, process]
+//!   reads the report: silence is success       becomes the program
+//!   waits, removes the group
 //! ```
-//! The overlay is never part of the runner's own mount namespace, so nothing is left of it when the child and the
-//! descriptor are gone, and one runner can serve many steps. It has one thread, so ordinary Rust is fine in the child.
+//! The overlay is never part of the maker's own mount namespace, so nothing is left of it when the child and the
+//! descriptor are gone, and one runner can serve many steps. The maker has one thread, so ordinary Rust is fine in the
+//! child.
 
 mod child;
+mod container;
 mod filter;
-mod groups;
+pub(crate) mod groups;
 mod mounts;
+mod namespaces;
+mod process;
+
+pub(crate) use container::DirectContainer;
 
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, MountKind};
 use crate::host::Host;
 use crate::libcontainer::network;
+use crate::program::Report;
 use crate::root::Root;
-use crate::{RuntimeError, program, rootfs, spec, user};
-use plimsoll_linux::{Cloned, UnshareFlags, clone_process};
+use crate::{Namespaces, RuntimeError, Stdio, program, rootfs, spec, user};
+use namespaces::{BornInto, Places};
+use plimsoll_linux::{Cloned, clone_process};
 use rustix::process::PidfdFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What one process needs to make many containers, one after the other.
 pub(crate) struct Direct {
@@ -42,10 +52,8 @@ pub(crate) struct Direct {
 pub(crate) struct Step<'a> {
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) root: &'a Root,
-    /// For [`crate::NetworkNamespace::Given`].
-    pub(crate) netns: Option<&'a OwnedFd>,
-    /// Standard input, output and error.
-    pub(crate) stdio: [OwnedFd; 3],
+    pub(crate) joined: &'a Namespaces,
+    pub(crate) stdio: Stdio,
 }
 
 /// A program that has been started.
@@ -55,12 +63,24 @@ pub(crate) struct Running {
     cgroup: Cgroup,
 }
 
+/// A child on its way to its program.
+struct Launched {
+    pid: i32,
+    pidfd: OwnedFd,
+    warnings: Vec<String>,
+    cgroup: Cgroup,
+    report: Report,
+    /// As it was resolved in its root.
+    request: ContainerSpec,
+}
+
 impl Direct {
-    pub(crate) fn new() -> Result<Self, RuntimeError> {
+    /// Compiled filters are kept in the folder `filters` for other processes.
+    pub(crate) fn new(filters: PathBuf) -> Result<Self, RuntimeError> {
         let caller = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
         Ok(Self {
             host: Host::detect()?,
-            filters: filter::Cache::default(),
+            filters: filter::Cache::new(filters),
             caller: caller.map_err(io::Error::from)?,
         })
     }
@@ -73,44 +93,76 @@ impl Direct {
             && ["SYS_ADMIN", "MKNOD", "SETPCAP", "SETUID", "SETGID"]
                 .iter()
                 .all(|capability| self.host.holds(capability))
-            && !spec.tty
             && options.all(|option| mounts::knows(option))
             && groups::hierarchies(&self.host.hierarchies, spec).is_some()
     }
 
-    /// Starts the program. Where that fails nothing is left but what was made in the root.
+    /// Starts the program of a step. Where that fails nothing is left but what was made in the root.
     pub(crate) fn start(&mut self, step: Step<'_>) -> Result<Running, RuntimeError> {
-        let mut host = self.host.clone();
-        host.hierarchies = groups::hierarchies(&self.host.hierarchies, step.spec)
-            .ok_or(RuntimeError::Misuse("this container is not covered"))?;
+        let needed = groups::hierarchies(&self.host.hierarchies, step.spec);
+        let hierarchies = needed.ok_or(RuntimeError::Misuse("this container is not covered"))?;
+        let host = Host {
+            hierarchies,
+            ..self.host.clone()
+        };
+        let launched = self.launch(step, &host, None)?;
+        match launched.report.read() {
+            Ok(()) => Ok(Running {
+                pidfd: launched.pidfd,
+                warnings: launched.warnings,
+                cgroup: launched.cgroup,
+            }),
+            Err(error) => {
+                reap(&launched.pidfd);
+                launched.cgroup.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The child, which waits for `go` where there is one.
+    fn launch(&mut self, step: Step<'_>, host: &Host, go: Option<OwnedFd>) -> Result<Launched, RuntimeError> {
+        network::check(&step.spec.network, step.joined)?;
         let identity = user::lookup(step.root, &step.spec.user, &step.spec.group_add)?;
         let request = rootfs::prepare(step.root, step.spec)?;
-        let netns = network::namespace(&request.network, step.netns)?;
-        // The path of the namespace is not used: the child joins it by its descriptor.
-        let path = netns.as_ref().map(|_| Path::new("/proc/self/ns/net"));
-        let mapped = spec::container(&request, &identity, Path::new("/"), path, &host)?;
+        // The paths of namespaces are not used: the child joins them by their descriptors.
+        let mapped = spec::container(
+            &request,
+            &identity,
+            Path::new("/"),
+            &spec::Paths::of(step.joined),
+            host,
+        )?;
         let linux = mapped.spec.linux().as_ref().expect("the mapping sets it");
         let filter = linux.seccomp().as_ref().map(|filter| self.filters.get(filter));
         let filter = filter.transpose()?;
         let cgroup = Cgroup::new(&host.hierarchies, &request.cgroup)?;
-        let membership = groups::make(&cgroup, &host.hierarchies, linux, request.privileged);
+        let membership = groups::make(&cgroup, &host.hierarchies, linux);
         let started = membership.and_then(|membership| {
             let init = child::Init {
                 spec: &mapped.spec,
                 root: step.root,
-                groups: &membership.joined,
-                netns: netns.as_ref(),
-                caller: &self.caller,
-                stdio: &step.stdio,
-                filter: filter.as_deref(),
+                places: Places::of(&request),
+                joined: step.joined,
+                reaper: request.init,
+                go,
+                common: child::Common {
+                    groups: &membership.joined,
+                    caller: &self.caller,
+                    stdio: &step.stdio,
+                    filter: filter.as_deref(),
+                },
             };
-            start(&init, membership.into)
+            start(init, membership.into)
         });
         match started {
-            Ok(pidfd) => Ok(Running {
+            Ok((pid, pidfd, report)) => Ok(Launched {
+                pid,
                 pidfd,
                 warnings: mapped.warnings,
                 cgroup,
+                report,
+                request,
             }),
             Err(error) => {
                 cgroup.remove()?;
@@ -120,25 +172,17 @@ impl Direct {
     }
 }
 
-fn start(init: &child::Init<'_>, cgroup: Option<OwnedFd>) -> Result<OwnedFd, RuntimeError> {
+fn start(init: child::Init<'_>, cgroup: Option<OwnedFd>) -> Result<(i32, OwnedFd, Report), RuntimeError> {
     let (report, write) = program::report()?;
-    let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
-    match clone_process(namespaces, cgroup.as_ref().map(AsFd::as_fd))? {
+    let born_into = BornInto::new(init.joined.pid.as_ref())?;
+    match clone_process(init.places.born, cgroup.as_ref().map(AsFd::as_fd))? {
         Cloned::Child => {
-            // The only directory of the host that is open: a program named `/proc/self/fd/N/../..` would get out by it.
+            // Directories of the host must not stay open: a program named `/proc/self/fd/N/../..` would get out by one.
             drop(cgroup);
-            child::main(init, &write)
+            std::mem::forget(born_into);
+            init.main(&write)
         }
-        Cloned::Parent { pidfd } => {
-            drop(write);
-            match report.read() {
-                Ok(()) => Ok(pidfd),
-                Err(error) => {
-                    reap(&pidfd);
-                    Err(error)
-                }
-            }
-        }
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, report)),
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Host {
     /// Hard limits in force, by Docker's names; `u64::MAX` is none.
     pub(crate) hard_limits: Vec<(&'static str, u64)>,
     pub(crate) limits_swap: bool,
+    /// Of this process, which others cannot be below without a privilege.
+    pub(crate) oom_score_adj: i32,
     pub(crate) kernel: (u32, u32),
     /// Go's name: `amd64`.
     pub(crate) architecture: &'static str,
@@ -27,6 +29,10 @@ impl Host {
         Ok(Self {
             limits_swap: hierarchies.limits_swap(),
             hierarchies,
+            oom_score_adj: std::fs::read_to_string("/proc/self/oom_score_adj")
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
             capabilities: passable_capabilities()?,
             hard_limits: limits
                 .map(|(name, _, resource)| (*name, getrlimit(*resource).maximum.unwrap_or(u64::MAX)))

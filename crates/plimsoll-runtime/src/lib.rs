@@ -1,8 +1,9 @@
 //! One process in a rootfs under limits.
 //!
 //! The door has two leaves. [`Runtime::run_once`] runs a build step to its end by a process of its own
-//! ([`runner_main`], the hidden role), directly where it can. [`OciRuntime`], implemented by [`Libcontainer`], is for whoever lives with a
-//! container longer: the shim. Both take a [`ContainerSpec`], what the user asked for in Docker's words.
+//! ([`runner_main`], the hidden role). [`OciRuntime`], in the form of an [`Engine`], is for whoever lives with a container
+//! longer: the shim. Both take a [`ContainerSpec`], what the user asked for in Docker's words, and go the direct path where
+//! it leads, else by [`Libcontainer`].
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -13,7 +14,8 @@
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
 //! | `cgroup`, `host` | the machine |
 //! | `program` | becoming the program, or saying why not |
-//! | `direct` | containers without a library: build steps |
+//! | `direct` | containers without a library |
+//! | `engine` | who makes a container |
 //! | `libcontainer` | the runtime library and what has to be put right around it |
 //! | `runner` | the process that runs build steps |
 //!
@@ -24,6 +26,7 @@ mod cgroup;
 mod container_spec;
 mod defaults;
 mod direct;
+mod engine;
 mod error;
 mod host;
 mod libcontainer;
@@ -39,7 +42,11 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-pub use container_spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
+pub use container_spec::{
+    ContainerSpec, Device, DeviceRate, IdMap, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp,
+    Sharing, SystemPaths, Ulimit,
+};
+pub use engine::Engine;
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
 pub use root::{Resolved, Root};
@@ -85,14 +92,31 @@ pub enum Stdio {
 pub struct Bundle<'a> {
     /// What the user asked for.
     pub spec: &'a ContainerSpec,
-    /// Mounted root file system.
-    pub rootfs: &'a Path,
+    /// The root file system, which is mounted for as long as the container is there.
+    pub rootfs: &'a Rootfs,
+    /// Whether changes may be lost when the machine stops at once: right where they are thrown away anyhow.
+    pub volatile: bool,
     /// Folder of the runtime's own state, below run/containers/<12 hex>; it must exist.
     pub state: &'a Path,
-    /// For [`NetworkNamespace::Given`].
-    pub netns: Option<&'a OwnedFd>,
+    /// Folder in which compiled filters are kept for the next container.
+    pub filters: &'a Path,
+    /// For [`NetworkNamespace::Given`] and its kin.
+    pub joined: &'a Namespaces,
     /// Of the first process.
     pub stdio: Stdio,
+}
+
+/// Namespaces of others that a container joins.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// Its network.
+    pub network: Option<OwnedFd>,
+    /// Its processes.
+    pub pid: Option<OwnedFd>,
+    /// Its System V objects and message queues.
+    pub ipc: Option<OwnedFd>,
+    /// The mounts of whose /dev/shm it has.
+    pub mounts: Option<OwnedFd>,
 }
 
 /// A further process in a running container.
@@ -125,6 +149,12 @@ pub trait OciRuntime {
     fn exec(&mut self, process: &ProcessSpec, stdio: Stdio) -> Result<i32, RuntimeError>;
     /// Signals init, or with `all` every process of the cgroup.
     fn kill(&mut self, signal: i32, all: bool) -> Result<(), RuntimeError>;
+    /// Changes the limits of the group; returns what could not be had.
+    fn update(&mut self, resources: &Resources) -> Result<Vec<String>, RuntimeError>;
+    /// Stops every process where it is, or lets all go on.
+    fn freeze(&mut self, frozen: bool) -> Result<(), RuntimeError>;
+    /// What was asked for and could not be given: limits held down, capabilities left out.
+    fn warnings(&self) -> &[String];
     /// True if the kernel killed a process of this container for memory. Ask before `delete`.
     fn oom_killed(&self) -> bool;
     /// Kills what is left, waits for init where the caller has not, removes cgroup and state.

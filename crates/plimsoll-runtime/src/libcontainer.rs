@@ -19,11 +19,15 @@ pub(crate) mod network;
 mod trail;
 
 use crate::cgroup::Cgroup;
-use crate::container_spec::ContainerSpec;
+use crate::container_spec::{ContainerSpec, Resources};
+use crate::direct::groups;
 use crate::host::Host;
 use crate::program::Report;
 use crate::root::Root;
-use crate::{Bundle, OciRuntime, ProcessSpec, RuntimeError, Stdio, rootfs, spec, user};
+use crate::{
+    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, rootfs, spec,
+    user,
+};
 use console::Console;
 pub(crate) use console::{receive as receive_descriptor, send as send_descriptor};
 use launch::Launch;
@@ -31,10 +35,11 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::Mode;
+use rustix::mount::UnmountFlags;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use trail::Trail;
 
@@ -51,7 +56,10 @@ pub struct Libcontainer {
 struct Running {
     spec: ContainerSpec,
     host: Host,
+    /// Where the root is mounted.
     rootfs: PathBuf,
+    /// Whether it is to be unmounted at the end.
+    mounted: bool,
     state: PathBuf,
     container: Container,
     cgroup: Cgroup,
@@ -59,8 +67,8 @@ struct Running {
     /// Of init; a number could be another process by the time it is used.
     pidfd: OwnedFd,
     report: Option<Report>,
-    /// Kept open: further processes join the namespace by its path.
-    _netns: Option<OwnedFd>,
+    /// Kept open: further processes join the namespaces by their paths.
+    _joined: Namespaces,
     processes: u32,
 }
 
@@ -70,29 +78,25 @@ impl Libcontainer {
         Self::default()
     }
 
-    /// What was asked for and could not be given: limits held down, capabilities left out.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    fn running(&mut self) -> Result<&mut Running, RuntimeError> {
-        self.running
-            .as_mut()
-            .ok_or(RuntimeError::Misuse("the container has not been created"))
-    }
-}
-
-impl OciRuntime for Libcontainer {
-    fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
+    /// As [`OciRuntime::create`], in a root that is mounted at `target`.
+    pub(crate) fn create_in(&mut self, target: &Path, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         check_process()?;
         bundle.spec.check_id()?;
         let host = Host::detect()?;
-        let root = Root::open(bundle.rootfs)?;
+        let root = Root::open(target)?;
         let identity = user::lookup(&root, &bundle.spec.user, &bundle.spec.group_add)?;
         let request = rootfs::prepare(&root, bundle.spec)?;
-        let netns = network::namespace(&request.network, bundle.netns)?;
-        let netns_path = netns.as_ref().map(descriptor_path);
-        let mut mapped = spec::container(&request, &identity, bundle.rootfs, netns_path.as_deref(), &host)?;
+        let joined = network::namespaces(&request.network, bundle.joined)?;
+        let paths = spec::Paths::of(&joined);
+        let mut mapped = spec::container(&request, &identity, target, &paths, &host)?;
+        let rules = mapped
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().clone());
+        let rules = rules
+            .and_then(|resources| resources.devices().clone())
+            .unwrap_or_default();
         filter::turn_in(&mut mapped.spec);
         self.warnings = mapped.warnings;
         let config = bundle.state.join("config.json");
@@ -105,7 +109,8 @@ impl OciRuntime for Libcontainer {
         // What an earlier container of this id left when it and its maker were killed: limits, counts, a folder.
         cgroup.remove()?;
         let _ = fs::remove_dir_all(bundle.state.join(&request.id));
-        let (launch, report) = Launch::new(None)?;
+        let reaper = request.init.then_some(request.tty);
+        let (launch, report) = Launch::new(None, reaper)?;
         let (builder, console) = builder(&request.id, bundle.state, launch, bundle.stdio)?;
         let built = guarded("create", || {
             builder
@@ -128,26 +133,50 @@ impl OciRuntime for Libcontainer {
         let init = init.ok_or(RuntimeError::Misuse("the runtime library returned no process"))?;
         let pidfd = rustix::process::pidfd_open(init, PidfdFlags::empty()).map_err(io::Error::from)?;
         self.running = Some(Running {
-            rootfs: bundle.rootfs.to_owned(),
+            rootfs: target.to_owned(),
+            mounted: false,
             state: bundle.state.to_owned(),
             container,
             cgroup,
             init,
             pidfd,
             report: Some(report),
-            _netns: netns,
+            _joined: joined,
             processes: 0,
             spec: request,
             host,
         });
         let running = self.running()?;
         if let Some(folder) = running.cgroup.unified() {
-            devices::limit(folder, running.spec.privileged)?;
+            devices::limit(folder, &rules)?;
         }
         if let Some(console) = console {
             console.forward()?;
         }
         Ok(init.as_raw_nonzero().get())
+    }
+
+    fn running(&mut self) -> Result<&mut Running, RuntimeError> {
+        self.running
+            .as_mut()
+            .ok_or(RuntimeError::Misuse("the container has not been created"))
+    }
+}
+
+impl OciRuntime for Libcontainer {
+    fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
+        let target = mount(&bundle)?;
+        let created = self.create_in(&target, bundle);
+        match (created, &mut self.running) {
+            (Ok(pid), Some(running)) => {
+                running.mounted = true;
+                Ok(pid)
+            }
+            (created, _) => {
+                unmount(&target)?;
+                created
+            }
+        }
     }
 
     fn start(&mut self) -> Result<(), RuntimeError> {
@@ -185,6 +214,26 @@ impl OciRuntime for Libcontainer {
         }
     }
 
+    fn update(&mut self, resources: &Resources) -> Result<Vec<String>, RuntimeError> {
+        let running = self.running()?;
+        let mut warnings = Vec::new();
+        let spec = ContainerSpec {
+            resources: resources.clone(),
+            ..running.spec.clone()
+        };
+        groups::update(&running.cgroup, &running.host, &spec, &mut warnings)?;
+        running.spec = spec;
+        Ok(warnings)
+    }
+
+    fn freeze(&mut self, frozen: bool) -> Result<(), RuntimeError> {
+        self.running()?.cgroup.freeze(frozen)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     fn oom_killed(&self) -> bool {
         self.running
             .as_ref()
@@ -202,6 +251,9 @@ impl OciRuntime for Libcontainer {
         for path in [folder, running.state.join("config.json")] {
             remove(&path).map_err(RuntimeError::path("remove", &path))?;
         }
+        if running.mounted {
+            unmount(&running.rootfs)?;
+        }
         Ok(())
     }
 }
@@ -211,23 +263,18 @@ impl Running {
     /// [`Launch`]'s, the program's words come from it too.
     fn exec(&mut self, process: &ProcessSpec, stdio: Stdio) -> Result<i32, RuntimeError> {
         let identity = user::lookup(&Root::open(&self.rootfs)?, &process.user, &self.spec.group_add)?;
-        let request = spec::ProcessRequest {
-            args: &process.args,
-            env: &process.env,
-            cwd: &process.cwd,
-            tty: process.tty,
-        };
-        let mapped = spec::process(&self.spec, &request, &identity, &self.host, &mut Vec::new())?;
-        let (capabilities, profile) =
-            spec::confinement(&self.spec, &identity, process.privileged, &self.host)?;
-        let confinement = (capabilities, profile.map(filter::turned));
+        let mut further = spec::further_process(&self.spec, process, &identity, &self.host)?;
+        let capabilities = further.process.capabilities().clone().unwrap_or_default();
+        // The launch sets them, after the filter.
+        further.process.set_capabilities(None);
+        let confinement = (capabilities, further.filter.map(filter::turned));
         self.processes += 1;
         let description = self.state.join(format!("exec-{}.json", self.processes));
         let number = self.state.join(format!("exec-{}.pid", self.processes));
-        let text = serde_json::to_vec(&mapped).expect("a process has no keys but texts");
+        let text = serde_json::to_vec(&further.process).expect("a process has no keys but texts");
         fs::write(&description, text).map_err(RuntimeError::path("write", &description))?;
 
-        let (launch, report) = Launch::new(Some(confinement))?;
+        let (launch, report) = Launch::new(Some(confinement), None)?;
         let (builder, console) = builder(&self.spec.id, &self.state, launch, stdio)?;
         let builder = builder
             .with_pid_file(Some(&number))
@@ -335,9 +382,19 @@ fn check_process() -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// By our own number, for the path is opened by another process.
-fn descriptor_path(fd: &OwnedFd) -> PathBuf {
-    format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()).into()
+/// Mounts the root in the state folder, in a mount namespace of this process's own: nothing is left of it when the
+/// process ends. What is there from an earlier life is taken off first.
+fn mount(bundle: &Bundle<'_>) -> Result<PathBuf, RuntimeError> {
+    let target = bundle.state.join("rootfs");
+    enter_private_mounts()?;
+    fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
+    bundle.rootfs.mount_with(&target, bundle.volatile)?;
+    Ok(target)
+}
+
+fn unmount(target: &Path) -> Result<(), RuntimeError> {
+    rustix::mount::unmount(target, UnmountFlags::DETACH).map_err(RuntimeError::path("unmount", target))?;
+    fs::remove_dir(target).map_err(RuntimeError::path("remove", target))
 }
 
 fn reap(pid: Pid) {

@@ -77,31 +77,31 @@ impl Rootfs {
     ///
     /// Where the kernel cannot (before 6.5) a child mounts it at `scratch`, in a mount namespace that ends with it, and
     /// hands over a copy.
-    pub(crate) fn detached(&self, scratch: &Path) -> Result<OwnedFd, RuntimeError> {
+    pub(crate) fn detached(&self, scratch: &Path, volatile: bool) -> Result<OwnedFd, RuntimeError> {
         let lowers = self.lowers_or_empty()?;
         let failed = |error: io::Error| RuntimeError::path("mount overlay at", scratch)(error);
-        match self.make(&lowers, true) {
+        match self.make(&lowers, volatile) {
             Err(Errno::INVAL | Errno::NOSYS) => {}
             result => return result.map_err(|error| failed(error.into())),
         }
         std::fs::create_dir_all(scratch).map_err(failed)?;
-        let made = self.mount_in_child(&lowers, scratch);
+        let made = self.mount_in_child(&lowers, scratch, volatile);
         std::fs::remove_dir(scratch).map_err(failed)?;
         made.map_err(failed)
     }
 
-    fn mount_in_child(&self, lowers: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
+    fn mount_in_child(&self, lowers: &[PathBuf], scratch: &Path, volatile: bool) -> io::Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair()?;
         match clone_process(UnshareFlags::NEWNS, None)? {
             Cloned::Child => {
-                let (number, tree) = match self.mount_and_copy(lowers, scratch) {
+                let (number, tree) = match self.mount_and_copy(lowers, scratch, volatile) {
                     Ok(tree) => (0, Some(tree)),
                     Err(error) => (error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), None),
                 };
                 let _ = send_descriptor(&theirs, &number.to_ne_bytes(), tree.as_ref());
                 exit_now(0)
             }
-            Cloned::Parent { pidfd } => {
+            Cloned::Parent { pidfd, .. } => {
                 drop(theirs);
                 let received = receive_descriptor(&ours, 4);
                 while let Err(Errno::INTR) = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {}
@@ -118,9 +118,9 @@ impl Rootfs {
         }
     }
 
-    fn mount_and_copy(&self, lowers: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
+    fn mount_and_copy(&self, lowers: &[PathBuf], scratch: &Path, volatile: bool) -> io::Result<OwnedFd> {
         mounting::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        self.mount_by_text(lowers, scratch, true)?;
+        self.mount_by_text(lowers, scratch, volatile)?;
         let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
         Ok(mounting::open_tree(fs::CWD, scratch, flags)?)
     }

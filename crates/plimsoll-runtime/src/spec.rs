@@ -6,16 +6,19 @@ pub(crate) mod mounts;
 pub(crate) mod seccomp;
 
 use crate::RuntimeError;
-use crate::container_spec::{ContainerSpec, NetworkNamespace, Seccomp};
+use crate::container_spec::{ContainerSpec, Ipc, NetworkNamespace, Seccomp, Sharing, SystemPaths};
 use crate::defaults;
 use crate::host::Host;
 use crate::user::User;
+use crate::{Namespaces, ProcessSpec};
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxIdMapping, LinuxIdMappingBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use std::collections::HashMap;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// The mapping and what had to be changed on the way.
 pub(crate) struct Mapped {
@@ -23,20 +26,49 @@ pub(crate) struct Mapped {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What a process in the container gets, apart from the container itself.
-pub(crate) struct ProcessRequest<'a> {
-    pub(crate) args: &'a [String],
-    pub(crate) env: &'a [String],
-    pub(crate) cwd: &'a str,
-    pub(crate) tty: bool,
+/// A further process and its filter.
+pub(crate) struct Further {
+    pub(crate) process: Process,
+    pub(crate) filter: Option<LinuxSeccomp>,
 }
 
-/// Maps a whole container. `netns` is the path of the network namespace to join.
+/// What a process in the container gets, apart from the container itself.
+struct ProcessRequest<'a> {
+    args: &'a [String],
+    env: &'a [String],
+    cwd: &'a str,
+    tty: bool,
+}
+
+/// Where the namespaces to join are found.
+#[derive(Default)]
+pub(crate) struct Paths {
+    network: Option<PathBuf>,
+    pid: Option<PathBuf>,
+    ipc: Option<PathBuf>,
+}
+
+impl Paths {
+    /// By numbers of ours, for the paths are opened by other processes.
+    pub(crate) fn of(joined: &Namespaces) -> Self {
+        let path = |fd: &Option<OwnedFd>| {
+            let fd = fd.as_ref()?;
+            Some(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()).into())
+        };
+        Self {
+            network: path(&joined.network),
+            pid: path(&joined.pid),
+            ipc: path(&joined.ipc),
+        }
+    }
+}
+
+/// Maps a whole container.
 pub(crate) fn container(
     spec: &ContainerSpec,
     user: &User,
     rootfs: &Path,
-    netns: Option<&Path>,
+    paths: &Paths,
     host: &Host,
 ) -> Result<Mapped, RuntimeError> {
     if spec.args.is_empty() {
@@ -54,6 +86,7 @@ pub(crate) fn container(
         user,
         &capabilities::of(spec, spec.privileged, host, &mut warnings)?,
     )));
+    process.set_oom_score_adj(limits::oom_score(spec, host, &mut warnings));
     let spec = SpecBuilder::default()
         .version("1.0.2")
         .hostname(hostname(spec))
@@ -65,14 +98,46 @@ pub(crate) fn container(
         )
         .process(process)
         .mounts(mounts::all(spec, host)?)
-        .linux(linux(spec, netns, host, &mut warnings)?)
+        .linux(linux(spec, paths, host, &mut warnings)?)
         .annotations(spec.annotations.clone().into_iter().collect::<HashMap<_, _>>())
         .build()?;
     Ok(Mapped { spec, warnings })
 }
 
-/// Maps one process; its capabilities are left open (see [`confinement`]).
-pub(crate) fn process(
+/// Maps the limits of a group.
+pub(crate) fn resources(
+    spec: &ContainerSpec,
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Result<LinuxResources, RuntimeError> {
+    limits::group(spec, host, warnings)
+}
+
+/// Maps a further process of a container: it has the container's own capabilities and filter, or with `privileged` all
+/// capabilities.
+pub(crate) fn further_process(
+    spec: &ContainerSpec,
+    wanted: &ProcessSpec,
+    user: &User,
+    host: &Host,
+) -> Result<Further, RuntimeError> {
+    let request = ProcessRequest {
+        args: &wanted.args,
+        env: &wanted.env,
+        cwd: &wanted.cwd,
+        tty: wanted.tty,
+    };
+    let ignored = &mut Vec::new();
+    let mut process = process(spec, &request, user, host, ignored)?;
+    let names = capabilities::of(spec, wanted.privileged || spec.privileged, host, ignored)?;
+    process.set_capabilities(Some(held_by(user, &names)));
+    process.set_oom_score_adj(limits::oom_score(spec, host, ignored));
+    let filter = filter(spec, host)?;
+    Ok(Further { process, filter })
+}
+
+/// Maps one process; its capabilities are left open.
+fn process(
     spec: &ContainerSpec,
     request: &ProcessRequest<'_>,
     user: &User,
@@ -96,19 +161,8 @@ pub(crate) fn process(
     process.set_capabilities(None);
     // Even `false` makes the library load the filter after it has given up the right to: unset unless true.
     process.set_no_new_privileges(spec.no_new_privileges.then_some(true));
-    process.set_apparmor_profile(None);
+    process.set_apparmor_profile((!spec.apparmor.is_empty()).then(|| spec.apparmor.clone()));
     Ok(process)
-}
-
-/// Capabilities and filter of a further process: the container's own, or with `privileged` all capabilities.
-pub(crate) fn confinement(
-    spec: &ContainerSpec,
-    user: &User,
-    privileged: bool,
-    host: &Host,
-) -> Result<(LinuxCapabilities, Option<LinuxSeccomp>), RuntimeError> {
-    let names = capabilities::of(spec, privileged || spec.privileged, host, &mut Vec::new())?;
-    Ok((held_by(user, &names), filter(spec, host)?))
 }
 
 /// Only root holds capabilities at once; others have them as a bound, which is what execve would leave them.
@@ -182,11 +236,11 @@ fn filter(spec: &ContainerSpec, host: &Host) -> Result<Option<LinuxSeccomp>, Run
 
 fn linux(
     spec: &ContainerSpec,
-    netns: Option<&Path>,
+    paths: &Paths,
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<oci_spec::runtime::Linux, RuntimeError> {
-    let (masked, read_only) = if spec.privileged {
+    let (masked, read_only) = if spec.privileged || spec.system_paths == SystemPaths::Unconfined {
         (Vec::new(), Vec::new())
     } else {
         let mut read_only = owned(defaults::READ_ONLY_PATHS);
@@ -194,43 +248,94 @@ fn linux(
         (owned(defaults::MASKED_PATHS), read_only)
     };
     let mut linux = LinuxBuilder::default()
-        .namespaces(namespaces(&spec.network, netns)?)
+        .namespaces(namespaces(spec, paths)?)
         .cgroups_path(&spec.cgroup)
         .resources(limits::group(spec, host, warnings)?)
-        .sysctl(sysctls(spec))
+        .sysctl(sysctls(spec)?)
         .masked_paths(masked)
         .readonly_paths(read_only)
         .build()?;
     linux.set_seccomp(filter(spec, host)?);
+    if !spec.devices.is_empty() {
+        let nodes = spec.devices.iter().map(limits::node);
+        linux.set_devices(Some(nodes.collect::<Result<_, _>>()?));
+    }
+    if let Some(map) = spec.userns {
+        linux.set_uid_mappings(Some(vec![mapping(map.uid, map.size)?]));
+        linux.set_gid_mappings(Some(vec![mapping(map.gid, map.size)?]));
+    }
     Ok(linux)
 }
 
-fn namespaces(network: &NetworkNamespace, netns: Option<&Path>) -> Result<Vec<LinuxNamespace>, RuntimeError> {
-    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-    let new = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
-    let mut all: Vec<_> = [Mount, Uts, Ipc, Pid, Cgroup]
-        .into_iter()
-        .map(new)
-        .collect::<Result<_, _>>()?;
-    match (network, netns) {
-        (NetworkNamespace::Host, _) => {}
-        (_, Some(path)) => all.push(LinuxNamespaceBuilder::default().typ(Network).path(path).build()?),
-        (_, None) => all.push(new(Network)?),
-    }
-    Ok(all)
+fn mapping(host: u32, size: u32) -> Result<LinuxIdMapping, RuntimeError> {
+    let built = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(host);
+    Ok(built.size(size).build()?)
 }
 
-fn sysctls(spec: &ContainerSpec) -> HashMap<String, String> {
-    let defaults = match spec.network {
-        NetworkNamespace::Host => &[],
-        NetworkNamespace::None | NetworkNamespace::Given => defaults::NETWORK_SYSCTLS,
+fn namespaces(spec: &ContainerSpec, paths: &Paths) -> Result<Vec<LinuxNamespace>, RuntimeError> {
+    use LinuxNamespaceType::{Cgroup, Ipc as IpcKind, Mount, Network, Pid, User, Uts};
+    let pid = (Pid, spec.pid != Sharing::Host, &paths.pid);
+    let ipc = (IpcKind, spec.ipc != Ipc::Host, &paths.ipc);
+    let network = (Network, spec.network != NetworkNamespace::Host, &paths.network);
+    let own = |kind, wanted| (kind, wanted, &None);
+    let kinds = [
+        own(Mount, true),
+        own(Uts, spec.uts == Sharing::Own),
+        own(Cgroup, spec.cgroupns == Sharing::Own),
+        own(User, spec.userns.is_some()),
+        pid,
+        ipc,
+        network,
+    ];
+    let wanted = kinds.into_iter().filter(|(_, wanted, _)| *wanted);
+    let built = wanted.map(|(kind, _, path)| {
+        let built = LinuxNamespaceBuilder::default().typ(kind);
+        Ok(match path {
+            Some(path) => built.path(path).build()?,
+            None => built.build()?,
+        })
+    });
+    built.collect()
+}
+
+fn sysctls(spec: &ContainerSpec) -> Result<HashMap<String, String>, RuntimeError> {
+    let own_network = spec.network != NetworkNamespace::Host;
+    for name in spec.sysctls.keys() {
+        check_sysctl(name, spec)?;
+    }
+    let defaults = if own_network && spec.userns.is_none() {
+        defaults::NETWORK_SYSCTLS
+    } else {
+        &[]
     };
     let mut all: HashMap<String, String> = defaults
         .iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     all.extend(spec.sysctls.clone());
-    all
+    Ok(all)
+}
+
+/// Only what belongs to a namespace the container has for itself: anything else would be the host's.
+fn check_sysctl(name: &str, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+    let is = |names: &[&str]| names.contains(&name);
+    let (namespace, shared) = if name.starts_with("net.") {
+        ("network", spec.network == NetworkNamespace::Host)
+    } else if name.starts_with("fs.mqueue.") || is(defaults::IPC_SYSCTLS) {
+        ("IPC", spec.ipc == Ipc::Host)
+    } else if is(&["kernel.domainname", "kernel.hostname"]) {
+        ("UTS", spec.uts == Sharing::Host)
+    } else {
+        return Err(RuntimeError::Invalid(format!(
+            "sysctl `{name}` is not in a separate kernel namespace: it would change the host"
+        )));
+    };
+    if shared {
+        return Err(RuntimeError::Invalid(format!(
+            "sysctl `{name}` is not allowed in the host's {namespace} namespace"
+        )));
+    }
+    Ok(())
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Looking at a container from inside it.
 //!
 //! The runner must be a program of its own, so this test binary is one: `inside runner`. What needs a process with
-//! one thread is another role: `inside alone NAME`. What a step sees must not depend on who made its container: the tests
-//! of steps are run with the direct path and with libcontainer.
+//! one thread is another role: `inside alone ENGINE NAME`. What is seen must not depend on who made the container: all tests
+//! are run with the direct path and with libcontainer.
 
 #[path = "inside/alone.rs"]
 mod alone;
@@ -11,7 +11,6 @@ mod kit;
 #[path = "inside/steps.rs"]
 mod steps;
 
-use kit::Engine;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
@@ -19,7 +18,8 @@ fn main() {
     match args.next().as_deref() {
         Some("runner") => std::process::exit(plimsoll_runtime::runner_main()),
         Some("alone") => {
-            let code = alone::main(&args.next().unwrap_or_default());
+            let (by, name) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+            let code = alone::main(&by, &name);
             let _ = std::fs::remove_dir_all(kit::busybox().0.path());
             std::process::exit(code);
         }
@@ -33,8 +33,7 @@ fn main() {
     if ready && !args.list {
         kit::busybox();
     }
-    let engines = [("direct", Engine::Direct), ("library", Engine::Library)];
-    let tests = engines.iter().flat_map(|&(by, engine)| {
+    let tests = kit::ENGINES.iter().flat_map(|&(by, engine)| {
         steps::TESTS.iter().map(move |&(name, test)| {
             let run = move || {
                 kit::use_engine(engine);
@@ -43,11 +42,11 @@ fn main() {
             (format!("{by}_{name}"), Box::new(run) as Box<dyn Fn() + Send>)
         })
     });
-    let alone = alone::TESTS.iter().map(|(name, _)| {
-        (
-            (*name).to_owned(),
-            Box::new(|| alone::spawn(name)) as Box<dyn Fn() + Send>,
-        )
+    let alone = kit::ENGINES.iter().flat_map(|&(by, _)| {
+        alone::TESTS.iter().map(move |&(name, _)| {
+            let run = move || alone::spawn(by, name);
+            (format!("{by}_{name}"), Box::new(run) as Box<dyn Fn() + Send>)
+        })
     });
     let trials = tests.chain(alone).map(|(name, test)| {
         Trial::test(name, move || {

@@ -1,14 +1,19 @@
-//! A system call filter as the kernel takes it, made by libseccomp once and kept.
+//! A system call filter as the kernel takes it, made by libseccomp once for the machine, and kept.
 
 use crate::RuntimeError;
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, ScmpVersion,
+};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
     LinuxSeccompOperator as Operator,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// What the kernel is given.
@@ -19,24 +24,79 @@ pub(super) struct Filter {
     pub(super) flags: u64,
 }
 
-/// The last filter: the steps of a build mostly have the same.
-#[derive(Default)]
-pub(super) struct Cache(Option<(LinuxSeccomp, Rc<Filter>)>);
+/// Filters that were made before: the last one here, all of them in a folder that other processes look into, too.
+///
+/// Making one takes libseccomp longer than everything else together that starts a container.
+pub(super) struct Cache {
+    folder: PathBuf,
+    last: Option<(LinuxSeccomp, Rc<Filter>)>,
+}
 
 impl Cache {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, last: None }
+    }
+
     pub(super) fn get(&mut self, profile: &LinuxSeccomp) -> Result<Rc<Filter>, RuntimeError> {
-        if let Some((known, filter)) = &self.0
+        if let Some((known, filter)) = &self.last
             && known == profile
         {
             return Ok(filter.clone());
         }
-        let filter = Rc::new(compile(profile)?);
-        self.0 = Some((profile.clone(), filter.clone()));
+        let program = match self.stored(profile) {
+            Some(program) => program,
+            None => {
+                let program = compile(profile)?;
+                // Whoever cannot keep it makes it again.
+                let _ = self.store(profile, &program);
+                program
+            }
+        };
+        let flags = flags(profile);
+        let filter = Rc::new(Filter { program, flags });
+        self.last = Some((profile.clone(), filter.clone()));
         Ok(filter)
+    }
+
+    /// A file is the digest of the program and the program; anything else is no file of ours.
+    fn stored(&self, profile: &LinuxSeccomp) -> Option<Vec<u8>> {
+        let mut program = std::fs::read(self.path(profile)).ok()?;
+        let rest = program.split_off(32.min(program.len()));
+        let whole = !rest.is_empty() && Sha256::digest(&rest)[..] == program[..];
+        whole.then_some(rest)
+    }
+
+    fn store(&self, profile: &LinuxSeccomp, program: &[u8]) -> std::io::Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)?;
+        let path = self.path(profile);
+        let temporary = path.with_extension(std::process::id().to_string());
+        let digest = Sha256::digest(program);
+        std::fs::write(&temporary, [&digest[..], program].concat())?;
+        std::fs::rename(temporary, path)
+    }
+
+    /// Named by everything the program depends on: the rules, this library, this kernel.
+    fn path(&self, profile: &LinuxSeccomp) -> PathBuf {
+        let library = ScmpVersion::current().map(|version| version.to_string());
+        let kernel = rustix::system::uname();
+        let mut digest = Sha256::new();
+        digest.update(serde_json::to_vec(profile).expect("a profile has no keys but texts"));
+        digest.update(library.unwrap_or_default());
+        digest.update(kernel.release().to_bytes());
+        digest.update(kernel.machine().to_bytes());
+        let name: String = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.folder.join(name)
     }
 }
 
-fn compile(profile: &LinuxSeccomp) -> Result<Filter, RuntimeError> {
+fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, RuntimeError> {
     let default = action(profile.default_action(), profile.default_errno_ret())?;
     let mut context = ScmpFilterContext::new(default).map_err(wrong)?;
     for arch in profile.architectures().iter().flatten() {
@@ -66,14 +126,17 @@ fn compile(profile: &LinuxSeccomp) -> Result<Filter, RuntimeError> {
     let mut program = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut program)?;
+    Ok(program)
+}
+
+fn flags(profile: &LinuxSeccomp) -> u64 {
     let flags = profile.flags().iter().flatten().map(|flag| match flag {
         Flag::SeccompFilterFlagLog => 2,
         Flag::SeccompFilterFlagSpecAllow => 4,
         // A process with one thread has none to bring along; the last is for profiles that notify.
         Flag::SeccompFilterFlagTsync | Flag::SeccompFilterFlagWaitKillableRecv => 0,
     });
-    let flags = flags.fold(0, |all, flag| all | flag);
-    Ok(Filter { program, flags })
+    flags.fold(0, |all, flag| all | flag)
 }
 
 /// libseccomp compares each argument once per rule; with several comparisons of one argument each is a rule of its

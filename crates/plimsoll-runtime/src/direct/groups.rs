@@ -4,11 +4,12 @@
 //! devices are a program of that group, and it can be killed as a whole. On v1 a process has to be moved, which takes
 //! the kernel milliseconds for each controller, so only those are used that a limit was asked of.
 
-use crate::RuntimeError;
 use crate::cgroup::{Cgroup, Hierarchies};
-use crate::container_spec::ContainerSpec;
+use crate::container_spec::{ContainerSpec, Resources};
+use crate::host::Host;
 use crate::libcontainer::devices;
-use oci_spec::runtime::{Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use crate::{RuntimeError, spec};
+use oci_spec::runtime::{Linux, LinuxDeviceCgroup, LinuxDeviceType, LinuxResources, LinuxWeightDevice};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::ErrorKind;
@@ -45,6 +46,17 @@ pub(super) fn hierarchies(all: &Hierarchies, spec: &ContainerSpec) -> Option<Hie
     needed.iter().all(there).then_some(Hierarchies::Legacy(kept))
 }
 
+fn has_block_limits(limits: &Resources) -> bool {
+    let lists = [
+        &limits.blkio_weight_device,
+        &limits.device_read_bps,
+        &limits.device_write_bps,
+        &limits.device_read_iops,
+        &limits.device_write_iops,
+    ];
+    limits.blkio_weight.is_some_and(|weight| weight > 0) || lists.iter().any(|list| !list.is_empty())
+}
+
 /// Whether the group lies in one that somebody else made here, whose limits then hold for it, too. The groups named
 /// after us have none (see [`ContainerSpec::cgroup`]).
 fn has_foreign_parent(point: &Path, cgroup: &str) -> bool {
@@ -60,15 +72,42 @@ fn controllers(spec: &ContainerSpec, hybrid: bool) -> Vec<&'static str> {
     let table = [
         ("devices", !hybrid),
         ("pids", set(limits.pids_limit)),
-        ("memory", set(limits.memory) || set(limits.memory_reservation)),
+        (
+            "memory",
+            set(limits.memory)
+                || set(limits.memory_reservation)
+                || limits.memory_swappiness.is_some()
+                || limits.oom_kill_disable,
+        ),
         (
             "cpu",
-            set(limits.nano_cpus) || limits.cpu_shares.is_some_and(|shares| shares > 0),
+            set(limits.nano_cpus)
+                || limits
+                    .cpu_shares
+                    .or(limits.cpu_period)
+                    .is_some_and(|number| number > 0)
+                || limits.cpu_quota.is_some_and(|quota| quota != 0),
         ),
-        ("cpuset", !limits.cpuset_cpus.is_empty()),
+        (
+            "cpuset",
+            !limits.cpuset_cpus.is_empty() || !limits.cpuset_mems.is_empty(),
+        ),
+        ("blkio", has_block_limits(limits)),
     ];
     let wanted = table.into_iter().filter(|(_, wanted)| *wanted);
     wanted.map(|(name, _)| name).collect()
+}
+
+/// What a container has that may live long: all but what limits devices where the tree of v2 does.
+pub(super) fn all_hierarchies(all: &Hierarchies) -> Hierarchies {
+    let Hierarchies::Legacy(mounts) = all else {
+        return all.clone();
+    };
+    let hybrid = mounts.iter().any(|(_, carried)| carried.is_empty());
+    let mounts = mounts
+        .iter()
+        .filter(|(_, carried)| !hybrid || *carried != ["devices"]);
+    Hierarchies::Legacy(mounts.cloned().collect())
 }
 
 /// Makes the groups and sets their limits.
@@ -76,13 +115,8 @@ pub(super) fn make(
     cgroup: &Cgroup,
     hierarchies: &Hierarchies,
     linux: &Linux,
-    privileged: bool,
 ) -> Result<Membership, RuntimeError> {
     let resources = linux.resources().as_ref().expect("the mapping sets them");
-    let mut membership = Membership {
-        into: None,
-        joined: Vec::new(),
-    };
     for folder in cgroup.folders() {
         make_folder(cgroup, folder)?;
     }
@@ -92,26 +126,67 @@ pub(super) fn make(
         write(folder, &settings)?;
     }
     if let Some(folder) = cgroup.group() {
-        devices::limit(folder, privileged)?;
-        membership.into = Some(open(folder, OFlags::PATH | OFlags::DIRECTORY)?);
+        devices::limit(folder, resources.devices().as_deref().unwrap_or_default())?;
     }
-    let Hierarchies::Legacy(mounts) = hierarchies else {
-        return Ok(membership);
+    if let Hierarchies::Legacy(mounts) = hierarchies {
+        for ((_, carried), folder) in mounts.iter().zip(cgroup.folders()) {
+            for controller in carried {
+                if controller == "cpuset" {
+                    inherit_cpus(folder)?;
+                }
+                write(folder, &legacy(controller, resources))?;
+            }
+        }
+    }
+    membership(cgroup, hierarchies)
+}
+
+/// The way into groups that are there.
+pub(super) fn membership(cgroup: &Cgroup, hierarchies: &Hierarchies) -> Result<Membership, RuntimeError> {
+    let group = cgroup
+        .group()
+        .map(|folder| open(folder, OFlags::PATH | OFlags::DIRECTORY));
+    let mut joined = Vec::new();
+    if let Hierarchies::Legacy(mounts) = hierarchies {
+        for ((_, carried), folder) in mounts.iter().zip(cgroup.folders()) {
+            if !carried.is_empty() {
+                joined.push(open(&folder.join("cgroup.procs"), OFlags::WRONLY)?);
+            }
+        }
+    }
+    Ok(Membership {
+        into: group.transpose()?,
+        joined,
+    })
+}
+
+/// Changes the limits of groups that are there.
+pub(crate) fn update(
+    cgroup: &Cgroup,
+    host: &Host,
+    spec: &ContainerSpec,
+    warnings: &mut Vec<String>,
+) -> Result<(), RuntimeError> {
+    let resources = spec::resources(spec, host, warnings)?;
+    let Hierarchies::Legacy(mounts) = &host.hierarchies else {
+        let settings = unified(&resources);
+        let folder = cgroup.unified().expect("the hierarchy is unified");
+        enable(folder, &settings)?;
+        return write(folder, &settings);
     };
     for ((_, carried), folder) in mounts.iter().zip(cgroup.folders()) {
-        for controller in carried {
-            if controller == "cpuset" {
-                inherit_cpus(folder)?;
+        for controller in carried.iter().filter(|name| *name != "devices") {
+            let mut settings = legacy(controller, &resources);
+            // Memory may not be more than memory and swap at any time: what grows most goes first.
+            if write(folder, &settings).is_err() {
+                settings.reverse();
+                write(folder, &settings)?;
+                settings.reverse();
+                write(folder, &settings)?;
             }
-            write(folder, &legacy(controller, resources))?;
-        }
-        if !carried.is_empty() {
-            membership
-                .joined
-                .push(open(&folder.join("cgroup.procs"), OFlags::WRONLY)?);
         }
     }
-    Ok(membership)
+    Ok(())
 }
 
 /// What an earlier container of this id left when it and its maker were killed goes first: limits and counts.
@@ -152,6 +227,13 @@ fn legacy(controller: &str, resources: &LinuxResources) -> Settings {
             );
             let reservation = memory.and_then(|memory| memory.reservation());
             set("memory.soft_limit_in_bytes", text(reservation));
+            let swappiness = memory.and_then(|memory| memory.swappiness());
+            set("memory.swappiness", swappiness.map(|number| number.to_string()));
+            let no_killer = memory.and_then(|memory| memory.disable_oom_killer());
+            set(
+                "memory.oom_control",
+                no_killer.filter(|yes| *yes).map(|_| "1".to_owned()),
+            );
         }
         "cpu" => {
             let cpu = resources.cpu().as_ref();
@@ -163,6 +245,25 @@ fn legacy(controller: &str, resources: &LinuxResources) -> Settings {
         "cpuset" => {
             let cpus = resources.cpu().as_ref().and_then(|cpu| cpu.cpus().clone());
             set("cpuset.cpus", cpus.filter(|cpus| !cpus.is_empty()));
+            let mems = resources.cpu().as_ref().and_then(|cpu| cpu.mems().clone());
+            set("cpuset.mems", mems.filter(|mems| !mems.is_empty()));
+        }
+        "blkio" => {
+            let blkio = resources.block_io().as_ref();
+            let weight = blkio.and_then(|blkio| blkio.weight());
+            set(
+                weight_file("blkio.bfq.weight", "blkio.weight"),
+                weight.map(|weight| weight.to_string()),
+            );
+            for (device, weight) in weights(resources) {
+                set(
+                    weight_file("blkio.bfq.weight_device", "blkio.weight_device"),
+                    Some(format!("{device} {weight}")),
+                );
+            }
+            for (file, _, device, rate) in rates(resources) {
+                set(file, Some(format!("{device} {rate}")));
+            }
         }
         "pids" => set(
             "pids.max",
@@ -181,6 +282,66 @@ fn legacy(controller: &str, resources: &LinuxResources) -> Settings {
         _ => {}
     }
     settings
+}
+
+/// The weight belongs to the scheduler: BFQ has a file of its own, and none is there where neither scheduler is.
+fn weight_file(bfq: &'static str, cfq: &'static str) -> &'static str {
+    let there = |name: &str| Path::new("/sys/fs/cgroup/blkio").join(name).exists();
+    if there(bfq) || !there(cfq) { bfq } else { cfq }
+}
+
+/// `8:0` and its weight.
+fn weights(resources: &LinuxResources) -> Vec<(String, u16)> {
+    let devices = resources
+        .block_io()
+        .iter()
+        .flat_map(|blkio| blkio.weight_device().iter().flatten());
+    let one = |device: &LinuxWeightDevice| {
+        let number = format!("{}:{}", device.major(), device.minor());
+        Some((number, device.weight()?))
+    };
+    devices.filter_map(one).collect()
+}
+
+/// File on v1, key on v2, `8:0` and what is allowed a second.
+fn rates(resources: &LinuxResources) -> Vec<(&'static str, &'static str, String, u64)> {
+    let Some(blkio) = resources.block_io() else {
+        return Vec::new();
+    };
+    let lists = [
+        (
+            "blkio.throttle.read_bps_device",
+            "rbps",
+            blkio.throttle_read_bps_device(),
+        ),
+        (
+            "blkio.throttle.write_bps_device",
+            "wbps",
+            blkio.throttle_write_bps_device(),
+        ),
+        (
+            "blkio.throttle.read_iops_device",
+            "riops",
+            blkio.throttle_read_iops_device(),
+        ),
+        (
+            "blkio.throttle.write_iops_device",
+            "wiops",
+            blkio.throttle_write_iops_device(),
+        ),
+    ];
+    let rates = lists.into_iter().flat_map(|(file, key, list)| {
+        let devices = list.iter().flatten();
+        devices.map(move |rate| {
+            (
+                file,
+                key,
+                format!("{}:{}", rate.major(), rate.minor()),
+                rate.rate(),
+            )
+        })
+    });
+    rates.collect()
 }
 
 /// `c 1:3 rwm`; all of a kind has no number.
@@ -227,11 +388,29 @@ fn unified(resources: &LinuxResources) -> Settings {
             .map(|shares| 1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142);
         set("cpu.weight", weight.map(|weight| weight.to_string()));
         let quota = cpu.quota().zip(cpu.period());
+        let most = |quota: i64| {
+            if quota < 0 {
+                "max".to_owned()
+            } else {
+                quota.to_string()
+            }
+        };
         set(
             "cpu.max",
-            quota.map(|(quota, period)| format!("{quota} {period}")),
+            quota.map(|(quota, period)| format!("{} {period}", most(quota))),
         );
         set("cpuset.cpus", cpu.cpus().clone().filter(|cpus| !cpus.is_empty()));
+        set("cpuset.mems", cpu.mems().clone().filter(|mems| !mems.is_empty()));
+    }
+    let weight = resources.block_io().as_ref().and_then(|blkio| blkio.weight());
+    // 10..=1000 onto 1..=10000, as every runtime does it.
+    let weight = weight.map(|weight| 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9_999 / 990);
+    set("io.weight", weight.map(|weight| weight.to_string()));
+    for (device, weight) in weights(resources) {
+        set("io.bfq.weight", Some(format!("{device} {weight}")));
+    }
+    for (_, key, device, rate) in rates(resources) {
+        set("io.max", Some(format!("{device} {key}={rate}")));
     }
     set(
         "pids.max",

@@ -4,9 +4,9 @@
 //! the root (`RESOLVE_IN_ROOT`, no magic links), and one is attached to the other: a link in the image leads nowhere
 //! else, and a race with the container is not possible, for it does not run yet.
 
-use crate::RuntimeError;
 use crate::root::Root;
-use oci_spec::runtime::{Linux, Mount, Spec};
+use crate::{Namespaces, RuntimeError};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
 use plimsoll_linux::{MountAttributes, mount_setattr};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use rustix::mount::{
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
     move_mount, open_tree, unmount,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,8 +76,10 @@ pub(super) fn knows(option: &str) -> bool {
 }
 
 /// Makes the overlay and everything on it the root of the calling process, in its own mount namespace.
-pub(super) fn enter(root: &Root, spec: &Spec) -> Result<(), RuntimeError> {
+pub(super) fn enter(root: &Root, spec: &Spec, joined: &Namespaces) -> Result<(), RuntimeError> {
     let top = Path::new("/");
+    // Before anything else: it is taken from the mounts of another container, and one comes back to its root.
+    let shm = joined.mounts.as_ref().map(shared_memory).transpose()?;
     // Neither direction: nothing made here is seen by the host.
     mount_change(top, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(RuntimeError::path("make private", top))?;
@@ -84,12 +87,18 @@ pub(super) fn enter(root: &Root, spec: &Spec) -> Result<(), RuntimeError> {
     let mut covers = Covers::new()?;
     let mut proc = None;
     for mount in spec.mounts().iter().flatten() {
-        let made = attach_one(root, mount)?;
+        let given = shm
+            .as_ref()
+            .filter(|_| mount.destination() == Path::new(SHARED_MEMORY));
+        let made = attach_one(root, mount, given)?;
         if mount.typ().as_deref() == Some("proc") {
             proc = Some(made);
         }
     }
     let linux = spec.linux().as_ref().expect("the mapping sets it");
+    for device in linux.devices().iter().flatten() {
+        make_device(root, device)?;
+    }
     write_sysctls(proc.as_ref(), linux)?;
     for path in linux.masked_paths().iter().flatten() {
         covers.mask(root, path)?;
@@ -115,11 +124,12 @@ fn pivot(root: &Root) -> rustix::io::Result<()> {
     rustix::process::chdir("/")
 }
 
-fn attach_one(root: &Root, mount: &Mount) -> Result<OwnedFd, RuntimeError> {
+fn attach_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> Result<OwnedFd, RuntimeError> {
     let destination = mount.destination();
     let kind = mount.typ().as_deref().unwrap_or_default();
     let options = mount.options().as_deref().unwrap_or_default();
     let made = match kind {
+        _ if let Some(given) = given => given.try_clone()?,
         "bind" => bind(mount.source().as_deref().unwrap_or(Path::new("")), options)?,
         "cgroup" => file_system("cgroup2", options).map_err(RuntimeError::path("mount", destination))?,
         kind => file_system(kind, options).map_err(RuntimeError::path("mount", destination))?,
@@ -251,6 +261,49 @@ fn fill_dev(dev: &OwnedFd) -> rustix::io::Result<()> {
         fs::symlinkat(*target, dev, *name)?;
     }
     Ok(())
+}
+
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// A copy of the /dev/shm of another container.
+fn shared_memory(mounts: &OwnedFd) -> Result<OwnedFd, RuntimeError> {
+    let open = |path: &str| fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let made = || -> rustix::io::Result<OwnedFd> {
+        let own = open("/proc/self/ns/mnt")?;
+        move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let made = open_tree(CWD, SHARED_MEMORY, flags);
+        move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        made
+    };
+    made().map_err(RuntimeError::path("share", Path::new(SHARED_MEMORY)))
+}
+
+/// A node that was asked for, in place of one that is there.
+fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), RuntimeError> {
+    let path = device.path().as_path();
+    let failed = |error: Errno| RuntimeError::path("make device", path)(error);
+    let resolved = root.resolve(path.parent().unwrap_or(path))?;
+    root.make(&resolved)?;
+    let folder = root.open_exactly(&resolved.target(), OFlags::PATH | OFlags::DIRECTORY);
+    let folder = folder.map_err(failed)?;
+    let name = path.file_name().ok_or_else(|| failed(Errno::INVAL))?;
+    let kind = match device.typ() {
+        LinuxDeviceType::B => FileType::BlockDevice,
+        _ => FileType::CharacterDevice,
+    };
+    let number = |number: i64| u32::try_from(number).unwrap_or(0);
+    let number = fs::makedev(number(device.major()), number(device.minor()));
+    let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666));
+    let make = || fs::mknodat(&folder, name, kind, mode, number);
+    match make() {
+        Err(Errno::EXIST) => fs::unlinkat(&folder, name, AtFlags::empty()).and_then(|()| make()),
+        result => result,
+    }
+    .map_err(failed)?;
+    let (uid, gid) = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+    let (uid, gid) = (fs::Uid::from_raw(uid), fs::Gid::from_raw(gid));
+    fs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
 }
 
 /// By the descriptor of the new /proc: whatever the image has at that path, this is the kernel's.

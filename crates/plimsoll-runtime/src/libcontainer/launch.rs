@@ -23,11 +23,14 @@ pub(super) struct Launch {
     report: Rc<OwnedFd>,
     /// What the library does not do for a further process.
     confinement: Option<Rc<(LinuxCapabilities, Option<LinuxSeccomp>)>>,
+    /// Whether the first process keeps the program, and if so whether they have a terminal.
+    reaper: Option<bool>,
 }
 
 impl Launch {
     pub(super) fn new(
         confinement: Option<(LinuxCapabilities, Option<LinuxSeccomp>)>,
+        reaper: Option<bool>,
     ) -> Result<(Self, Report), RuntimeError> {
         let (report, write) = program::report()?;
         let caller = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
@@ -35,6 +38,7 @@ impl Launch {
             caller: Rc::new(caller.map_err(io::Error::from)?),
             report: Rc::new(write),
             confinement: confinement.map(Rc::new),
+            reaper,
         };
         Ok((launch, report))
     }
@@ -69,6 +73,10 @@ impl Executor for Launch {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
         let args = process.args().as_ref().ok_or(ExecutorError::InvalidArg)?;
+        if let Some(terminal) = self.reaper {
+            plimsoll_linux::be_init(terminal, || Ok::<(), std::io::Error>(()))
+                .map_err(|error| ExecutorError::Other(error.to_string()))?;
+        }
         let failure = program::run(args, process.env().as_deref().unwrap_or_default(), &self.report);
         let mut report = File::from(
             self.report
@@ -88,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_silent_report_is_success() {
-        let (launch, report) = Launch::new(None).unwrap();
+        let (launch, report) = Launch::new(None, None).unwrap();
         program::die_with(&launch.caller).err();
         drop(launch);
         report.read().unwrap();

@@ -3,8 +3,8 @@
 //! The library makes an empty one with its loopback down. So it is made here, and the container joins it by its path
 //! as it does a given one.
 
-use crate::RuntimeError;
 use crate::container_spec::NetworkNamespace;
+use crate::{Namespaces, RuntimeError};
 use libcontainer::network::link::LinkClient;
 use libcontainer::network::wrapper::create_network_client;
 use plimsoll_linux::UnshareFlags;
@@ -17,19 +17,37 @@ use std::path::Path;
 /// The loopback device is the first of every namespace.
 const LOOPBACK: u32 = 1;
 
-/// What the container joins; None is the caller's own.
-pub(crate) fn namespace(
-    network: &NetworkNamespace,
-    given: Option<&OwnedFd>,
-) -> Result<Option<OwnedFd>, RuntimeError> {
-    match (network, given) {
-        (NetworkNamespace::Host, _) => Ok(None),
-        (NetworkNamespace::None, _) => empty().map(Some),
-        (NetworkNamespace::Given, Some(fd)) => Ok(Some(fd.try_clone()?)),
-        (NetworkNamespace::Given, None) => Err(RuntimeError::Misuse(
+/// What the container joins, a new network among it where it is to have an empty one.
+pub(crate) fn namespaces(network: &NetworkNamespace, given: &Namespaces) -> Result<Namespaces, RuntimeError> {
+    let copy = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+    check(network, given)?;
+    Ok(Namespaces {
+        network: match network {
+            NetworkNamespace::Host => None,
+            NetworkNamespace::None => Some(empty()?),
+            NetworkNamespace::Given => copy(&given.network)?,
+        },
+        pid: copy(&given.pid)?,
+        ipc: copy(&given.ipc)?,
+        mounts: copy(&given.mounts)?,
+    })
+}
+
+/// A container that is to join a network must not be left with that of the host.
+pub(crate) fn check(network: &NetworkNamespace, given: &Namespaces) -> Result<(), RuntimeError> {
+    if *network == NetworkNamespace::Given && given.network.is_none() {
+        return Err(RuntimeError::Misuse(
             "a given network namespace must come with its descriptor",
-        )),
+        ));
     }
+    Ok(())
+}
+
+/// Brings up the loopback of the network this process is in.
+pub(crate) fn raise_loopback() -> Result<(), RuntimeError> {
+    LinkClient::new(create_network_client())
+        .and_then(|mut client| client.set_up(LOOPBACK))
+        .map_err(|error| super::failed("bring up the loopback of", &error))
 }
 
 /// This process has one thread, so it can go there and come back.
@@ -37,10 +55,9 @@ fn empty() -> Result<OwnedFd, RuntimeError> {
     let own = current()?;
     plimsoll_linux::unshare(UnshareFlags::NEWNET).map_err(io::Error::from)?;
     let made = current();
-    let client = LinkClient::new(create_network_client());
-    let up = client.and_then(|mut client| client.set_up(LOOPBACK));
+    let up = raise_loopback();
     move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network)).map_err(io::Error::from)?;
-    up.map_err(|error| super::failed("bring up the loopback of", &error))?;
+    up?;
     made
 }
 

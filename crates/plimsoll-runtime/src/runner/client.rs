@@ -75,7 +75,8 @@ struct Outputs {
 }
 
 impl Runtime {
-    /// `program` is the binary that has the role, `run` a scratch folder for state, below run/.
+    /// `program` is the binary that has the role, `run` a scratch folder for state, below run/. Compiled
+    /// filters stay in its `filters`.
     pub fn new(program: PathBuf, run: Utf8PathBuf) -> Self {
         Self {
             program,
@@ -120,6 +121,7 @@ impl Runtime {
             rootfs: request.rootfs,
             backing: request.backing,
             state: state.clone(),
+            filters: self.run.join("filters").into(),
             engine: self.engine,
         };
         // A runner that cannot read the request says so in its answer, or ends without one.

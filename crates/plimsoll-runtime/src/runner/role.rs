@@ -5,7 +5,7 @@ use crate::direct::{Direct, Step};
 use crate::libcontainer::Libcontainer;
 use crate::root::Root;
 use crate::stubs::Stubs;
-use crate::{Bundle, Exit, OciRuntime, RuntimeError, Stdio, enter_private_mounts};
+use crate::{Bundle, Exit, Namespaces, OciRuntime, RuntimeError, Stdio, enter_private_mounts};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -94,7 +94,7 @@ fn run(
 ) -> Result<(Option<Answer>, bool), RuntimeError> {
     let engine = match direct {
         Some(engine) => engine,
-        none => none.insert(Direct::new()?),
+        none => none.insert(Direct::new(request.filters.clone())?),
     };
     let engine = (request.engine == Engine::Direct && engine.covers(&request.spec)).then_some(engine);
     if let Some(engine) = engine {
@@ -137,8 +137,8 @@ fn with_state<T>(
 /// One step and what came with it.
 struct Job<'a> {
     request: &'a Request,
-    stdio: [OwnedFd; 3],
-    netns: Option<OwnedFd>,
+    stdio: Stdio,
+    joined: Namespaces,
     socket: &'a UnixStream,
 }
 
@@ -153,8 +153,15 @@ impl<'a> Job<'a> {
         let stdin = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(io::Error::from)?;
         Ok(Self {
             request,
-            stdio: [stdin, stdout, stderr],
-            netns: fds.next(),
+            stdio: Stdio::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+            joined: Namespaces {
+                network: fds.next(),
+                ..Namespaces::default()
+            },
             socket,
         })
     }
@@ -163,13 +170,13 @@ impl<'a> Job<'a> {
         let request = self.request;
         // Only made where the kernel needs it, beside what backs the step.
         let scratch = request.state.with_extension("rootfs");
-        let overlay = request.rootfs.detached(&scratch)?;
+        let overlay = request.rootfs.detached(&scratch, true)?;
         let root = Root::detached(overlay, &scratch);
-        let (netns, socket) = (self.netns, self.socket);
+        let (joined, socket) = (self.joined, self.socket);
         let step = Step {
             spec: &request.spec,
             root: &root,
-            netns: netns.as_ref(),
+            joined: &joined,
             stdio: self.stdio,
         };
         let result = Stubs::survey(&root, &request.rootfs, &request.spec).map(|stubs| {
@@ -209,19 +216,16 @@ impl<'a> Job<'a> {
 
     fn contain_by_library(self, target: &Path) -> Result<Option<Answer>, RuntimeError> {
         let mut runtime = Libcontainer::new();
-        let [stdin, stdout, stderr] = self.stdio;
         let bundle = Bundle {
             spec: &self.request.spec,
-            rootfs: target,
+            rootfs: &self.request.rootfs,
+            volatile: true,
             state: &self.request.state,
-            netns: self.netns.as_ref(),
-            stdio: Stdio::Pipes {
-                stdin,
-                stdout,
-                stderr,
-            },
+            filters: &self.request.filters,
+            joined: &self.joined,
+            stdio: self.stdio,
         };
-        let pid = runtime.create(bundle)?;
+        let pid = runtime.create_in(target, bundle)?;
         let ended = runtime.start().and_then(|()| {
             let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process"))?;
             let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;

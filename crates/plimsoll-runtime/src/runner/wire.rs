@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub(super) backing: Backing,
     /// Made by the runner where it needs it, gone at the end.
     pub(super) state: PathBuf,
+    /// Where compiled filters are kept.
+    pub(super) filters: PathBuf,
     pub(super) engine: Engine,
 }
 

@@ -1,30 +1,35 @@
 //! Limits of the group (memory, CPU, processes, devices) and of each process.
 
 use crate::RuntimeError;
-use crate::container_spec::{ContainerSpec, Resources, Ulimit};
+use crate::cgroup::Hierarchies;
+use crate::container_spec::{ContainerSpec, Device, DeviceRate, Resources, Ulimit};
 use crate::defaults;
 use crate::host::Host;
 use oci_spec::runtime::{
-    LinuxCpu, LinuxCpuBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemory,
-    LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, PosixRlimit,
-    PosixRlimitBuilder,
+    LinuxBlockIo, LinuxBlockIoBuilder, LinuxCpu, LinuxCpuBuilder, LinuxDevice, LinuxDeviceBuilder,
+    LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemory, LinuxMemoryBuilder,
+    LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, LinuxThrottleDeviceBuilder,
+    LinuxWeightDeviceBuilder, PosixRlimit, PosixRlimitBuilder,
 };
 
 /// Microseconds over which a share of CPU time is counted.
 const PERIOD: u64 = 100_000;
 
-pub(super) fn group(
+pub(crate) fn group(
     spec: &ContainerSpec,
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<LinuxResources, RuntimeError> {
     let resources = &spec.resources;
-    let mut built = LinuxResourcesBuilder::default().devices(devices(spec.privileged)?);
+    let mut built = LinuxResourcesBuilder::default().devices(devices(spec)?);
     if let Some(memory) = memory(resources, host, warnings)? {
         built = built.memory(memory);
     }
     if let Some(cpu) = cpu(resources)? {
         built = built.cpu(cpu);
+    }
+    if let Some(blkio) = blkio(resources)? {
+        built = built.block_io(blkio);
     }
     if let Some(limit) = resources.pids_limit.filter(|limit| *limit > 0) {
         built = built.pids(LinuxPidsBuilder::default().limit(limit).build()?);
@@ -39,10 +44,26 @@ fn memory(
 ) -> Result<Option<LinuxMemory>, RuntimeError> {
     let limit = resources.memory.filter(|bytes| *bytes > 0);
     let reservation = resources.memory_reservation.filter(|bytes| *bytes > 0);
-    if limit.is_none() && reservation.is_none() {
+    let legacy = |asked: bool, what: &str, warnings: &mut Vec<String>| {
+        let unified = host.hierarchies == Hierarchies::Unified;
+        if asked && unified {
+            warnings.push(format!("{what} has no effect on cgroup v2"));
+        }
+        asked && !unified
+    };
+    let swappiness = resources.memory_swappiness;
+    let swappiness = swappiness.filter(|_| legacy(swappiness.is_some(), "memory-swappiness", warnings));
+    let no_killer = legacy(resources.oom_kill_disable, "oom-kill-disable", warnings);
+    if limit.is_none() && reservation.is_none() && swappiness.is_none() && !no_killer {
         return Ok(None);
     }
     let mut built = LinuxMemoryBuilder::default();
+    if let Some(swappiness) = swappiness {
+        built = built.swappiness(swappiness);
+    }
+    if no_killer {
+        built = built.disable_oom_killer(true);
+    }
     if let Some(limit) = limit {
         built = built.limit(limit);
         let swap = match resources.memory_swap {
@@ -69,7 +90,11 @@ fn memory(
 fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, RuntimeError> {
     let shares = resources.cpu_shares.filter(|shares| *shares > 0);
     let nano_cpus = resources.nano_cpus.filter(|cpus| *cpus > 0);
-    if shares.is_none() && nano_cpus.is_none() && resources.cpuset_cpus.is_empty() {
+    let quota = resources.cpu_quota.filter(|quota| *quota != 0);
+    let period = resources.cpu_period.filter(|period| *period > 0);
+    let set = [&resources.cpuset_cpus, &resources.cpuset_mems];
+    if shares.or(period).is_none() && nano_cpus.or(quota).is_none() && set.iter().all(|text| text.is_empty())
+    {
         return Ok(None);
     }
     let mut built = LinuxCpuBuilder::default();
@@ -80,6 +105,11 @@ fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, RuntimeError> {
         // The kernel takes no less than a millisecond.
         let quota = (i128::from(cpus) * i128::from(PERIOD) / 1_000_000_000).clamp(1000, i128::from(i64::MAX));
         built = built.period(PERIOD).quota(quota as i64);
+    } else if quota.or(period.map(|_| -1)).is_some() {
+        built = built.period(period.unwrap_or(PERIOD)).quota(quota.unwrap_or(-1));
+    }
+    if !resources.cpuset_mems.is_empty() {
+        built = built.mems(&resources.cpuset_mems);
     }
     if !resources.cpuset_cpus.is_empty() {
         built = built.cpus(&resources.cpuset_cpus);
@@ -87,15 +117,61 @@ fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, RuntimeError> {
     Ok(Some(built.build()?))
 }
 
-/// Everything is denied but making nodes and the default devices; on cgroup v2 the same list becomes a program.
-fn devices(privileged: bool) -> Result<Vec<LinuxDeviceCgroup>, RuntimeError> {
+fn blkio(resources: &Resources) -> Result<Option<LinuxBlockIo>, RuntimeError> {
+    let rates = |rates: &[DeviceRate]| -> Result<Vec<_>, RuntimeError> {
+        let one = |rate: &DeviceRate| {
+            let numbers = (i64::from(rate.major), i64::from(rate.minor));
+            let built = LinuxThrottleDeviceBuilder::default()
+                .major(numbers.0)
+                .minor(numbers.1);
+            Ok(built.rate(rate.value).build()?)
+        };
+        rates.iter().map(one).collect()
+    };
+    let weight = resources.blkio_weight.filter(|weight| *weight > 0);
+    let mut built = LinuxBlockIoBuilder::default()
+        .throttle_read_bps_device(rates(&resources.device_read_bps)?)
+        .throttle_write_bps_device(rates(&resources.device_write_bps)?)
+        .throttle_read_iops_device(rates(&resources.device_read_iops)?)
+        .throttle_write_iops_device(rates(&resources.device_write_iops)?);
+    if let Some(weight) = weight {
+        built = built.weight(weight);
+    }
+    let weights = resources.blkio_weight_device.iter().map(|rate| {
+        let built = LinuxWeightDeviceBuilder::default()
+            .major(i64::from(rate.major))
+            .minor(i64::from(rate.minor));
+        built
+            .weight(u16::try_from(rate.value).unwrap_or(u16::MAX))
+            .build()
+    });
+    let built = built
+        .weight_device(weights.collect::<Result<Vec<_>, _>>()?)
+        .build()?;
+    Ok((weight.is_some() || has_rates(resources)).then_some(built))
+}
+
+fn has_rates(resources: &Resources) -> bool {
+    let lists = [
+        &resources.blkio_weight_device,
+        &resources.device_read_bps,
+        &resources.device_write_bps,
+        &resources.device_read_iops,
+        &resources.device_write_iops,
+    ];
+    lists.iter().any(|list| !list.is_empty())
+}
+
+/// Everything is denied but making nodes, the default devices and those asked for; on cgroup v2 the same list becomes a
+/// program.
+fn devices(spec: &ContainerSpec) -> Result<Vec<LinuxDeviceCgroup>, RuntimeError> {
     let rule = |allow, kind, access: &str| {
         LinuxDeviceCgroupBuilder::default()
             .allow(allow)
             .typ(kind)
             .access(access)
     };
-    if privileged {
+    if spec.privileged {
         return Ok(vec![rule(true, LinuxDeviceType::A, "rwm").build()?]);
     }
     let mut rules = vec![
@@ -110,7 +186,85 @@ fn devices(privileged: bool) -> Result<Vec<LinuxDeviceCgroup>, RuntimeError> {
         }
         rules.push(built.build()?);
     }
+    for device in &spec.devices {
+        let built = rule(true, kind(device.block), &device.access).major(device.major);
+        rules.push(built.minor(device.minor).build()?);
+    }
+    for text in &spec.device_rules {
+        rules.push(device_rule(text)?);
+    }
     Ok(rules)
+}
+
+/// The node of a device that was asked for.
+pub(super) fn node(device: &Device) -> Result<LinuxDevice, RuntimeError> {
+    Ok(LinuxDeviceBuilder::default()
+        .path(&device.path)
+        .typ(kind(device.block))
+        .major(device.major)
+        .minor(device.minor)
+        .file_mode(device.mode)
+        .uid(device.uid)
+        .gid(device.gid)
+        .build()?)
+}
+
+fn kind(block: bool) -> LinuxDeviceType {
+    if block {
+        LinuxDeviceType::B
+    } else {
+        LinuxDeviceType::C
+    }
+}
+
+/// `c 42:* rmw`, as `--device-cgroup-rule` takes it.
+fn device_rule(text: &str) -> Result<LinuxDeviceCgroup, RuntimeError> {
+    let wrong = || RuntimeError::Invalid(format!("invalid device cgroup format `{text}`"));
+    let [kind, numbers, access] = text.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(wrong());
+    };
+    let (major, minor) = numbers.split_once(':').ok_or_else(wrong)?;
+    let number = |text: &str| match text {
+        "*" => Ok(None),
+        digits => digits.parse::<u32>().map(|number| Some(i64::from(number))),
+    };
+    let (major, minor) = (
+        number(major).map_err(|_| wrong())?,
+        number(minor).map_err(|_| wrong())?,
+    );
+    if access.is_empty() || access.len() > 3 || !access.bytes().all(|byte| b"rwm".contains(&byte)) {
+        return Err(wrong());
+    }
+    let kind = match kind {
+        "a" => LinuxDeviceType::A,
+        "b" => LinuxDeviceType::B,
+        "c" => LinuxDeviceType::C,
+        _ => return Err(wrong()),
+    };
+    let mut built = LinuxDeviceCgroupBuilder::default()
+        .allow(true)
+        .typ(kind)
+        .access(access);
+    if let Some(major) = major {
+        built = built.major(major);
+    }
+    if let Some(minor) = minor {
+        built = built.minor(minor);
+    }
+    Ok(built.build()?)
+}
+
+/// The wished score, or the nearest this process may give: lowering it is a privilege.
+pub(super) fn oom_score(spec: &ContainerSpec, host: &Host, warnings: &mut Vec<String>) -> Option<i32> {
+    let wanted = spec.oom_score_adj?;
+    if wanted >= host.oom_score_adj || host.holds("SYS_RESOURCE") {
+        return Some(wanted);
+    }
+    warnings.push(format!(
+        "oom-score-adj is held at {}: lowering it needs CAP_SYS_RESOURCE",
+        host.oom_score_adj
+    ));
+    Some(host.oom_score_adj)
 }
 
 /// Limits of each process, no higher than this process may set them.

@@ -10,6 +10,7 @@ fn host(hierarchies: Hierarchies) -> Host {
         hierarchies,
         capabilities: (1 << 41) - 1,
         hard_limits: vec![("nofile", 20_000)],
+        oom_score_adj: 0,
         limits_swap: true,
         kernel: (6, 1),
         architecture: "amd64",
@@ -55,7 +56,11 @@ fn simple() -> ContainerSpec {
 
 fn map(spec: &ContainerSpec, user: &User, host: &Host) -> Result<Mapped, RuntimeError> {
     let netns = (spec.network == NetworkNamespace::Given).then(|| Path::new("/proc/7/fd/8"));
-    container(spec, user, Path::new("/run/root"), netns, host)
+    let paths = Paths {
+        network: netns.map(Path::to_owned),
+        ..Paths::default()
+    };
+    container(spec, user, Path::new("/run/root"), &paths, host)
 }
 
 fn failure(spec: &ContainerSpec) -> String {

@@ -1,8 +1,8 @@
 //! Containers that live longer than one step, as the shim has them: by a process with one thread.
 
-use crate::kit::Kit;
+use crate::kit::{self, Engine, Kit};
 use plimsoll_runtime::{
-    Bundle, Exit, Libcontainer, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts,
+    Bundle, Exit, Libcontainer, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio,
 };
 use rustix::process::{Pid, WaitOptions};
 use std::fs::File;
@@ -27,52 +27,56 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 ];
 
 /// The role.
-pub(crate) fn main(name: &str) -> i32 {
-    let Some((_, test)) = TESTS.iter().find(|(known, _)| *known == name) else {
+pub(crate) fn main(by: &str, name: &str) -> i32 {
+    let engine = kit::ENGINES.iter().find(|(known, _)| *known == by);
+    let test = TESTS.iter().find(|(known, _)| *known == name);
+    let (Some((_, engine)), Some((_, test))) = (engine, test) else {
         return 2;
     };
+    kit::use_engine(*engine);
     test();
     0
 }
 
 /// Runs a test in a process of its own.
-pub(crate) fn spawn(name: &str) {
+pub(crate) fn spawn(by: &str, name: &str) {
     let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args(["alone", name]).output().unwrap();
+    let output = Command::new(program).args(["alone", by, name]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{text}", output.status);
 }
 
 struct Box {
     kit: Kit,
-    runtime: Libcontainer,
-    rootfs: PathBuf,
+    runtime: std::boxed::Box<dyn OciRuntime>,
     state: PathBuf,
 }
 
 impl Box {
     fn new(args: &[&str]) -> Self {
-        enter_private_mounts().unwrap();
         let mut kit = Kit::new();
         kit.spec.args = args.iter().map(|&arg| arg.to_owned()).collect();
-        let (rootfs, state) = (kit.path("root"), kit.path("state"));
-        std::fs::create_dir(&rootfs).unwrap();
+        let state = kit.path("state");
         std::fs::create_dir(&state).unwrap();
-        kit.rootfs().mount(&rootfs).unwrap();
         Self {
             kit,
-            runtime: Libcontainer::new(),
-            rootfs,
+            runtime: match kit::engine() {
+                Engine::Direct => std::boxed::Box::new(plimsoll_runtime::Engine::new()),
+                Engine::Library => std::boxed::Box::new(Libcontainer::new()),
+            },
             state,
         }
     }
 
     fn create(&mut self, stdio: Stdio) -> i32 {
+        let (rootfs, filters) = (self.kit.rootfs(), self.kit.path("filters"));
         let bundle = Bundle {
             spec: &self.kit.spec,
-            rootfs: &self.rootfs,
+            rootfs: &rootfs,
+            volatile: false,
             state: &self.state,
-            netns: None,
+            filters: &filters,
+            joined: &Namespaces::default(),
             stdio,
         };
         self.runtime.create(bundle).unwrap()
@@ -103,7 +107,6 @@ impl Box {
 impl Drop for Box {
     fn drop(&mut self) {
         self.runtime.delete().unwrap();
-        rustix::mount::unmount(&self.rootfs, rustix::mount::UnmountFlags::empty()).unwrap();
         assert_eq!(std::fs::read_dir(&self.state).unwrap().count(), 0);
     }
 }
@@ -321,7 +324,8 @@ fn the_container_dies_with_its_maker() {
     let program = std::env::current_exe().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
-    command.args(["alone", "alone_the_container_dies_with_its_maker"]);
+    let by = kit::ENGINES.iter().find(|(_, engine)| *engine == kit::engine());
+    command.args(["alone", by.unwrap().0, "alone_the_container_dies_with_its_maker"]);
     let output = command
         .env("MAKER", "1")
         .env("TMPDIR", scratch.path())

@@ -18,6 +18,8 @@ pub(crate) enum Engine {
     Library,
 }
 
+pub(crate) const ENGINES: [(&str, Engine); 2] = [("direct", Engine::Direct), ("library", Engine::Library)];
+
 thread_local! {
     static ENGINE: Cell<Engine> = const { Cell::new(Engine::Direct) };
 }
@@ -195,6 +197,13 @@ impl Kit {
         walk(&upper, &upper, &mut found);
         found.sort();
         found
+    }
+
+    /// What steps have left of their state; compiled filters are meant to stay.
+    pub(crate) fn state(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("run")).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name != "filters").collect()
     }
 
     /// Folders of the container's control group, in every hierarchy.
