@@ -71,12 +71,7 @@ pub struct FileUsage<'a> {
 impl Images {
     /// Returns what the image costs.
     pub fn usage(&self, image: &Image) -> Result<ImageUsage> {
-        let layers: Vec<SnapshotId> = self
-            .layers(image)?
-            .into_iter()
-            .map(|(snapshot, _)| snapshot)
-            .collect();
-        let lists = self.lists(&layers)?;
+        let lists = self.lists(&self.layer_snapshots(image)?)?;
         Ok(ImageUsage::of(lists))
     }
 

@@ -79,6 +79,15 @@ impl Images {
         Ok(self.layers(image)?.iter().map(|(_, info)| info.size).collect())
     }
 
+    /// Returns the snapshots of the layers, base first.
+    pub fn layer_snapshots(&self, image: &Image) -> Result<Vec<SnapshotId>> {
+        Ok(self
+            .layers(image)?
+            .into_iter()
+            .map(|(snapshot, _)| snapshot)
+            .collect())
+    }
+
     /// Returns the directories of the layers, top first, as overlayfs takes them.
     pub fn layer_directories(&self, image: &Image) -> Result<Vec<PathBuf>> {
         match self.snapshot(image)? {

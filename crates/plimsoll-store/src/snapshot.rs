@@ -232,6 +232,21 @@ impl Snapshots {
         Ok(layer)
     }
 
+    /// Returns the bytes of the files of a committed snapshot's own layer; counted on first use and kept in its row.
+    pub fn size(&self, id: SnapshotId) -> Result<u64> {
+        let (row, _) = self.home.db.read(|db| layer_row(db, id))?;
+        if let Some(size) = row.size {
+            return Ok(size);
+        }
+        let size = self.measure(id)?;
+        self.home.db.write(|tx| -> Result<()> {
+            tx.prepare_cached("UPDATE snapshot SET size = ?2 WHERE id = ?1")?
+                .execute(params![id.0, size])?;
+            Ok(())
+        })?;
+        Ok(size)
+    }
+
     /// Returns everything that a snapshot's own layer has, sorted by path.
     pub fn list(&self, id: SnapshotId) -> Result<Vec<plimsoll_layer::Listed>> {
         plimsoll_layer::list(self.directory(id).join("fs").as_std_path()).map_err(|source| {
