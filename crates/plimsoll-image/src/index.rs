@@ -600,6 +600,27 @@ mod tests {
     }
 
     #[test]
+    fn an_index_is_saved_whole() {
+        needs!(root);
+        let sandbox = Sandbox::new();
+        let stored = several(&sandbox, "app", &["amd64", "arm64"]);
+        let saved = crate::Saved {
+            image: sandbox.images.get("app").unwrap(),
+            index: Some(stored.clone()),
+            names: vec!["app".parse().unwrap()],
+        };
+        let mut archive = Vec::new();
+        let format = crate::ArchiveFormat::Docker;
+        sandbox.images.save(&[saved], format, &mut archive).unwrap();
+        let other = Sandbox::new();
+        other.load(&archive).unwrap();
+        assert_eq!(other.names(), ["app:latest"]);
+        let again = other.images.index("app").unwrap().unwrap();
+        assert_eq!(again.digest, stored.digest);
+        assert!(other.images.is_complete(&again).unwrap());
+    }
+
+    #[test]
     fn an_archive_may_hold_an_index() {
         needs!(root);
         let sandbox = Sandbox::new();

@@ -3,6 +3,7 @@ use std::process::Command;
 use plimsoll_oci::{Digest, ImageConfig, ImageRef};
 use plimsoll_testkit::needs;
 
+use crate::Saved;
 use crate::testing::*;
 use crate::{ArchiveFormat, Image};
 
