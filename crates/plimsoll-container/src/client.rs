@@ -10,8 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use crate::containers::{Container, Containers};
-use crate::log::LogReader;
-use crate::model::Status;
+use crate::log::{LogFile, LogQuery, LogReader, log_files};
 use crate::protocol::{Ended, Reply, Request};
 use crate::shim::short_path;
 use crate::wire::{self, Kind, Receiver, Sender};
@@ -173,10 +172,52 @@ impl Containers {
             u64::try_from(seconds).ok()
         });
         let signal = signal.unwrap_or(definition.stop_signal.number);
-        match self.ask(container, &Request::Stop { signal, timeout }).await {
-            Ok(Reply::Exited(_)) | Err(ContainerError::NotRunning(_)) => Ok(()),
+        self.end(container, signal, timeout, false).await
+    }
+
+    /// As [`Containers::stop`], for a container that is started again at once: `--rm` is not heeded.
+    pub async fn stop_for_restart(
+        &self,
+        container: &Container,
+        signal: Option<i32>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
+        let definition = &container.definition;
+        let timeout = timeout.map_or(Some(definition.stop_timeout), |seconds| {
+            u64::try_from(seconds).ok()
+        });
+        let signal = signal.unwrap_or(definition.stop_signal.number);
+        self.end(container, signal, timeout, true).await
+    }
+
+    async fn end(&self, container: &Container, signal: i32, timeout: Option<u64>, keep: bool) -> Result<()> {
+        let request = Request::Stop {
+            signal,
+            timeout,
+            keep,
+        };
+        match self.ask(container, &request).await {
+            Ok(Reply::Exited(_)) => Ok(()),
+            Err(ContainerError::NotRunning(_)) => self.stay_stopped(container),
             Ok(other) => Err(answered(other, container.short_id())),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Freezes all processes of a running container.
+    pub async fn pause(&self, container: &Container) -> Result<()> {
+        self.tell(container, &Request::Pause).await
+    }
+
+    /// Lets the processes of a paused container go on.
+    pub async fn unpause(&self, container: &Container) -> Result<()> {
+        self.tell(container, &Request::Unpause).await
+    }
+
+    pub(crate) async fn tell(&self, container: &Container, request: &Request) -> Result<()> {
+        match self.ask(container, request).await? {
+            Reply::Done => Ok(()),
+            other => Err(answered(other, container.short_id())),
         }
     }
 
@@ -211,19 +252,65 @@ impl Containers {
         .map_err(|_| ContainerError::Interrupted)?
     }
 
-    /// Opens a container's log; `tail` begins so many lines before its end.
-    pub fn log(&self, container: &Container, tail: Option<usize>) -> Result<LogReader> {
-        let path = self.paths(container.id()).log();
-        LogReader::open(path.as_std_path(), tail).map_err(ContainerError::file("read", path))
+    /// Reads a container's log, with what is added to it when `query` asks for that. With it comes how many lines there
+    /// was no room for. None when the log driver keeps nothing.
+    pub async fn logs(&self, container: &Container, query: LogQuery) -> Result<Option<(LogReader, u64)>> {
+        let request = Request::Logs { follow: query.follow };
+        let asked = match self.request(container, &request, &[]).await {
+            Ok(connection) => Some(connection),
+            Err(ContainerError::NotRunning(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let Some((_sender, mut receiver)) = asked else {
+            return self.stored_log(container, query);
+        };
+        let id = container.short_id();
+        let (format, sizes, dropped, fds) = match message::<Reply>(&mut receiver, id).await {
+            Ok((
+                Reply::Logs {
+                    format,
+                    files,
+                    dropped,
+                },
+                fds,
+            )) => (format, files, dropped, fds),
+            Ok((Reply::NoLog, _)) => return Ok(None),
+            Ok((other, _)) => return Err(answered(other, id)),
+            Err(ContainerError::NotRunning(_)) => return self.stored_log(container, query),
+            Err(error) => return Err(error),
+        };
+        let broken = |source| ContainerError::Shim {
+            id: id.to_owned(),
+            source,
+        };
+        let fds = receiver.descriptors(fds, sizes.len()).await.map_err(broken)?;
+        let files = fds
+            .into_iter()
+            .zip(sizes)
+            .map(|(fd, (length, packed))| LogFile {
+                file: fd.into(),
+                length,
+                packed,
+            })
+            .collect();
+        let reader = LogReader::new(format, files, query.tail, Some(receiver), id).map_err(broken)?;
+        Ok(Some((reader, dropped)))
     }
 
-    /// Watches a container's files, so that following its log needs no polling.
-    pub fn watch(&self, container: &Container) -> Result<Watch> {
-        let paths = self.paths(container.id());
-        Watch::new(&paths.home, paths.clone()).map_err(ContainerError::file("watch", &paths.home))
+    /// The log of a container that does not run.
+    fn stored_log(&self, container: &Container, query: LogQuery) -> Result<Option<(LogReader, u64)>> {
+        let config = &container.definition.log;
+        let (Some(format), Some(_)) = (config.format(), config.rotation()?) else {
+            return Ok(None);
+        };
+        let path = self.paths(container.id()).log(format);
+        let opened = log_files(path.as_std_path())
+            .and_then(|files| LogReader::new(format, files, query.tail, None, container.short_id()));
+        let reader = opened.map_err(ContainerError::file("read", &path))?;
+        Ok(Some((reader, container.state.log_dropped)))
     }
 
-    async fn ask(&self, container: &Container, request: &Request) -> Result<Reply> {
+    pub(crate) async fn ask(&self, container: &Container, request: &Request) -> Result<Reply> {
         let (_sender, mut receiver) = self.request(container, request, &[]).await?;
         Ok(message(&mut receiver, container.short_id()).await?.0)
     }
@@ -270,7 +357,7 @@ async fn message<T: DeserializeOwned>(receiver: &mut Receiver, id: &str) -> Resu
     }
 }
 
-fn answered(reply: Reply, id: &str) -> ContainerError {
+pub(crate) fn answered(reply: Reply, id: &str) -> ContainerError {
     match reply {
         Reply::Failed { code, message } => ContainerError::Start { code, message },
         other => ContainerError::Shim {
@@ -282,52 +369,4 @@ fn answered(reply: Reply, id: &str) -> ContainerError {
 
 fn unexpected(reply: &Reply) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {reply:?}"))
-}
-
-/// Tells when a container's log or state has changed.
-pub struct Watch {
-    inotify: tokio::io::unix::AsyncFd<OwnedFd>,
-    paths: crate::model::Paths,
-}
-
-impl Watch {
-    fn new(home: &camino::Utf8Path, paths: crate::model::Paths) -> io::Result<Self> {
-        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        add_watch(
-            &inotify,
-            home.as_std_path(),
-            WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF,
-        )?;
-        Ok(Self {
-            inotify: wire::watched(inotify, tokio::io::Interest::READABLE)?,
-            paths,
-        })
-    }
-
-    /// Returns after a change, or after a second: a supervisor that is killed changes nothing.
-    pub async fn changed(&self) -> io::Result<()> {
-        let drain = async {
-            loop {
-                let mut ready = self.inotify.readable().await?;
-                let mut buffer = [0; 4096];
-                match rustix::io::read(self.inotify.get_ref(), &mut buffer) {
-                    Ok(_) => return Ok(()),
-                    Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(1), drain)
-            .await
-            .unwrap_or(Ok(()))
-    }
-
-    /// Returns whether the container still runs. Ask before reading the log to its end for the last time.
-    pub fn is_running(&self) -> bool {
-        self.paths
-            .read_state()
-            .is_ok_and(|state| state.status == Status::Running)
-            && self.paths.is_supervised()
-    }
 }

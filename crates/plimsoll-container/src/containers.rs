@@ -46,9 +46,9 @@ impl Container {
         &self.definition.id[..12]
     }
 
-    /// Returns whether its program runs.
+    /// Returns whether it is supervised: its program runs, is paused, or will be started again.
     pub fn is_running(&self) -> bool {
-        self.state.status == Status::Running
+        self.state.status.is_alive()
     }
 }
 
@@ -109,11 +109,13 @@ impl Containers {
                 return Err(error);
             }
         };
-        Ok(Container {
+        let container = Container {
             name,
             definition,
             state: State::default(),
-        })
+        };
+        self.event(&container, "create", []);
+        Ok(container)
     }
 
     /// Removes a container that does not run, and with `volumes` the anonymous volumes only it had.
@@ -125,7 +127,7 @@ impl Containers {
         // The state is written before the supervisor lets go of the root.
         if !paths
             .read_state()
-            .is_ok_and(|state| state.status == Status::Running)
+            .is_ok_and(|state| state.status.is_alive())
         {
             paths
                 .wait_unsupervised()
@@ -135,7 +137,12 @@ impl Containers {
         if paths.is_supervised() {
             return Err(ContainerError::Running(container.name.clone()));
         }
-        self.erase(id, Some(&container.definition), volumes)
+        if !paths.home.exists() {
+            return Ok(());
+        }
+        self.erase(id, Some(&container.definition), volumes)?;
+        self.event(container, "destroy", []);
+        Ok(())
     }
 
     pub(crate) fn paths(&self, id: &str) -> Paths {
@@ -260,6 +267,7 @@ impl Containers {
             network: create::namespace(options.network),
             cgroup: format!("/plimsoll-{instance:08x}/{id}"),
             annotations: options.annotations.clone(),
+            ..ContainerSpec::default()
         };
         let definition = Definition {
             id: id.to_owned(),
@@ -283,7 +291,9 @@ impl Containers {
             health: options.health(config),
             auto_remove: options.auto_remove,
             open_stdin: options.open_stdin,
-            restart: options.restart.clone().unwrap_or_else(|| "no".to_owned()),
+            restart: options.restart,
+            log: options.log.clone(),
+            domainname: options.domainname.clone(),
             spec,
         };
         // Last: a container without it is half made.
@@ -414,41 +424,16 @@ impl Containers {
         Ok(Some(container))
     }
 
-    /// Cleans up after a supervisor that died: the program has died with it, but nobody wrote that down.
-    fn reconcile(&self, container: Container) -> Result<Container> {
-        let paths = self.paths(container.id());
-        let _lock = self.lock(container.id())?;
-        let state = paths.read_state()?;
-        if state.status != Status::Running || paths.is_supervised() {
-            return Ok(Container { state, ..container });
-        }
-        leftovers::kill(&container.definition.spec.cgroup);
-        if let (Some(endpoint), false) = (&state.endpoint, state.ports.is_empty()) {
-            plimsoll_network::unpublish(container.definition.instance, std::slice::from_ref(endpoint), &state.ports)?;
-        }
-        Networks::new(&self.store).release(container.id())?;
-        let state = State {
-            status: Status::Exited,
-            pid: 0,
-            exit_code: 137,
-            error: "the container's supervisor was killed, and the container with it".to_owned(),
-            finished_at: Some(Timestamp::now()),
-            endpoint: None,
-            ports: Vec::new(),
-            ..state
-        };
-        paths.write_state(&state)?;
-        Ok(Container { state, ..container })
-    }
-
     /// Gives back what only a running container needs; `--rm` takes the rest. Done by the reaper.
-    pub(crate) fn reap(&self, id: &str) -> Result<()> {
+    ///
+    /// With `keep` it is about to be started again, and stays.
+    pub(crate) fn reap(&self, id: &str, keep: bool) -> Result<()> {
         let paths = self.paths(id);
         let container = match self.get(id) {
             Err(ContainerError::NotFound { .. }) => return Ok(()),
             found => found?,
         };
-        if container.definition.auto_remove && container.state.status != Status::Created {
+        if container.definition.auto_remove && !keep && container.state.status != Status::Created {
             return match self.remove(&container, true) {
                 // Started again meanwhile.
                 Err(ContainerError::Running(_)) => Ok(()),

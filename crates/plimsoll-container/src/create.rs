@@ -8,8 +8,10 @@ use plimsoll_network::{PortRequest, Protocol};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
 use plimsoll_runtime::{Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
 
-use crate::model::{HealthCheck, MountPoint, NetworkMode, Paths, StopSignal};
+use crate::log::LogConfig;
+use crate::model::{HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
 use crate::mounts::{MountRequest, MountSource, VolumeMount};
+use crate::restart::RestartPolicy;
 use crate::signals::parse_signal;
 use crate::{ContainerError, Result};
 
@@ -80,8 +82,12 @@ pub struct CreateOptions {
     pub stop_timeout: Option<u64>,
     /// What `--health-*` say.
     pub health: HealthOptions,
-    /// `--restart`; kept for `inspect`.
-    pub restart: Option<String>,
+    /// What happens when its program has ended.
+    pub restart: RestartPolicy,
+    /// Where its output is kept.
+    pub log: LogConfig,
+    /// Domain of its name.
+    pub domainname: String,
     /// Annotations of the OCI spec.
     pub annotations: BTreeMap<String, String>,
 }
@@ -103,6 +109,8 @@ pub struct HealthOptions {
     pub start_interval: Option<Duration>,
     /// Failures in a row that make it unhealthy.
     pub retries: Option<u32>,
+    /// What happens to an unhealthy container.
+    pub on_failure: OnFailure,
 }
 
 /// A program and where its words came from.
@@ -295,6 +303,7 @@ impl CreateOptions {
             start_period: or(options.start_period, start_period, 0),
             start_interval: or(options.start_interval, start_interval, 5),
             retries: retries.unwrap_or(3),
+            on_failure: options.on_failure,
         })
     }
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
 use crate::create::protocol;
-use crate::model::{Definition, Health, HealthCheck, MountPoint, Status};
+use crate::log::Format;
+use crate::model::{Definition, Health, HealthCheck, MountPoint, Paths, Status};
 
 /// Docker's words for "not yet".
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -34,9 +35,9 @@ impl Containers {
             "ResolvConfPath": paths.resolv_conf(),
             "HostnamePath": paths.hostname(),
             "HostsPath": paths.hosts(),
-            "LogPath": paths.log(),
+            "LogPath": log_path(definition, &paths),
             "Name": format!("/{}", container.name),
-            "RestartCount": 0,
+            "RestartCount": container.state.restart_count,
             "Driver": "overlay2",
             "Platform": definition.platform.split('/').next(),
             "MountLabel": "",
@@ -59,6 +60,14 @@ impl Containers {
     }
 }
 
+/// Docker's own file for its json-file driver; nothing for the others.
+fn log_path(definition: &Definition, paths: &Paths) -> String {
+    match definition.log.format() {
+        Some(Format::Json) => paths.log(Format::Json).into_string(),
+        _ => String::new(),
+    }
+}
+
 fn join(paths: &[std::path::PathBuf]) -> String {
     paths
         .iter()
@@ -75,9 +84,9 @@ fn state(container: &Container) -> Value {
     let state = &container.state;
     let mut value = json!({
         "Status": state.status.as_str(),
-        "Running": state.status == Status::Running,
-        "Paused": false,
-        "Restarting": false,
+        "Running": state.status.is_alive(),
+        "Paused": state.status == Status::Paused,
+        "Restarting": state.status == Status::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == Status::Dead,
         "Pid": state.pid,
@@ -142,7 +151,10 @@ fn host_config(definition: &Definition) -> Value {
         "Binds": list(binds),
         "NetworkMode": definition.network.as_str(),
         "PortBindings": port_bindings(definition),
-        "RestartPolicy": { "Name": definition.restart, "MaximumRetryCount": 0 },
+        "RestartPolicy": {
+            "Name": definition.restart.name(),
+            "MaximumRetryCount": definition.restart.retries(),
+        },
         "AutoRemove": definition.auto_remove,
         "CapAdd": list(spec.cap_add.clone()),
         "CapDrop": list(spec.cap_drop.clone()),
@@ -164,7 +176,7 @@ fn host_config(definition: &Definition) -> Value {
         "PidsLimit": resources.pids_limit,
         "Ulimits": ulimits,
         "CgroupParent": "",
-        "LogConfig": { "Type": "json-file", "Config": {} },
+        "LogConfig": { "Type": definition.log.driver, "Config": definition.log.options },
         "Init": Value::Null,
     })
 }
@@ -251,7 +263,7 @@ fn config(definition: &Definition) -> Value {
         .collect();
     let mut value = json!({
         "Hostname": spec.hostname,
-        "Domainname": "",
+        "Domainname": definition.domainname,
         "User": spec.user,
         "AttachStdin": false,
         "AttachStdout": false,

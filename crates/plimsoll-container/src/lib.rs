@@ -4,13 +4,14 @@
 //! of its own, the hidden role [`shim_main`] of the same binary; see the module `shim`. What is where:
 //!
 //! ```text
-//! root/containers/<id>/         spec.json   the definition, written last when it is made, never changed
+//! root/containers/<id>/         spec.json   the definition, written last when it is made, replaced by `update`
 //!                               state.json  replaced at each change: by the shim while it lives, else by whoever cleans up
-//!                               json.log    output, in Docker's json-file form
+//!                               json.log    output, in Docker's json-file form; json.log.1 and older when it is rotated
+//!                               local.log   or this, in the form of Docker's local driver
 //!                               hosts resolv.conf hostname   mounted into the container, written at each start
 //! run/containers/<12 hex>/      lock        flock held by the shim: the container is alive as long as it is held
 //!                               shim.sock   attach, exec, stop, wait; root only
-//!                               rootfs      where the shim mounts the root, in its own mount namespace
+//!                               runtime/    the runtime's own state
 //!                               shim.log    what the shim itself has to say
 //! root/volumes/<name>/_data     volumes
 //! ```
@@ -31,29 +32,33 @@ mod error;
 mod files;
 mod inspect;
 mod leftovers;
+mod lifecycle;
 mod log;
 mod model;
 mod mounts;
 mod names;
 mod protocol;
 mod reap;
+mod restart;
 mod shim;
 mod signals;
 mod start;
 mod volumes;
 mod wire;
 
-pub use client::{Attachment, Event, Exec, Input, Watch};
+pub use client::{Attachment, Event, Exec, Input};
 pub use containers::{Container, Containers};
 pub use create::{CreateOptions, HealthOptions};
 pub use error::{ContainerError, Result};
 pub use files::{Change, ChangeKind, CopyOptions};
-pub use log::{LogLine, LogReader, LogStream};
+pub use lifecycle::Changes;
+pub use log::{LogConfig, LogLine, LogQuery, LogReader, LogStream};
 pub use model::{
-    Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, Probe, State, Status, StopSignal,
+    Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, OnFailure, Probe, State, Status, StopSignal,
 };
 pub use mounts::{MountRequest, MountSource, VolumeMount};
 pub use protocol::Ended;
+pub use restart::RestartPolicy;
 pub use shim::shim_main;
 pub use signals::parse_signal;
 pub use volumes::{Volume, VolumeOptions};

@@ -14,9 +14,11 @@ use plimsoll_store::SnapshotId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::log::{Format, LogConfig};
+use crate::restart::RestartPolicy;
 use crate::{ContainerError, Result};
 
-/// `spec.json`: everything about a container that does not change after it was made, except its name.
+/// `spec.json`: everything about a container that does not change by itself, except its name. `update` replaces it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Definition {
     /// 64 hexadecimal digits.
@@ -63,8 +65,12 @@ pub struct Definition {
     pub auto_remove: bool,
     /// Standard input stays open while nobody is attached.
     pub open_stdin: bool,
-    /// What `--restart` said; only `no` has an effect yet.
-    pub restart: String,
+    /// What happens when its program has ended.
+    pub restart: RestartPolicy,
+    /// Where its output is kept.
+    pub log: LogConfig,
+    /// What `--domainname` said.
+    pub domainname: String,
 }
 
 /// What `--network` says.
@@ -135,6 +141,23 @@ pub struct HealthCheck {
     pub start_interval: Duration,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
+    /// What happens then.
+    pub on_failure: OnFailure,
+}
+
+/// What happens to a container that has become unhealthy; the words are Podman's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It is only said.
+    #[default]
+    None,
+    /// It is killed, and the restart policy decides.
+    Kill,
+    /// It is stopped and started again, whatever the policy.
+    Restart,
+    /// It is stopped.
+    Stop,
 }
 
 /// Where a container is in its life, in Docker's words.
@@ -146,6 +169,10 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Its program has ended and will be started again.
+    Restarting,
     /// Its program has ended.
     Exited,
     /// Its files are damaged; it can only be removed.
@@ -153,11 +180,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// Returns whether a supervisor is at it: Docker calls all of these running.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
     /// Returns Docker's word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
         }
@@ -178,6 +212,14 @@ pub struct State {
     pub error: String,
     /// The kernel killed a process of it for memory.
     pub oom_killed: bool,
+    /// How often it was started again by itself since somebody started it.
+    pub restart_count: u32,
+    /// Somebody stopped it: it stays so.
+    pub stopped_by_user: bool,
+    /// Lines of its output there was no room for (`mode=non-blocking`).
+    pub log_dropped: u64,
+    /// Its supervisor was killed, and its restart policy wants it started.
+    pub restart_due: bool,
     /// Last start.
     pub started_at: Option<Timestamp>,
     /// Last end.
@@ -266,8 +308,11 @@ impl Paths {
         self.home.join("state.json")
     }
 
-    pub(crate) fn log(&self) -> Utf8PathBuf {
-        self.home.join("json.log")
+    pub(crate) fn log(&self, format: Format) -> Utf8PathBuf {
+        self.home.join(match format {
+            Format::Json => "json.log",
+            Format::Local => "local.log",
+        })
     }
 
     pub(crate) fn hosts(&self) -> Utf8PathBuf {
@@ -284,10 +329,6 @@ impl Paths {
 
     pub(crate) fn lock(&self) -> Utf8PathBuf {
         self.run.join("lock")
-    }
-
-    pub(crate) fn rootfs(&self) -> Utf8PathBuf {
-        self.run.join("rootfs")
     }
 
     pub(crate) fn runtime(&self) -> Utf8PathBuf {

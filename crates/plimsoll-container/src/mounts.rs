@@ -391,13 +391,13 @@ mod tests {
         let request = parse(
             "type=volume,src=v,dst=/x,volume-subpath=a/b,volume-nocopy,\"volume-opt=o=bind,ro\",volume-label=k=v",
         );
-        let MountSource::Volume(volume) = request.source else {
+        let MountSource::Volume(asked) = request.source else {
             panic!("no volume")
         };
-        assert_eq!(volume.subpath.as_deref(), Some(Utf8Path::new("a/b")));
-        assert!(!volume.copy);
-        assert_eq!(volume.options.driver["o"], "bind,ro");
-        assert_eq!(volume.options.labels["k"], "v");
+        assert_eq!(asked.subpath.as_deref(), Some(Utf8Path::new("a/b")));
+        assert!(!asked.copy);
+        assert_eq!(asked.options.driver["o"], "bind,ro");
+        assert_eq!(asked.options.labels["k"], "v");
         let request = parse("type=bind,src=/v,dst=/x,bind-propagation=rslave,bind-recursive=disabled");
         assert_eq!(request.options, ["rslave", "bind"]);
         assert_eq!(volume_options("/a:/b:rshared"), ["rshared"]);

@@ -2,14 +2,18 @@
 
 use camino::Utf8PathBuf;
 use plimsoll_network::{Endpoint, PublishedPort};
-use plimsoll_runtime::ProcessSpec;
+use plimsoll_runtime::{ProcessSpec, Resources};
 use serde::{Deserialize, Serialize};
+
+use crate::log::Format;
 
 /// The first message on the control socket, with the network namespace, the attached client's end of a socket pair and
 /// the published ports' sockets as descriptors, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartRequest {
     pub(crate) id: String,
+    /// Its name at the moment.
+    pub(crate) name: String,
     /// State directory of the store.
     pub(crate) root: Utf8PathBuf,
     /// Run-time directory of the store.
@@ -49,10 +53,27 @@ pub(crate) enum Request {
     Resize { rows: u16, columns: u16 },
     /// Signals the program.
     Kill { signal: i32 },
-    /// Signals it, and after some seconds kills it. Answered when it has ended.
-    Stop { signal: i32, timeout: Option<u64> },
+    /// Signals it, and after some seconds kills it. Answered when it has ended. With `keep`, `--rm` is not heeded: it
+    /// will be started again.
+    Stop {
+        signal: i32,
+        timeout: Option<u64>,
+        keep: bool,
+    },
     /// Answered when it has ended.
     Wait,
+    /// Freezes its processes.
+    Pause,
+    /// Lets them go on.
+    Unpause,
+    /// Changes its limits, until it is started the next time.
+    Update { resources: Resources },
+    /// Its definition was replaced: read it again.
+    Reload,
+    /// It has another name.
+    Rename { name: String },
+    /// The log as it is, and with `follow` what is added to it.
+    Logs { follow: bool },
 }
 
 /// What a shim answers.
@@ -64,6 +85,17 @@ pub(crate) enum Reply {
     ExecStarted,
     /// The program of the container, or of the exec, has ended.
     Exited(Ended),
+    /// The log's files, the oldest first: how long each is, and whether it is compressed. They come along.
+    Logs {
+        format: Format,
+        files: Vec<(u64, bool)>,
+        /// Lines there was no room for.
+        dropped: u64,
+    },
+    /// The limits are changed but for these.
+    Updated { warnings: Vec<String> },
+    /// There is no log to read.
+    NoLog,
     /// It could not be done; `code` is Docker's for `exec`.
     Failed { code: i32, message: String },
 }

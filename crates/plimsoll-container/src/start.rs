@@ -13,7 +13,7 @@ use tokio::net::UnixStream as AsyncStream;
 
 use crate::client::Attachment;
 use crate::containers::{Container, Containers};
-use crate::model::{Definition, NetworkMode, Paths, Status};
+use crate::model::{Definition, NetworkMode, Paths};
 use crate::protocol::{StartReply, StartRequest};
 use crate::{ContainerError, Result, wire};
 
@@ -102,7 +102,7 @@ impl Containers {
         let id = container.id();
         let paths = self.paths(id);
         let lock = self.lock(id)?;
-        if paths.is_supervised() && paths.read_state()?.status == Status::Running {
+        if paths.is_supervised() && paths.read_state()?.status.is_alive() {
             return Ok(None);
         }
         paths
@@ -144,6 +144,7 @@ impl Containers {
         }
         let request = StartRequest {
             id: definition.id.clone(),
+            name: container.name.clone(),
             root: self.store.root().to_owned(),
             run: self.store.run().to_owned(),
             endpoint,

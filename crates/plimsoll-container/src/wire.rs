@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Stdin = 3,
     /// Nothing but more descriptors for the message before.
     Descriptors = 4,
+    /// Lines of the log, as JSON.
+    Log = 5,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             2 => Self::Stderr,
             3 => Self::Stdin,
             4 => Self::Descriptors,
+            5 => Self::Log,
             _ => return Err(invalid("unknown kind of frame")),
         })
     }

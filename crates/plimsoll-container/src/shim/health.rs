@@ -9,9 +9,10 @@ use plimsoll_runtime::{ProcessSpec, Stdio};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
+use super::chain;
+use super::life::Shim;
 use super::process::{Child, collect, null};
-use super::{Shim, chain};
-use crate::model::{Health, HealthCheck, HealthStatus, Probe};
+use crate::model::{Health, HealthCheck, HealthStatus, OnFailure, Probe, Status};
 
 /// Bytes of a probe's output that are kept.
 const OUTPUT: usize = 4096;
@@ -20,36 +21,74 @@ const PROBES: usize = 5;
 
 /// Probes until the container ends (then the task is dropped) or is asked to.
 pub(super) async fn watch(shim: Rc<Shim>) {
-    let Some(check) = shim.definition.health.clone() else {
+    let Some(check) = shim.definition().health.clone() else {
         return;
     };
     let started = Instant::now();
     loop {
-        let starting = shim
-            .state
-            .borrow()
-            .health
-            .as_ref()
-            .is_some_and(|health| health.status == HealthStatus::Starting);
+        let starting = status(&shim) == HealthStatus::Starting;
         let pause = pause(&check, starting, started.elapsed());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shim.stop_requested.notified() => return,
+            () = shim.changed.notified() => {}
         }
-        if shim.stopping.get() {
+        if !shim.is_running() {
             return;
+        }
+        if shim.state.borrow().status == Status::Paused {
+            continue;
         }
         let in_start_period = starting && started.elapsed() < check.start_period;
         let probe = probe(&shim, &check).await;
-        if shim.stopping.get() || shim.ended.borrow().is_some() {
+        if !shim.is_running() {
             return;
         }
+        let before = status(&shim);
         shim.update(|state| {
             if let Some(health) = &mut state.health {
                 health.record(probe, &check, in_start_period);
             }
         });
+        let after = status(&shim);
+        if before != after {
+            shim.event(&format!("health_status: {}", after.as_str()), []);
+        }
+        if after == HealthStatus::Unhealthy && check.on_failure != OnFailure::None {
+            return give_up(&shim, check.on_failure);
+        }
     }
+}
+
+fn status(shim: &Shim) -> HealthStatus {
+    let state = shim.state.borrow();
+    state
+        .health
+        .as_ref()
+        .map_or(HealthStatus::Starting, |health| health.status)
+}
+
+/// Does what `--health-on-failure` says with a container that is unhealthy.
+fn give_up(shim: &Rc<Shim>, action: OnFailure) {
+    let definition = shim.definition();
+    let (signal, timeout) = match action {
+        OnFailure::None => return,
+        OnFailure::Kill => (9, None),
+        OnFailure::Restart => {
+            shim.will_run_again();
+            (definition.stop_signal.number, Some(definition.stop_timeout))
+        }
+        OnFailure::Stop => {
+            shim.will_stop(false);
+            (definition.stop_signal.number, Some(definition.stop_timeout))
+        }
+    };
+    let shim = shim.clone();
+    // Not in this task, which has to end with the program.
+    tokio::task::spawn_local(async move {
+        if let Err(error) = shim.terminate(signal, timeout).await {
+            eprintln!("cannot stop what is unhealthy: {}", chain(&error));
+        }
+    });
 }
 
 /// How long to wait before the next probe: more often in the start period, as Docker does since 25.
@@ -106,7 +145,8 @@ async fn run(shim: &Shim, check: &HealthCheck) -> Result<(i32, String), String> 
         stdout: output_end.into(),
         stderr,
     };
-    let spec = &shim.definition.spec;
+    let definition = shim.definition();
+    let spec = &definition.spec;
     let process = ProcessSpec {
         args: check.args.clone(),
         env: spec.env.clone(),
@@ -145,7 +185,7 @@ async fn run(shim: &Shim, check: &HealthCheck) -> Result<(i32, String), String> 
             Ok((exit.map_err(io)?.code(), text()))
         }
         Err(_) => {
-            child.kill();
+            child.kill_group();
             let _ = child.wait().await;
             let limit = humantime(check.timeout);
             let text = text();
@@ -182,6 +222,7 @@ mod tests {
             start_period: Duration::from_secs(12),
             start_interval: Duration::from_secs(5),
             retries: 3,
+            on_failure: OnFailure::None,
         }
     }
 

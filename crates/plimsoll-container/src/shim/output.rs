@@ -2,24 +2,37 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::spool::Spool;
-use crate::log::{LogStream, LogWriter};
+use crate::Result;
+use crate::log::{Format, LogFile, LogStream, LogWriter};
+use crate::model::{Definition, Paths};
 use crate::protocol::{Ended, Reply};
 use crate::wire::{self, Kind, Sender};
+
+/// First and longest pause before a log that could not be written is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Takes output and hands it on.
 pub(super) struct Output {
     log: RefCell<LogWriter>,
+    /// Held by whoever adds to the log: while it cannot be written, all streams wait in their order.
+    turn: Mutex<()>,
+    /// Whether a task tries to write what waits.
+    retrying: Cell<bool>,
+    /// Attached: they get bytes as they come.
     clients: RefCell<Vec<Rc<Client>>>,
+    /// Following the log: they get its lines.
+    followers: RefCell<Vec<Rc<Client>>>,
     folder: PathBuf,
 }
 
-/// One attached client's queue.
+/// One client's queue.
 pub(super) struct Client {
     spool: RefCell<Spool>,
     changed: Notify,
@@ -27,75 +40,148 @@ pub(super) struct Client {
 }
 
 impl Output {
-    /// `folder` takes what clients have not read yet, should it grow large.
-    pub(super) fn new(log: &Path, folder: &Path) -> io::Result<Self> {
-        let log = RefCell::new(LogWriter::open(log)?);
+    /// Opens the log. The container's folder takes what clients have not read yet, should it grow large.
+    pub(super) fn new(definition: &Definition, name: &str, paths: &Paths) -> Result<Self> {
         Ok(Self {
-            log,
+            log: RefCell::new(LogWriter::open(definition, name, paths)?),
+            turn: Mutex::new(()),
+            retrying: Cell::new(false),
             clients: RefCell::default(),
-            folder: folder.to_owned(),
+            followers: RefCell::default(),
+            folder: paths.home.clone().into(),
         })
     }
 
-    pub(super) fn write(&self, stream: LogStream, bytes: &[u8]) {
-        if let Err(error) = self.log.borrow_mut().write(stream, bytes) {
-            eprintln!("cannot write the log: {error}");
-        }
+    /// Hands on a piece of output. Returns when the log has it, or will have it without anybody waiting.
+    pub(super) async fn write(self: &Rc<Self>, stream: LogStream, bytes: &[u8]) {
         let kind = if stream == LogStream::Stdout {
             Kind::Stdout
         } else {
             Kind::Stderr
         };
-        self.send(&wire::encode(kind, bytes));
+        if !self.clients.borrow().is_empty() {
+            send(&self.clients, &wire::encode(kind, bytes));
+        }
+        let _turn = self.turn.lock().await;
+        self.log_with(|log, lines| log.take(stream, bytes, lines));
+        if self.flush() {
+            return;
+        }
+        if self.log.borrow().blocks() {
+            self.retry().await;
+        } else if !self.retrying.replace(true) {
+            let output = self.clone();
+            tokio::task::spawn_local(async move {
+                output.retry().await;
+                output.retrying.set(false);
+            });
+        }
     }
 
-    /// Tells the log and all clients that there is no more.
+    /// Changes the log, and sends followers the lines that come of it.
+    fn log_with(&self, change: impl FnOnce(&mut LogWriter, Option<&mut Vec<u8>>)) {
+        let mut log = self.log.borrow_mut();
+        if self.followers.borrow().is_empty() {
+            return change(&mut log, None);
+        }
+        let mut lines = Vec::new();
+        change(&mut log, Some(&mut lines));
+        if !lines.is_empty() {
+            send(&self.followers, &wire::encode(Kind::Log, &lines));
+        }
+    }
+
+    /// Writes what waits; false when that is not possible now.
+    fn flush(&self) -> bool {
+        self.log.borrow_mut().flush().is_ok()
+    }
+
+    /// Tries until everything is written.
+    async fn retry(&self) {
+        let (mut pause, longest) = PAUSES;
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.log.borrow_mut().flush() {
+                Ok(()) => return,
+                Err(error) if pause == longest => eprintln!("cannot write the log: {error}"),
+                Err(_) => {}
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// The log's files and what is not in them yet, and with `follow` a queue of what comes after it.
+    #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
+    pub(super) fn read_log(
+        &self,
+        follow: bool,
+    ) -> io::Result<Option<(Format, Vec<LogFile>, Vec<u8>, Option<Rc<Client>>)>> {
+        let Some((format, files, waiting)) = self.log.borrow().snapshot()? else {
+            return Ok(None);
+        };
+        let follower = follow.then(|| self.client(&self.followers));
+        Ok(Some((format, files, waiting, follower)))
+    }
+
+    /// How many lines the log had no room for.
+    pub(super) fn dropped(&self) -> u64 {
+        self.log.borrow().dropped()
+    }
+
+    /// Tells the log and all clients that this run of the program has no more output.
     pub(super) fn finish(&self, ended: &Ended) {
-        if let Err(error) = self.log.borrow_mut().finish() {
-            eprintln!("cannot write the log: {error}");
+        self.log_with(LogWriter::finish);
+        if let Err(error) = self.log.borrow_mut().flush() {
+            eprintln!("cannot write the end of the log: {error}");
         }
         let message = serde_json::to_vec(&Reply::Exited(ended.clone())).expect("a plain struct becomes JSON");
-        self.send(&wire::encode(Kind::Message, &message));
-        for client in self.clients.borrow().iter() {
-            client.ended.set(true);
-            client.changed.notify_one();
+        let message = wire::encode(Kind::Message, &message);
+        for clients in [&self.clients, &self.followers] {
+            send(clients, &message);
+            for client in clients.take() {
+                client.ended.set(true);
+                client.changed.notify_one();
+            }
         }
     }
 
-    fn send(&self, frame: &[u8]) {
-        self.clients
-            .borrow_mut()
-            .retain(|client| match client.spool.borrow_mut().push(frame) {
-                Ok(()) => {
-                    client.changed.notify_one();
-                    true
-                }
-                Err(error) => {
-                    eprintln!("a client is cut off: its output cannot be kept: {error}");
-                    client.ended.set(true);
-                    client.changed.notify_one();
-                    false
-                }
-            });
+    /// A new client that sees all output from here on.
+    pub(super) fn subscribe(&self) -> Rc<Client> {
+        self.client(&self.clients)
     }
 
-    /// A new client that sees everything from here on.
-    pub(super) fn subscribe(&self) -> Rc<Client> {
-        let spool = RefCell::new(Spool::new(&self.folder));
+    fn client(&self, clients: &RefCell<Vec<Rc<Client>>>) -> Rc<Client> {
         let client = Rc::new(Client {
-            spool,
+            spool: RefCell::new(Spool::new(&self.folder)),
             changed: Notify::new(),
             ended: Cell::new(false),
         });
-        self.clients.borrow_mut().push(client.clone());
+        clients.borrow_mut().push(client.clone());
         client
     }
 
     pub(super) fn unsubscribe(&self, client: &Rc<Client>) {
-        self.clients
-            .borrow_mut()
-            .retain(|known| !Rc::ptr_eq(known, client));
+        for clients in [&self.clients, &self.followers] {
+            clients.borrow_mut().retain(|known| !Rc::ptr_eq(known, client));
+        }
     }
+}
+
+fn send(clients: &RefCell<Vec<Rc<Client>>>, frame: &[u8]) {
+    clients
+        .borrow_mut()
+        .retain(|client| match client.spool.borrow_mut().push(frame) {
+            Ok(()) => {
+                client.changed.notify_one();
+                true
+            }
+            Err(error) => {
+                eprintln!("a client is cut off: its output cannot be kept: {error}");
+                client.ended.set(true);
+                client.changed.notify_one();
+                false
+            }
+        });
 }
 
 impl Client {

@@ -17,13 +17,13 @@ use tokio::net::unix::pipe;
 use crate::wire;
 
 /// A child, waited for through a pidfd: no signal handler and no thread.
-pub(super) struct Child(AsyncFd<OwnedFd>);
+pub(super) struct Child(AsyncFd<OwnedFd>, Pid);
 
 impl Child {
     pub(super) fn new(pid: i32) -> io::Result<Self> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
         let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self(wire::watched(fd, Interest::READABLE)?))
+        Ok(Self(wire::watched(fd, Interest::READABLE)?, pid))
     }
 
     /// Waits for its end and reaps it.
@@ -42,7 +42,12 @@ impl Child {
         }
     }
 
-    pub(super) fn kill(&self) {
+    /// Kills it and what it has started, where it leads a group of its own. To be called before it was reaped: until then
+    /// its number is nobody else's.
+    pub(super) fn kill_group(&self) {
+        if rustix::process::getpgid(Some(self.1)) == Ok(self.1) {
+            let _ = rustix::process::kill_process_group(self.1, Signal::KILL);
+        }
         let _ = rustix::process::pidfd_send_signal(self.0.get_ref(), Signal::KILL);
     }
 }

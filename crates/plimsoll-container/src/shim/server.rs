@@ -13,10 +13,11 @@ use plimsoll_runtime::{ProcessSpec, RuntimeError, Stdio};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use super::chain;
+use super::life::Shim;
 use super::output::Client;
 use super::process::{Child, null};
-use super::{Shim, chain};
-use crate::model::Paths;
+use crate::model::{Paths, Status};
 use crate::protocol::{Ended, Reply, Request};
 use crate::wire::{self, Kind, Receiver, Sender};
 
@@ -65,7 +66,7 @@ async fn serve(shim: Rc<Shim>, stream: UnixStream) {
     }
     let request = tokio::select! {
         request = receiver.message::<Request>() => request,
-        _ = shim.wait() => return,
+        _ = shim.wait_over() => return,
     };
     let served = match request {
         Ok(Some((request, fds))) => answer(&shim, request, fds, &sender, &mut receiver).await,
@@ -90,6 +91,12 @@ async fn answer(
     receiver: &mut Receiver,
 ) -> io::Result<()> {
     let reply = match request {
+        Request::Attach if shim.is_restarting() => {
+            refused("You cannot attach to a restarting container, wait until it is running")
+        }
+        Request::Attach if is_paused(shim) => {
+            refused("You cannot attach to a paused container, unpause it first")
+        }
         Request::Attach => {
             let client = shim.output.subscribe();
             sender.message(&Reply::Done, &[]).await?;
@@ -104,14 +111,33 @@ async fn answer(
                 message: format!("cannot resize the terminal: {error}"),
             },
         },
-        Request::Kill { signal } => match shim.kill(signal, false) {
+        Request::Kill { signal } => match kill(shim, signal) {
             Ok(()) => Reply::Done,
-            Err(error) => failed(&error),
+            Err(reply) => reply,
         },
-        Request::Stop { signal, timeout } => match stop(shim, signal, timeout).await {
+        Request::Stop {
+            signal,
+            timeout,
+            keep,
+        } => match stop(shim, signal, timeout, keep).await {
             Ok(ended) => Reply::Exited(ended),
             Err(error) => failed(&error),
         },
+        Request::Pause => freeze(shim, true),
+        Request::Unpause => freeze(shim, false),
+        Request::Update { resources } => match shim.runtime.borrow_mut().update(&resources) {
+            Ok(warnings) => Reply::Updated { warnings },
+            Err(error) => failed(&error),
+        },
+        Request::Reload => match shim.reload() {
+            Ok(()) => Reply::Done,
+            Err(error) => refused(&chain(&error)),
+        },
+        Request::Rename { name } => {
+            shim.rename(name);
+            Reply::Done
+        }
+        Request::Logs { follow } => return logs(shim, follow, sender, receiver).await,
         Request::Wait => {
             tokio::select! {
                 ended = shim.wait() => Reply::Exited(ended),
@@ -129,27 +155,121 @@ fn failed(error: &RuntimeError) -> Reply {
     }
 }
 
-fn resize(shim: &Shim, rows: u16, columns: u16) -> io::Result<()> {
-    shim.console
-        .as_ref()
-        .map_or(Ok(()), |console| console.resize(rows, columns))
+fn refused(message: &str) -> Reply {
+    Reply::Failed {
+        code: 1,
+        message: message.to_owned(),
+    }
 }
 
-/// Asks the program to end, and after `timeout` seconds (None: for ever) makes it.
-async fn stop(shim: &Shim, signal: i32, timeout: Option<u64>) -> Result<Ended, RuntimeError> {
-    shim.stopping.set(true);
-    shim.stop_requested.notify_waiters();
-    if shim.ended.borrow().is_none() {
-        shim.kill(signal, false)?;
+fn resize(shim: &Shim, rows: u16, columns: u16) -> io::Result<()> {
+    let console = shim.console.borrow().clone();
+    console.map_or(Ok(()), |console| console.resize(rows, columns))
+}
+
+/// Signals the program. SIGKILL and its own stop signal mean that it is to stay ended.
+fn kill(shim: &Shim, signal: i32) -> Result<(), Reply> {
+    let id = shim.definition().id.clone();
+    if shim.is_restarting() {
+        return Err(refused(&format!("container {id} is not running")));
     }
-    let Some(seconds) = timeout else {
-        return Ok(shim.wait().await);
+    shim.kill(signal, false).map_err(|error| failed(&error))?;
+    shim.event("kill", [("signal", signal.to_string())]);
+    if signal == 9 || signal == shim.definition().stop_signal.number {
+        shim.will_stop(false);
+        thaw(shim);
+    }
+    Ok(())
+}
+
+/// Ends the container: the program if it runs, and the wait for its next start.
+async fn stop(shim: &Shim, signal: i32, timeout: Option<u64>, keep: bool) -> Result<Ended, RuntimeError> {
+    let waits = shim.is_restarting();
+    shim.will_stop(keep);
+    if waits {
+        return Ok(shim.wait_over().await);
+    }
+    let ended = shim.terminate(signal, timeout).await?;
+    shim.event("stop", []);
+    Ok(ended)
+}
+
+fn is_paused(shim: &Shim) -> bool {
+    shim.state.borrow().status == Status::Paused
+}
+
+/// Freezes or thaws the processes, and answers when all of them are.
+fn freeze(shim: &Shim, frozen: bool) -> Reply {
+    let definition = shim.definition();
+    let id = &definition.id;
+    let status = shim.state.borrow().status;
+    match (status, frozen) {
+        (Status::Running, true) | (Status::Paused, false) => {}
+        (Status::Paused, true) => return refused(&format!("Container {id} is already paused")),
+        (Status::Restarting, _) => {
+            return refused(&format!(
+                "Container {id} is restarting, wait until the container is running"
+            ));
+        }
+        _ => return refused(&format!("Container {id} is not paused")),
+    }
+    if let Err(error) = shim.runtime.borrow_mut().freeze(frozen) {
+        return failed(&error);
+    }
+    shim.update(|state| {
+        state.status = if frozen { Status::Paused } else { Status::Running };
+    });
+    shim.event(if frozen { "pause" } else { "unpause" }, []);
+    Reply::Done
+}
+
+/// A program that was asked to end while it is frozen has to be able to.
+pub(super) fn thaw(shim: &Shim) {
+    if !is_paused(shim) {
+        return;
+    }
+    let thawed = shim.runtime.borrow_mut().freeze(false);
+    match thawed {
+        Ok(()) => shim.update(|state| state.status = Status::Running),
+        Err(error) => eprintln!("cannot thaw: {}", chain(&error)),
+    }
+}
+
+/// Hands out the log's files, and what is added to the log from this moment on.
+async fn logs(shim: &Shim, follow: bool, sender: &Sender, receiver: &mut Receiver) -> io::Result<()> {
+    let (format, files, waiting, follower) = match shim.output.read_log(follow) {
+        Ok(Some((format, files, waiting, follower))) => (format, files, waiting, follower),
+        Ok(None) => return sender.message(&Reply::NoLog, &[]).await,
+        Err(error) => {
+            return sender
+                .message(&refused(&format!("cannot open the log: {error}")), &[])
+                .await;
+        }
     };
-    if let Ok(ended) = tokio::time::timeout(Duration::from_secs(seconds), shim.wait()).await {
-        return Ok(ended);
+    let reply = Reply::Logs {
+        format,
+        files: files.iter().map(|file| (file.length, file.packed)).collect(),
+        dropped: shim.output.dropped(),
+    };
+    let fds: Vec<_> = files.iter().map(|file| file.file.as_fd()).collect();
+    let sent = async {
+        sender.message(&reply, &fds).await?;
+        if !waiting.is_empty() {
+            sender.bytes(Kind::Log, &waiting).await?;
+        }
+        Ok(())
+    };
+    let sent = sent.await;
+    let Some(follower) = follower else { return sent };
+    if sent.is_ok() {
+        tokio::select! {
+            _ = follower.serve(sender) => {}
+            // Nothing is expected: the client has gone.
+            _ = receiver.next() => {}
+        }
     }
-    shim.kill(9, true)?;
-    Ok(shim.wait().await)
+    shim.output.unsubscribe(&follower);
+    sent
 }
 
 /// Serves a client that was attached before the program started.
@@ -172,7 +292,7 @@ async fn take_input(shim: &Rc<Shim>, receiver: &mut Receiver) {
     while let Ok(Some(frame)) = receiver.next().await {
         match frame.kind {
             // A terminal has no end of input: its user types it.
-            Kind::Stdin if frame.body.is_empty() && shim.console.is_none() => {
+            Kind::Stdin if frame.body.is_empty() && shim.console.borrow().is_none() => {
                 shim.stdin.lock().await.take();
             }
             Kind::Stdin => {
@@ -195,7 +315,13 @@ async fn take_input(shim: &Rc<Shim>, receiver: &mut Receiver) {
 
 /// Runs one more process with the client's own pipes, or with a terminal whose master the client gets.
 async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender: &Sender) -> io::Result<()> {
+    if let Some(reply) = not_for_exec(shim) {
+        return sender.message(&reply, &[]).await;
+    }
+    let command = process.args.join(" ");
+    shim.event(&format!("exec_create: {command}"), []);
     let (stdio, console) = exec_stdio(process.tty, fds)?;
+    shim.event(&format!("exec_start: {command}"), []);
     let started = shim.runtime.borrow_mut().exec(process, stdio);
     let child = match started {
         Ok(pid) => Child::new(pid)?,
@@ -210,12 +336,27 @@ async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender:
     };
     // A client that has gone does not take its process with it, but the shim still has to reap it.
     let exit = child.wait().await?;
+    shim.event("exec_die", [("exitCode", exit.code().to_string())]);
     told?;
     let ended = Ended {
         exit_code: exit.code(),
         ..Ended::default()
     };
     sender.message(&Reply::Exited(ended), &[]).await
+}
+
+/// Why no process can be started now.
+fn not_for_exec(shim: &Shim) -> Option<Reply> {
+    let name = shim.name();
+    let state = shim.state.borrow().status;
+    let message = match state {
+        Status::Paused => format!("Container {name} is paused, unpause the container before exec"),
+        Status::Restarting => {
+            format!("Container {name} is restarting, wait until the container is running")
+        }
+        _ => return None,
+    };
+    Some(refused(&message))
 }
 
 fn exec_stdio(tty: bool, fds: Vec<OwnedFd>) -> io::Result<(Stdio, Option<std::os::unix::net::UnixStream>)> {

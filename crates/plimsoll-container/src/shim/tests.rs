@@ -3,15 +3,19 @@
 use std::fs;
 use std::process::Command;
 
-use plimsoll_runtime::{ContainerSpec, ProcessSpec, Rootfs, RuntimeError, Stdio};
+use plimsoll_runtime::{Bundle, ContainerSpec, ProcessSpec, Rootfs, RuntimeError, Stdio};
 use plimsoll_store::{SnapshotId, Store};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use jiff::Timestamp;
+
 use super::*;
-use crate::model::{HealthCheck, HealthStatus, NetworkMode, StopSignal, write_json};
-use crate::{Attachment, Container, Containers, Event};
+use crate::model::{HealthCheck, HealthStatus, NetworkMode, OnFailure, Status, StopSignal, write_json};
+use crate::protocol::Ended;
+use crate::{Attachment, Container, Containers, Event, LogConfig, LogQuery, RestartPolicy};
 
 /// Runs `sh -c` with the script, stopped until `start`.
+#[derive(Clone)]
 struct Fake {
     script: String,
     pid: Option<Pid>,
@@ -67,6 +71,20 @@ impl OciRuntime for Fake {
         Ok(())
     }
 
+    fn update(&mut self, _resources: &plimsoll_runtime::Resources) -> Result<Vec<String>, RuntimeError> {
+        Ok(Vec::new())
+    }
+
+    fn freeze(&mut self, frozen: bool) -> Result<(), RuntimeError> {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        let _ = kill_process(self.pid.unwrap(), signal);
+        Ok(())
+    }
+
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     fn oom_killed(&self) -> bool {
         false
     }
@@ -114,7 +132,9 @@ fn definition() -> Definition {
         health: None,
         auto_remove: false,
         open_stdin: false,
-        restart: "no".to_owned(),
+        restart: RestartPolicy::No,
+        log: LogConfig::default(),
+        domainname: String::new(),
         id,
     }
 }
@@ -159,11 +179,23 @@ impl Scene {
         self.paths.read_state().unwrap()
     }
 
+    /// The log of a container that has ended.
     fn log(&self) -> String {
-        let mut reader = self.containers.log(&self.container, None).unwrap();
-        std::iter::from_fn(|| reader.next_line().unwrap())
-            .map(|line| line.log)
-            .collect()
+        event_loop().unwrap().block_on(self.read_log(LogQuery::default()))
+    }
+
+    async fn read_log(&self, query: LogQuery) -> String {
+        let (mut reader, _) = self
+            .containers
+            .logs(&self.container, query)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut text = String::new();
+        while let Some(line) = reader.next().await.unwrap() {
+            text.push_str(&line.log);
+        }
+        text
     }
 
     /// Runs `script` under a supervisor while `test` is the client.
@@ -189,16 +221,19 @@ impl Scene {
                 endpoint: None,
                 ports: Vec::new(),
                 sockets: Vec::new(),
-                namespace: None,
+                joined: Namespaces::default(),
+                filters: "/nonexistent".into(),
+                name: "test".to_owned(),
+                events: EventLog::of(self.containers.store.root()),
                 client: Some(client_end),
             };
             let lock = lock(&self.paths).unwrap();
             let supervisor = async move {
                 let (sender, _receiver) = wire::split(theirs);
-                let connections = supervise(start, Box::new(fake), "/nonexistent".into(), &sender).await;
+                let finished = supervise(start, &|| Box::new(fake.clone()), &sender).await;
                 drop(lock);
-                if let Some(mut connections) = connections {
-                    while connections.join_next().await.is_some() {}
+                if let Some(mut finished) = finished {
+                    while finished.clients.join_next().await.is_some() {}
                 }
             };
             let client = async {
@@ -222,13 +257,12 @@ impl Scene {
 
     /// Waits until the state is as wanted.
     async fn until(&self, wanted: impl Fn(&State) -> bool) -> State {
-        let watch = self.containers.watch(&self.container).unwrap();
         loop {
             let state = self.state();
             if wanted(&state) {
                 return state;
             }
-            watch.changed().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
@@ -439,6 +473,7 @@ fn with_health(script: &str, timeout: Duration) -> Definition {
         start_period: Duration::ZERO,
         start_interval: Duration::from_secs(5),
         retries: 2,
+        on_failure: OnFailure::None,
     };
     Definition {
         health: Some(health),
@@ -512,4 +547,303 @@ fn probe_output_has_a_limit() {
             .await
             .unwrap();
     });
+}
+
+fn events(scene: &Scene) -> Vec<String> {
+    let mut reader = scene.containers.store.events().read().unwrap();
+    std::iter::from_fn(|| reader.next_event().unwrap())
+        .map(|event| event.action)
+        .collect()
+}
+
+#[test]
+fn a_failing_program_runs_again_until_its_policy_gives_up() {
+    let scene = Scene::new(Definition {
+        restart: RestartPolicy::OnFailure { retries: 3 },
+        ..definition()
+    });
+    let began = std::time::Instant::now();
+    scene.run("echo try; exit 4", async |attachment| {
+        // The client sees the first run, and its end.
+        let (out, _, ended) = output(attachment).await;
+        assert_eq!((out.as_str(), ended.unwrap().exit_code), ("try\n", 4));
+        let state = scene.until(|state| state.status == Status::Restarting).await;
+        assert_eq!((state.pid, state.exit_code), (0, 4));
+        assert!(state.restart_count >= 1 && state.finished_at.is_some());
+        scene.until(|state| state.status == Status::Exited).await;
+    });
+    assert!(
+        began.elapsed() >= Duration::from_millis(700),
+        "pauses of 100, 200 and 400 ms"
+    );
+    let state = scene.state();
+    assert_eq!(
+        (state.restart_count, state.exit_code, state.stopped_by_user),
+        (3, 4, false)
+    );
+    assert_eq!(scene.log(), "try\n".repeat(4));
+    assert_eq!(events(&scene), ["start", "die"].repeat(4));
+}
+
+#[test]
+fn a_program_that_succeeds_at_last_is_left_alone() {
+    let scene = Scene::new(Definition {
+        restart: RestartPolicy::OnFailure { retries: 0 },
+        ..definition()
+    });
+    let mark = scene.paths.home.join("mark");
+    scene.run(
+        &format!("test -e {mark} && exit 0; touch {mark}; exit 1"),
+        async |_attachment| {
+            scene.until(|state| state.status == Status::Exited).await;
+        },
+    );
+    assert_eq!((scene.state().restart_count, scene.state().exit_code), (1, 0));
+}
+
+#[test]
+fn stop_ends_the_pause_before_the_next_start() {
+    let scene = Scene::new(Definition {
+        restart: RestartPolicy::Always,
+        ..definition()
+    });
+    scene.run("exit 5", async |_attachment| {
+        // By then the pause is 1.6 s.
+        scene
+            .until(|state| state.status == Status::Restarting && state.restart_count == 5)
+            .await;
+        let began = std::time::Instant::now();
+        let refused = scene
+            .containers
+            .kill(&scene.container, 15)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("is not running"), "{refused}");
+        scene
+            .containers
+            .stop(&scene.container, None, Some(5))
+            .await
+            .unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1));
+    });
+    let state = scene.state();
+    assert_eq!(
+        (state.status, state.restart_count, state.exit_code),
+        (Status::Exited, 5, 5)
+    );
+    assert!(state.stopped_by_user);
+}
+
+#[test]
+fn what_was_stopped_or_killed_stays_so() {
+    for kill in [false, true] {
+        let scene = Scene::new(Definition {
+            restart: RestartPolicy::Always,
+            ..definition()
+        });
+        scene.run("while :; do sleep 0.01; done", async |_attachment| {
+            if kill {
+                scene.containers.kill(&scene.container, 9).await.unwrap();
+                scene.containers.wait(&scene.container).await.unwrap();
+            } else {
+                scene
+                    .containers
+                    .stop(&scene.container, Some(9), None)
+                    .await
+                    .unwrap();
+            }
+            scene.until(|state| state.status == Status::Exited).await;
+        });
+        assert!(scene.state().stopped_by_user && scene.state().restart_count == 0);
+    }
+}
+
+#[test]
+fn another_signal_leaves_the_policy_in_force() {
+    let scene = Scene::new(Definition {
+        restart: RestartPolicy::Always,
+        ..definition()
+    });
+    scene.run(
+        "trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done",
+        async |mut attachment| {
+            attachment.next().await.unwrap();
+            scene.containers.kill(&scene.container, 10).await.unwrap();
+            scene
+                .until(|state| state.status == Status::Running && state.restart_count == 1)
+                .await;
+            scene
+                .containers
+                .stop(&scene.container, Some(9), None)
+                .await
+                .unwrap();
+        },
+    );
+    assert_eq!(scene.state().exit_code, 137);
+}
+
+#[test]
+fn an_unhealthy_container_is_started_again_when_asked_for() {
+    let mut definition = with_health("exit 1", Duration::from_secs(10));
+    definition.health.as_mut().unwrap().on_failure = OnFailure::Restart;
+    let scene = Scene::new(definition);
+    scene.run(
+        "trap 'exit 0' TERM; while :; do sleep 0.01; done",
+        async |_attachment| {
+            let again = |state: &State| state.status == Status::Running && state.restart_count == 2;
+            let state = scene.until(again).await;
+            assert_ne!(
+                state.health.unwrap().status,
+                HealthStatus::Unhealthy,
+                "health begins anew"
+            );
+            scene
+                .containers
+                .stop(&scene.container, Some(9), None)
+                .await
+                .unwrap();
+        },
+    );
+    assert!(events(&scene).contains(&"health_status: unhealthy".to_owned()));
+}
+
+#[test]
+fn an_unhealthy_container_is_stopped_when_asked_for() {
+    let mut definition = with_health("exit 1", Duration::from_secs(10));
+    definition.health.as_mut().unwrap().on_failure = OnFailure::Stop;
+    definition.restart = RestartPolicy::Always;
+    let scene = Scene::new(definition);
+    scene.run(
+        "trap 'exit 3' TERM; while :; do sleep 0.01; done",
+        async |_attachment| {
+            scene.until(|state| state.status == Status::Exited).await;
+        },
+    );
+    assert_eq!((scene.state().restart_count, scene.state().exit_code), (0, 3));
+}
+
+#[test]
+fn a_paused_program_stands_still_and_can_be_stopped() {
+    let scene = Scene::new(definition());
+    let script = "while :; do echo x; sleep 0.01; done";
+    scene.run(script, async |mut attachment| {
+        attachment.next().await.unwrap();
+        scene.containers.pause(&scene.container).await.unwrap();
+        assert_eq!(scene.state().status, Status::Paused);
+        let twice = scene
+            .containers
+            .pause(&scene.container)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(twice.contains("is already paused"), "{twice}");
+        let exec = ProcessSpec {
+            args: vec!["true".to_owned()],
+            env: Vec::new(),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            tty: false,
+            privileged: false,
+        };
+        let Err(refused) = scene.containers.exec(&scene.container, exec, &[]).await else {
+            panic!("no exec in a paused container")
+        };
+        assert!(refused.to_string().contains("unpause the container before exec"));
+        scene.containers.unpause(&scene.container).await.unwrap();
+        assert!(scene.containers.unpause(&scene.container).await.is_err());
+        scene.containers.pause(&scene.container).await.unwrap();
+        scene
+            .containers
+            .stop(&scene.container, None, Some(20))
+            .await
+            .unwrap();
+    });
+    assert_eq!(scene.state().exit_code, 143);
+    assert!(events(&scene).ends_with(&["pause", "kill", "die", "stop"].map(str::to_owned)));
+}
+
+/// The program writes faster than the files are kept, and no follower misses a line.
+#[test]
+fn followers_lose_nothing_however_fast_the_log_is_rotated() {
+    const LINES: usize = 20_000;
+    for driver in ["json-file", "local"] {
+        // Not compressed: that would need the real program.
+        let options = [("max-size", "20k"), ("max-file", "2"), ("compress", "false")];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let scene = Scene::new(Definition {
+            log: LogConfig::new(Some(driver), options.into_iter().collect()).unwrap(),
+            open_stdin: true,
+            ..definition()
+        });
+        let script = format!("echo begin; read go; seq 1 {LINES}; echo end");
+        scene.run(&script, async |mut attachment| {
+            attachment.next().await.unwrap();
+            let follow = |tail| LogQuery { tail, follow: true };
+            let query = |tail| scene.containers.logs(&scene.container, follow(tail));
+            let open = async |tail| query(tail).await.unwrap().unwrap().0;
+            let mut readers = vec![open(None).await, open(Some(5)).await];
+            attachment.input().write(b"go\n").await.unwrap();
+            // One comes in the middle of it; how much it sees is chance, but from there on it is all.
+            scene.until(|_| rotated(&scene, driver)).await;
+            readers.push(open(None).await);
+            for (at, reader) in readers.iter_mut().enumerate() {
+                let mut lines = Vec::new();
+                while let Some(line) = reader.next().await.unwrap() {
+                    lines.push(line.log);
+                }
+                assert_eq!(lines.pop().unwrap(), "end\n");
+                let last: Vec<_> = (1..=LINES).map(|number| format!("{number}\n")).collect();
+                if at < 2 {
+                    assert_eq!(lines.remove(0), "begin\n");
+                    assert_eq!(lines.len(), LINES, "{driver}");
+                }
+                assert!(
+                    lines == last[LINES - lines.len()..],
+                    "{driver}: reader {at} has a gap"
+                );
+            }
+        });
+        let kept = scene.log().lines().count();
+        assert!(
+            kept < 2_000,
+            "{driver}: old files are gone, but {kept} lines are there"
+        );
+    }
+}
+
+fn rotated(scene: &Scene, driver: &str) -> bool {
+    let name = if driver == "local" {
+        "local.log"
+    } else {
+        "json.log"
+    };
+    ["1", "1.gz"]
+        .iter()
+        .any(|suffix| scene.paths.home.join(format!("{name}.{suffix}")).exists())
+}
+
+#[test]
+fn a_log_that_is_not_kept_cannot_be_read() {
+    let scene = Scene::new(Definition {
+        log: LogConfig::new(Some("none"), Default::default()).unwrap(),
+        ..definition()
+    });
+    scene.run(
+        "echo out; while :; do sleep 0.01; done",
+        async |mut attachment| {
+            assert_eq!(
+                attachment.next().await.unwrap(),
+                Some(Event::Stdout(b"out\n".to_vec()))
+            );
+            let read = scene.containers.logs(&scene.container, LogQuery::default()).await;
+            assert!(read.unwrap().is_none());
+            scene
+                .containers
+                .stop(&scene.container, Some(9), None)
+                .await
+                .unwrap();
+        },
+    );
+    assert!(!scene.paths.home.join("json.log").exists());
 }

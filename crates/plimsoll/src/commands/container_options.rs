@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_container::{Containers, CreateOptions, HealthOptions, MountRequest, NetworkMode};
+use plimsoll_container::{Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, NetworkMode, OnFailure, RestartPolicy};
 use plimsoll_network::PortRequest;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
@@ -107,6 +107,9 @@ pub(crate) struct ContainerArgs {
     /// Name of the host in the container
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
+    /// Domain of that name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
     /// Add a line to the container's /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<String>,
@@ -149,6 +152,9 @@ pub(crate) struct ContainerArgs {
     /// Failures in a row that make the container unhealthy
     #[arg(long, value_name = "NUMBER")]
     health_retries: Option<u32>,
+    /// What to do with an unhealthy container: `none`, `kill`, `restart` or `stop`
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t)]
+    health_on_failure: Unhealthy,
     /// Ignore the image's health check
     #[arg(long)]
     no_healthcheck: bool,
@@ -158,9 +164,15 @@ pub(crate) struct ContainerArgs {
     /// Seconds it has to do so
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// What to do when the container ends; only `no` for now
+    /// What to do when the container ends: `no`, `on-failure[:RETRIES]`, `always`, `unless-stopped`
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
+    /// Where to keep the output: `json-file`, `local`, `journald` or `none`
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+    /// Option of the log driver, such as `max-size=10m`
+    #[arg(long, value_name = "NAME=VALUE")]
+    log_opt: Vec<String>,
     /// Write the container's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<Utf8PathBuf>,
@@ -190,6 +202,20 @@ pub(crate) enum Pull {
     Never,
 }
 
+/// `--health-on-failure`
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unhealthy {
+    /// Only say so.
+    #[default]
+    None,
+    /// Kill it; the restart policy decides.
+    Kill,
+    /// Stop it and start it again.
+    Restart,
+    /// Stop it.
+    Stop,
+}
+
 impl ContainerArgs {
     /// The image's name, as typed.
     pub(crate) fn image(&self) -> &str {
@@ -200,13 +226,8 @@ impl ContainerArgs {
     pub(crate) fn options(&self) -> Result<CreateOptions, CommandError> {
         let wrong = CommandError::usage;
         let directory = current_directory()?;
-        let restart = self.restart.as_deref().filter(|policy| !policy.is_empty());
-        if let Some(policy) = restart.filter(|policy| *policy != "no") {
-            return Err(wrong(format!(
-                "restart policy `{policy}` is not supported yet: only `no` is"
-            )));
-        }
-        if self.rm && restart.is_some_and(|policy| policy != "no") {
+        let restart = RestartPolicy::parse(self.restart.as_deref().unwrap_or_default())?;
+        if self.rm && restart != RestartPolicy::No {
             return Err(wrong(
                 "conflicting options: cannot specify both --restart and --rm".to_owned(),
             ));
@@ -270,7 +291,9 @@ impl ContainerArgs {
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
             health: self.health()?,
-            restart: self.restart.clone(),
+            restart,
+            log: LogConfig::new(self.log_driver.as_deref(), pairs("log option", &self.log_opt)?)?,
+            domainname: self.domainname.clone().unwrap_or_default(),
             annotations: pairs("annotation", &self.annotation)?,
         })
     }
@@ -322,6 +345,7 @@ impl ContainerArgs {
             cpu_shares: self.cpu_shares,
             cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
             pids_limit: self.pids_limit,
+            ..Resources::default()
         })
     }
 
@@ -334,6 +358,12 @@ impl ContainerArgs {
             start_period: self.health_start_period,
             start_interval: self.health_start_interval,
             retries: self.health_retries,
+            on_failure: match self.health_on_failure {
+                Unhealthy::None => OnFailure::None,
+                Unhealthy::Kill => OnFailure::Kill,
+                Unhealthy::Restart => OnFailure::Restart,
+                Unhealthy::Stop => OnFailure::Stop,
+            },
         };
         let any = self.health_cmd.is_some()
             || health
@@ -612,9 +642,11 @@ mod tests {
     fn refusals_say_what_they_refuse() {
         for (words, message) in [
             (
-                &["--restart", "always", "x"][..],
-                "restart policy `always` is not supported yet: only `no` is",
+                &["--restart", "always", "--rm", "x"][..],
+                "conflicting options: cannot specify both --restart and --rm",
             ),
+            (&["--restart", "often", "x"], "unknown policy 'often'"),
+            (&["--log-opt", "x=y", "x"], "unknown log opt 'x' for json-file log driver"),
             (&["-m", "1m", "x"], "minimum memory limit allowed is 6MB"),
             (&["--network", "web", "x"], "network web not found"),
             (

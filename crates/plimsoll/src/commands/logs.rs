@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plimsoll_container::{LogLine, LogReader, LogStream};
+use plimsoll_container::{LogLine, LogQuery, LogReader, LogStream};
 
 use super::containers::containers;
 use super::session::print;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Begin each line with its time
     #[arg(short, long)]
     timestamps: bool,
-    /// Accepted: there are no further details
+    /// Print what `--log-opt labels=..,env=..,tag=..` keep beside each line
     #[arg(long)]
     details: bool,
     /// Container, by name or id
@@ -50,30 +50,37 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         since: args.since.as_deref().map(|text| moment(text, now)).transpose()?,
         until: args.until.as_deref().map(|text| moment(text, now)).transpose()?,
         timestamps: args.timestamps,
+        details: args.details,
     };
-    // Docker reads what is no number as all.
-    let tail = args.tail.parse().ok();
+    let query = LogQuery {
+        // Docker reads what is no number as all.
+        tail: args.tail.parse().ok(),
+        follow: args.follow,
+    };
     let containers = containers(context)?;
     let container = containers.get(&args.container)?;
-    // Before the first reading, so that nothing falls between it and the watch.
-    let watch = if args.follow {
-        Some(containers.watch(&container)?)
-    } else {
-        None
+    containers.revive(&container)?;
+    let Some((mut reader, dropped)) = containers.logs(&container, query).await? else {
+        return Err(CommandError::user(
+            "configured logging driver does not support reading",
+        ));
     };
-    let mut reader = containers.log(&container, tail)?;
-    loop {
-        let running = watch.as_ref().is_some_and(plimsoll_container::Watch::is_running);
-        if !window.print_all(&mut reader).await? || !running {
-            return Ok(ExitCode::SUCCESS);
-        }
-        if let Some(watch) = &watch {
-            watch
-                .changed()
-                .await
-                .map_err(|error| CommandError::internal("cannot follow the log", error))?;
+    if dropped > 0 {
+        context.warn(format_args!(
+            "{dropped} lines were dropped: the log could not be written in time, and `mode=non-blocking` does not wait"
+        ));
+    }
+    match window.until.filter(|_| args.follow) {
+        None => window.print(&mut reader).await?,
+        Some(until) => {
+            // What may follow is over then, even if nothing is written.
+            let left = std::time::Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            if let Ok(printed) = tokio::time::timeout(left, window.print(&mut reader)).await {
+                printed?;
+            }
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What of a log is wanted, and how.
@@ -81,48 +88,71 @@ struct Window {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     timestamps: bool,
+    details: bool,
 }
 
 impl Window {
-    /// Prints to the present end. False when nobody reads any more, or nothing that is wanted can follow.
-    async fn print_all(&self, reader: &mut LogReader) -> Result<bool, CommandError> {
+    /// Prints to the end, or until nobody reads any more, or nothing that is wanted can follow.
+    async fn print(&self, reader: &mut LogReader) -> Result<(), CommandError> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let wrong = |error| CommandError::internal("cannot read the log", error);
-        while let Some(line) = reader.next_line().map_err(wrong)? {
+        loop {
+            // What there is goes out before we wait for more.
+            if !reader.is_ready() && !flush(std::mem::take(&mut stdout), std::mem::take(&mut stderr)).await? {
+                return Ok(());
+            }
+            let Some(line) = reader.next().await? else { break };
             if self.since.is_some_and(|since| line.time < since) {
                 continue;
             }
             if self.until.is_some_and(|until| line.time > until) {
-                flush(stdout, stderr).await?;
-                return Ok(false);
+                break;
             }
             let (own, other) = match line.stream {
                 LogStream::Stdout => (&mut stdout, &mut stderr),
                 LogStream::Stderr => (&mut stderr, &mut stdout),
             };
             // Lines of both streams on one terminal stay in order.
-            if !other.is_empty() || own.len() > 256 << 10 {
-                let full = (std::mem::take(&mut stdout), std::mem::take(&mut stderr));
-                if !flush(full.0, full.1).await? {
-                    return Ok(false);
-                }
+            let full = !other.is_empty() || own.len() > 256 << 10;
+            if full && !flush(std::mem::take(&mut stdout), std::mem::take(&mut stderr)).await? {
+                return Ok(());
             }
-            let own = if line.stream == LogStream::Stdout {
-                &mut stdout
-            } else {
-                &mut stderr
+            let own = match line.stream {
+                LogStream::Stdout => &mut stdout,
+                LogStream::Stderr => &mut stderr,
             };
             self.write(own, &line)?;
         }
-        flush(stdout, stderr).await
+        flush(stdout, stderr).await?;
+        Ok(())
     }
 
     fn write(&self, out: &mut Vec<u8>, line: &LogLine) -> io::Result<()> {
         if self.timestamps {
             write!(out, "{} ", line.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"))?;
         }
+        if self.details {
+            // Docker writes them even when there are none.
+            let attributes = line
+                .attrs
+                .iter()
+                .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)));
+            write!(out, "{} ", attributes.collect::<Vec<_>>().join(","))?;
+        }
         out.write_all(line.log.as_bytes())
     }
+}
+
+/// As in the query of a URL.
+fn query_escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            b' ' => escaped.push('+'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
 }
 
 async fn flush(stdout: Vec<u8>, stderr: Vec<u8>) -> Result<bool, CommandError> {
@@ -183,10 +213,12 @@ mod tests {
             since: None,
             until: None,
             timestamps: true,
+            details: false,
         };
         let line = LogLine {
             log: "x\n".into(),
             stream: LogStream::Stdout,
+            attrs: Default::default(),
             time: "2026-01-01T00:00:00.5Z".parse().unwrap(),
         };
         let mut out = Vec::new();

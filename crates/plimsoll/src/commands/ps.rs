@@ -186,6 +186,10 @@ fn status(container: &Container, now: Timestamp) -> String {
             };
             format!("Up {}{health}", since(state.started_at))
         }
+        Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at))
+        }
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Created => "Created".to_owned(),
         Status::Dead => "Dead".to_owned(),

@@ -19,8 +19,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     each(context, &args.containers, async |containers, container| {
-        args.patience.stop(containers, container).await?;
-        containers.start(container, false).await?;
+        args.patience.stop_for_restart(containers, container).await?;
+        let stopped = containers.get(container.id())?;
+        containers.start(&stopped, false).await?;
         Ok(())
     })
     .await

@@ -46,6 +46,17 @@ impl Patience {
         containers.stop(container, signal, self.time).await?;
         Ok(containers.settle(container).await?)
     }
+
+    /// Stops one container that is about to be started again.
+    pub(crate) async fn stop_for_restart(
+        &self,
+        containers: &plimsoll_container::Containers,
+        container: &plimsoll_container::Container,
+    ) -> Result<(), CommandError> {
+        let signal = self.signal.as_deref().map(parse_signal).transpose()?;
+        containers.stop_for_restart(container, signal, self.time).await?;
+        Ok(containers.settle(container).await?)
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

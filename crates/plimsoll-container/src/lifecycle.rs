@@ -1,0 +1,239 @@
+//! What happens to a container from outside: another name, other limits, a supervisor that was killed.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use jiff::Timestamp;
+use plimsoll_linux::CommandExt as _;
+use plimsoll_network::Networks;
+use plimsoll_runtime::Resources;
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::client::answered;
+use crate::containers::{Container, Containers};
+use crate::model::{State, Status, write_json};
+use crate::protocol::{Reply, Request};
+use crate::restart::RestartPolicy;
+use crate::{ContainerError, Result, leftovers, names};
+
+/// What `update` changes; what is not set stays.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Limits: those that are set.
+    pub resources: Resources,
+    /// Restart policy.
+    pub restart: Option<RestartPolicy>,
+}
+
+impl Containers {
+    /// Writes down that something happened to a container.
+    pub(crate) fn event<const N: usize>(
+        &self,
+        container: &Container,
+        action: &str,
+        more: [(&str, String); N],
+    ) {
+        let definition = &container.definition;
+        let mut attributes: BTreeMap<_, _> = definition.labels.clone();
+        attributes.insert("image".to_owned(), definition.image.clone());
+        attributes.insert("name".to_owned(), container.name.clone());
+        attributes.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        self.store
+            .events()
+            .record("container", action, container.id(), attributes);
+    }
+
+    /// Gives a container another name.
+    pub async fn rename(&self, container: &Container, name: &str) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if !names::is_valid(name) {
+            return Err(ContainerError::InvalidName(name.to_owned()));
+        }
+        if name == container.name {
+            return Err(ContainerError::Option(
+                "renaming a container with the same name as its current name".to_owned(),
+            ));
+        }
+        self.store.db().write(|transaction| -> Result<()> {
+            let taken = transaction
+                .query_row("SELECT id FROM container WHERE name = ?1", [name], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            if let Some(id) = taken {
+                let name = name.to_owned();
+                return Err(ContainerError::NameInUse { name, id });
+            }
+            transaction.execute(
+                "UPDATE container SET name = ?2 WHERE id = ?1",
+                params![container.id(), name],
+            )?;
+            Ok(())
+        })?;
+        let request = Request::Rename {
+            name: name.to_owned(),
+        };
+        not_running_is_fine(self.tell(container, &request).await)?;
+        let renamed = Container {
+            name: name.to_owned(),
+            ..container.clone()
+        };
+        self.event(&renamed, "rename", [("oldName", format!("/{}", container.name))]);
+        Ok(())
+    }
+
+    /// Changes limits and restart policy, of a running container at once. Returns what could not be had.
+    pub async fn update(&self, container: &Container, changes: &Changes) -> Result<Vec<String>> {
+        if container.definition.auto_remove
+            && changes.restart.is_some_and(|policy| policy != RestartPolicy::No)
+        {
+            return Err(ContainerError::Option(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned(),
+            ));
+        }
+        let _lock = self.lock(container.id())?;
+        let mut definition = container.definition.clone();
+        definition.spec.resources = merged(&definition.spec.resources, &changes.resources)?;
+        if let Some(policy) = changes.restart {
+            definition.restart = policy;
+        }
+        let request = Request::Update {
+            resources: definition.spec.resources.clone(),
+        };
+        // First where the kernel may refuse.
+        let warnings = match self.ask(container, &request).await {
+            Ok(Reply::Updated { warnings }) => warnings,
+            Ok(other) => return Err(answered(other, container.short_id())),
+            Err(ContainerError::NotRunning(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let path = self.paths(container.id()).definition();
+        write_json(path.as_std_path(), &definition)?;
+        not_running_is_fine(self.tell(container, &Request::Reload).await)?;
+        self.event(container, "update", []);
+        Ok(warnings)
+    }
+
+    /// Cleans up after a supervisor that died: the program has died with it, but nobody wrote that down.
+    pub(crate) fn reconcile(&self, container: Container) -> Result<Container> {
+        let paths = self.paths(container.id());
+        let _lock = self.lock(container.id())?;
+        let state = paths.read_state()?;
+        if !state.status.is_alive() || paths.is_supervised() {
+            return Ok(Container { state, ..container });
+        }
+        leftovers::kill(&container.definition.spec.cgroup);
+        if let (Some(endpoint), false) = (&state.endpoint, state.ports.is_empty()) {
+            plimsoll_network::unpublish(
+                container.definition.instance,
+                std::slice::from_ref(endpoint),
+                &state.ports,
+            )?;
+        }
+        Networks::new(&self.store).release(container.id())?;
+        // One that was paused before its next start had ended already, and keeps its exit code.
+        let exit_code = if state.status == Status::Restarting {
+            state.exit_code
+        } else {
+            137
+        };
+        let policy = container.definition.restart;
+        let state = State {
+            status: Status::Exited,
+            pid: 0,
+            exit_code,
+            error: "the container's supervisor was killed, and the container with it".to_owned(),
+            finished_at: Some(Timestamp::now()),
+            endpoint: None,
+            ports: Vec::new(),
+            restart_due: state.status == Status::Restarting || policy.applies(exit_code, state.restart_count),
+            ..state
+        };
+        paths.write_state(&state)?;
+        let container = Container { state, ..container };
+        self.event(&container, "die", [("exitCode", exit_code.to_string())]);
+        Ok(container)
+    }
+
+    /// Starts a container in the background whose supervisor was killed, if its restart policy says so.
+    pub fn revive(&self, container: &Container) -> Result<()> {
+        if !container.state.restart_due {
+            return Ok(());
+        }
+        Command::new(&self.program)
+            .args(["shim", "restore"])
+            .arg(self.store.root())
+            .arg(self.store.run())
+            .arg(container.id())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .new_session()
+            .spawn()
+            .map_err(ContainerError::file("run", &self.program))?;
+        Ok(())
+    }
+
+    /// Starts a container that is due; the role `plimsoll shim restore`.
+    pub(crate) async fn restore(&self, id: &str) -> Result<()> {
+        let container = self.get(id)?;
+        if container.state.restart_due {
+            self.start(&container, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Somebody stops a container that is not running: it is not started again for its policy's sake.
+    pub(crate) fn stay_stopped(&self, container: &Container) -> Result<()> {
+        if !container.state.restart_due {
+            return Ok(());
+        }
+        let paths = self.paths(container.id());
+        let _lock = self.lock(container.id())?;
+        let state = paths.read_state()?;
+        paths.write_state(&State {
+            restart_due: false,
+            stopped_by_user: true,
+            ..state
+        })
+    }
+}
+
+fn not_running_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(ContainerError::NotRunning(_)) => Ok(()),
+        result => result,
+    }
+}
+
+/// Limits with those over them that are set; Docker's rules for memory and swap.
+fn merged(present: &Resources, changes: &Resources) -> Result<Resources> {
+    fn text(changed: &str, present: &str) -> String {
+        if changed.is_empty() { present } else { changed }.to_owned()
+    }
+    let merged = Resources {
+        memory: changes.memory.or(present.memory),
+        memory_swap: changes.memory_swap.or(present.memory_swap),
+        memory_reservation: changes.memory_reservation.or(present.memory_reservation),
+        nano_cpus: changes.nano_cpus.or(present.nano_cpus),
+        cpu_shares: changes.cpu_shares.or(present.cpu_shares),
+        cpu_quota: changes.cpu_quota.or(present.cpu_quota),
+        cpu_period: changes.cpu_period.or(present.cpu_period),
+        cpuset_cpus: text(&changes.cpuset_cpus, &present.cpuset_cpus),
+        cpuset_mems: text(&changes.cpuset_mems, &present.cpuset_mems),
+        blkio_weight: changes.blkio_weight.or(present.blkio_weight),
+        pids_limit: changes.pids_limit.or(present.pids_limit),
+        ..present.clone()
+    };
+    if let (Some(memory), Some(swap)) = (changes.memory, merged.memory_swap)
+        && changes.memory_swap.is_none()
+        && swap > 0
+        && memory > swap
+    {
+        return Err(ContainerError::Option(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                .to_owned(),
+        ));
+    }
+    Ok(merged)
+}
