@@ -24,7 +24,7 @@ use plimsoll_solver::{Graph, VertexId};
 use crate::context::BuildContext;
 use crate::op::{BuildOp, ImageOp, Operation, Services};
 use crate::plan::{Origin, Plan, Stage, Step};
-use crate::record::StageRecord;
+use crate::record::{PartKind, StageRecord};
 pub use change::change;
 pub(crate) use state::StageState;
 
@@ -97,6 +97,8 @@ struct Lowering<'a> {
     no_cache: bool,
     /// What looks like a mistake but does not stop the build.
     warnings: RefCell<Vec<Diagnostic>>,
+    /// Variables that the words of the instruction in work were expanded with.
+    variables: RefCell<Vec<(PartKind, String, String)>>,
     directives: &'a Directives,
     /// Of the platform in work.
     plan: &'a Plan<'a>,
@@ -199,6 +201,7 @@ impl<'a> Lowering<'a> {
             source: &dockerfile.source,
             no_cache: settings.no_cache,
             warnings: RefCell::default(),
+            variables: RefCell::default(),
             directives: &dockerfile.directives,
             plan,
             stage: Arc::default(),
@@ -246,6 +249,7 @@ impl<'a> Lowering<'a> {
             name: stage.name.as_ref().map(ToString::to_string),
             platform: runs_on.to_string(),
         });
+        self.note_globals(stage.span);
         let shown = self.of_several.then(|| runs_on.clone());
         let mut steps = Steps::new(self.plan, index, stage, shown);
         let mut state = match &stage.base.0 {
@@ -305,6 +309,7 @@ impl<'a> Lowering<'a> {
             cacheable: cacheable && !self.no_cache,
             source: self.source.clone(),
             stage: self.stage.clone(),
+            variables: self.variables.borrow().clone(),
             operation,
             services: self
                 .services
@@ -352,9 +357,38 @@ impl<'a> Lowering<'a> {
         self.settings.no_cache_stages.iter().any(named)
     }
 
+    /// What a variable means, remembered as something that the instruction in work depends on.
+    fn variable(&self, state: &StageState, name: &str) -> Option<String> {
+        let value = state.variable(name)?;
+        let kind = match state.env(name) {
+            Some(_) => PartKind::Env,
+            None => PartKind::Arg,
+        };
+        let variable = (kind, name.to_owned(), value.clone());
+        let mut variables = self.variables.borrow_mut();
+        if !variables.contains(&variable) {
+            variables.push(variable);
+        }
+        Some(value)
+    }
+
+    /// Remembers the global ARGs that a FROM depends on.
+    fn note_globals(&self, from: Span) {
+        self.variables.take();
+        // It was expanded before: what it comes to is known.
+        let _ = expand(self.source.slice(from), self.directives.escape, &|name| {
+            let value = self.plan.globals.get(name).cloned().flatten()?;
+            let variable = (PartKind::Arg, name.to_owned(), value.clone());
+            self.variables.borrow_mut().push(variable);
+            Some(value)
+        });
+    }
+
     fn expand(&self, state: &StageState, word: &Word) -> Lower<String> {
-        let expanded = expand(&word.value, self.directives.escape, &|name| state.variable(name))
-            .map_err(|error| self.error("expansion", word.span, error.to_string()))?;
+        let expanded = expand(&word.value, self.directives.escape, &|name| {
+            self.variable(state, name)
+        })
+        .map_err(|error| self.error("expansion", word.span, error.to_string()))?;
         for name in &expanded.undefined {
             self.warn_undefined(state, word, name);
         }
@@ -383,6 +417,7 @@ impl<'a> Lowering<'a> {
         states: &HashMap<usize, StageState>,
         steps: &mut Steps,
     ) -> Lower<()> {
+        self.variables.take();
         let first = from.first().copied();
         match &instruction.kind {
             InstructionKind::Run(run) => self.run(state, instruction, run, from, states, steps)?,

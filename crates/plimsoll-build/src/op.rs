@@ -25,7 +25,7 @@ use plimsoll_store::{MergedTree, SnapshotId, Store};
 
 use crate::error::OpError;
 use crate::network::NetworkPool;
-use crate::record::{Journal, StageRecord};
+use crate::record::{Journal, PartKind, StageRecord};
 use crate::run_options::RunOptions;
 use crate::source::Sources;
 pub(crate) use copy::{Chown, CopyOp, InlineFile, SourcePath, SourceTree, patterns};
@@ -68,6 +68,8 @@ pub(crate) struct BuildOp {
     pub(crate) span: Span,
     pub(crate) source: Source,
     pub(crate) stage: Arc<StageRecord>,
+    /// Variables that its words were expanded with. Not in the key: what they came to is.
+    pub(crate) variables: Vec<(PartKind, String, String)>,
     pub(crate) cacheable: bool,
     pub(crate) operation: Operation,
     pub(crate) services: Arc<Services>,

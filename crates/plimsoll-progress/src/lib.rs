@@ -157,6 +157,11 @@ impl Progress {
         self.send(|| Event::Warning(Box::new(diagnostic)));
     }
 
+    /// Passes on something that happened in the past.
+    pub fn replay(&self, event: Event) {
+        self.send(|| event);
+    }
+
     fn send(&self, event: impl FnOnce() -> Event) {
         if let Some(sink) = &self.sink {
             sink(event());

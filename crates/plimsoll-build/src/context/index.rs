@@ -17,7 +17,7 @@ use crate::flat::{Body, Reader};
 use crate::stat::{Stat, Time};
 
 /// Format of the file and meaning of the digests.
-const NAME: &str = "plimsoll context index 1\n";
+const NAME: &str = "plimsoll context index 2\n";
 /// Builds that may go by without looking at a file before its entry is dropped.
 const PATIENCE: u64 = 20;
 /// Clock ticks are at most 10 ms apart (HZ=100). Times in whole seconds come from coarse file systems, such as FAT.

@@ -192,7 +192,7 @@ impl<'a> Comparison<'a> {
         }
         let (new, old) = (pair.new, pair.old);
         match new.kind {
-            StepKind::From => base_image(pair).into_iter().collect(),
+            StepKind::From => variables(pair).chain(base_image(pair)).collect(),
             StepKind::Link if new.kind == old.kind => self.inputs(pair),
             _ if new.name.is_none() && new.kind == old.kind => match self.causes(pair) {
                 causes if causes.is_empty() => vec![Cause::Files],

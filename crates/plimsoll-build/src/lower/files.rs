@@ -145,7 +145,7 @@ impl Lowering<'_> {
 
     pub(super) fn inline_file(&self, state: &StageState, heredoc: &Heredoc) -> Lower<InlineFile> {
         let text = if heredoc.expand {
-            let lookup = |name: &str| state.variable(name);
+            let lookup = |name: &str| self.variable(state, name);
             plimsoll_dockerfile::expand_heredoc(&heredoc.body.value, &lookup)
                 .map_err(|error| self.error("expansion", heredoc.body.span, error.to_string()))?
                 .text

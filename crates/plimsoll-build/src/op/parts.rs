@@ -93,6 +93,11 @@ impl BuildOp {
                 vec![Part::new(PartKind::Commit, op.url.shown(), commit)]
             }
         };
+        for (kind, name, value) in &self.variables {
+            if !parts.iter().any(|part| part.kind == *kind && part.name == *name) {
+                parts.push(Part::variable(*kind, name, value));
+            }
+        }
         if !self.cacheable {
             parts.push(Part::new(PartKind::NoCache, "", "true"));
         }

@@ -205,9 +205,12 @@ impl History {
         Ok(())
     }
 
-    /// Forgets a build. One that goes on cannot be forgotten.
-    pub fn remove(&self, id: &str) -> Result<(), HistoryError> {
-        Ok(remove(&self.store, id)?)
+    /// Forgets builds. One that goes on is left alone.
+    pub fn remove(&self, ids: &[String]) -> Result<(), HistoryError> {
+        for id in ids {
+            remove(&self.store, id)?;
+        }
+        Ok(lists::sweep(&self.store)?)
     }
 
     fn home(&self, id: &str) -> Utf8PathBuf {

@@ -19,6 +19,9 @@ use crate::explain::lists::Listed;
 use crate::op::writer::{Change, open_file};
 use crate::parallel::drain;
 
+/// Tells files with extended attributes from all others.
+const WITH_XATTRS: &str = "plimsoll 2026 file with extended attributes";
+
 /// Fills in the content of every item; what the context's index knows is not read. `looked` is when the walk began.
 pub(super) fn fill(
     sources: &mut [Source],
@@ -118,27 +121,30 @@ pub(super) fn list(sources: &[Source], change: &Change, rooted: bool) -> Vec<Lis
     list
 }
 
+/// Of a file without extended attributes what b3sum(1) says, so that people can compare.
 fn content(item: &Item) -> Result<Content, OpError> {
     let mut hasher = blake3::Hasher::new();
-    let mut field = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
     let host = &item.host;
-    for (name, value) in xattrs(host)? {
-        field(name.as_bytes());
-        field(&value);
-    }
-    field(b"");
     if item.stat.is_symlink() {
         let target = std::fs::read_link(host).map_err(OpError::io("read the link", host))?;
-        field(target.as_os_str().as_bytes());
+        hasher.update(target.as_os_str().as_bytes());
     } else if item.stat.is_file() {
         hasher
             .update_reader(open_file(host)?)
             .map_err(OpError::io("read", host))?;
     } else if !item.stat.is_directory() {
-        field(&item.stat.rdev.to_le_bytes());
+        hasher.update(&item.stat.rdev.to_le_bytes());
+    }
+    let bytes = *hasher.finalize().as_bytes();
+    let xattrs = xattrs(host)?;
+    if xattrs.is_empty() {
+        return Ok(bytes);
+    }
+    let mut hasher = blake3::Hasher::new_derive_key(WITH_XATTRS);
+    hasher.update(&bytes);
+    for field in xattrs.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+        hasher.update(&(field.len() as u64).to_le_bytes());
+        hasher.update(field);
     }
     Ok(*hasher.finalize().as_bytes())
 }

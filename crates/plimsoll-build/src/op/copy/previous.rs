@@ -17,7 +17,7 @@ use crate::flat::{Body, Reader};
 use crate::op::Owner;
 use crate::stat::Time;
 
-const NAME: &str = "plimsoll copy 1\n";
+const NAME: &str = "plimsoll copy 2\n";
 /// Fewer files are quicker copied than remembered.
 const WORTHWHILE: usize = 64;
 
