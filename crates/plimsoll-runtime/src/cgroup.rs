@@ -85,7 +85,8 @@ impl Hierarchies {
         }
     }
 
-    fn mount_of(&self, controller: &str) -> Option<PathBuf> {
+    /// Where a controller's tree is mounted.
+    pub(crate) fn mount_of(&self, controller: &str) -> Option<PathBuf> {
         match self {
             Self::Unified => Some(MOUNT.into()),
             Self::Legacy(mounts) => {
@@ -264,7 +265,8 @@ impl Cgroup {
         left
     }
 
-    fn processes(&self) -> Vec<Pid> {
+    /// Everybody in it.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let mut pids = Vec::new();
         // On v1 every folder holds the same processes, unless a privileged container moved some.
         for folder in &self.folders {

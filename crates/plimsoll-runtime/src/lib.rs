@@ -13,6 +13,7 @@
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
 //! | `cgroup`, `host` | the machine |
+//! | `usage` | what a container uses |
 //! | `program` | becoming the program, or saying why not |
 //! | `direct` | containers without a library |
 //! | `engine` | who makes a container |
@@ -36,6 +37,7 @@ mod rootfs;
 mod runner;
 mod spec;
 mod stubs;
+mod usage;
 mod user;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,7 @@ pub use libcontainer::Libcontainer;
 pub use root::{Resolved, Root};
 pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
+pub use usage::{ControlGroup, Usage};
 pub use user::UserError;
 
 /// How a process ended.
