@@ -7,11 +7,14 @@
 //!
 //! Uploads go to the registry itself, never to a mirror. [`Logins`] keeps credentials as Docker does.
 //!
+//! [`ActionsCache`] is another place for blobs.
+//!
 //! [`Web`] gets other files of the web with the same patience.
 //!
 //! reqwest is used directly. `oci-client` hides the status and `Retry-After` of an answer that has an error body, drops
 //! the reason when a token is refused, and loads the system certificates also where only plain HTTP is spoken.
 
+mod actions;
 mod auth;
 mod client;
 mod error;
@@ -32,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use camino::Utf8PathBuf;
 use plimsoll_oci::{Digest, ImageRef};
 
+pub use actions::{ActionsCache, ActionsEntry, ActionsError};
 use auth::docker_config::{DockerConfig, file_of};
 pub use error::{Attempt, Failure, FailureKind, RegistryError, Wanted};
 use host::{Host, Hosts};
