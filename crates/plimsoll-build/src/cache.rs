@@ -23,7 +23,7 @@ impl CacheStorage<BuildOp> for BuildCache {
 
     /// What is found is marked as used in the transaction that finds it, and so protected by this process's lease; once
     /// per build is enough.
-    fn find(&self, key: Digest) -> Result<Option<Output>, OpError> {
+    async fn find(&self, key: Digest) -> Result<Option<Output>, OpError> {
         let lease = self.store.protect()?;
         let known = self.store.db().read(|connection| -> plimsoll_store::Result<_> {
             Ok(match find(connection, key)? {

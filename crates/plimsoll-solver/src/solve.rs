@@ -67,8 +67,8 @@ pub trait CacheStorage<O: Op>: Send + Sync + 'static {
     /// Held while an operation runs.
     type Lock: Send;
 
-    /// Returns the output recorded under `key`, if it still exists.
-    fn find(&self, key: Digest) -> Result<Option<O::Output>, O::Error>;
+    /// Returns the output recorded under `key`, if it still exists. It may have to be brought from elsewhere.
+    fn find(&self, key: Digest) -> impl Future<Output = Result<Option<O::Output>, O::Error>> + Send;
 
     /// Records `output` under both keys and returns the output to go on with: an earlier one with the same
     /// content where there is one and `replace` is not set, else `output`.
@@ -179,6 +179,11 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
         Ok(output)
     }
 
+    /// Returns where results are found.
+    pub fn cache(&self) -> &C {
+        &self.shared.cache
+    }
+
     /// Returns the operation of a vertex, to say more about an error.
     pub fn op(&self, id: VertexId) -> &O {
         self.shared.graph.op(id)
@@ -258,7 +263,7 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
             let inputs = self.clone().inputs(id).await?;
             return self.run(id, &inputs).await;
         }
-        if let Some(output) = self.find(id, key)? {
+        if let Some(output) = self.find(id, key).await? {
             self.note(id, |report| report.outcome = Some(Outcome::Found));
             return Ok(output);
         }
@@ -271,9 +276,9 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
         let _lock = self.cache.lock(content_key, &waiting).await.map_err(&failed)?;
         let description = vertex.op.name().unwrap_or_default();
         if vertex.op.cacheable() {
-            let known = match self.find(id, key)? {
+            let known = match self.find(id, key).await? {
                 Some(output) => Some(output),
-                None => self.cache.find(content_key).map_err(&failed)?,
+                None => self.cache.find(content_key).await.map_err(&failed)?,
             };
             if let Some(output) = known {
                 self.note(id, |report| report.outcome = Some(Outcome::FoundByContent));
@@ -290,10 +295,10 @@ impl<O: Op, C: CacheStorage<O>> Inner<O, C> {
     }
 
     /// Looks up a vertex by its definition, where that is enough.
-    fn find(&self, id: VertexId, key: Digest) -> Result<Option<O::Output>, SolveError<O::Error>> {
+    async fn find(&self, id: VertexId, key: Digest) -> Result<Option<O::Output>, SolveError<O::Error>> {
         match self.fresh[id.0] {
             true => Ok(None),
-            false => self.cache.find(key).map_err(Self::failed(id)),
+            false => self.cache.find(key).await.map_err(Self::failed(id)),
         }
     }
 
@@ -436,7 +441,7 @@ mod tests {
     impl CacheStorage<Concat> for Memory {
         type Lock = ();
 
-        fn find(&self, key: Digest) -> Result<Option<String>, String> {
+        async fn find(&self, key: Digest) -> Result<Option<String>, String> {
             Ok(self.0.lock().unwrap().get(&key).cloned())
         }
 
