@@ -8,18 +8,19 @@ use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
 use plimsoll_image::{Attestation, Image, ImageError, Images};
-use plimsoll_oci::{ImageConfig, ImageRef, Platform};
+use plimsoll_oci::{Digest, ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
 use plimsoll_solver::{SolveError, Solver, VertexId};
-use plimsoll_store::{SnapshotId, Store};
+use plimsoll_store::{MergedTree, SnapshotId, Store};
 use rusqlite::OptionalExtension as _;
 
+use crate::attest::{AttestSettings, Facts, Scanned, provenances, sbom};
 use crate::cache::BuildCache;
 use crate::context::BuildContext;
 use crate::credentials;
 use crate::error::{BuildError, OpError};
-use crate::lower::{LowerSettings, StageImages, StageState, lower};
+use crate::lower::{Extras, LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
 use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
@@ -60,6 +61,8 @@ pub struct BuildRequest {
     pub add_hosts: Vec<(String, String)>,
     /// What else every RUN gets.
     pub run: RunOptions,
+    /// Which statements about the result are wanted.
+    pub attest: AttestSettings,
     /// Operations at a time.
     pub max_parallelism: usize,
 }
@@ -194,7 +197,13 @@ impl Build {
             .into_iter()
             .for_each(|warning| progress.warn(warning));
         warn_unused(&dockerfile, &request.build_args, progress);
-        let targets: Vec<VertexId> = lowered.states.iter().filter_map(|state| state.vertex).collect();
+        let extras = match request.attest.sbom {
+            true => lowered.extras,
+            false => Vec::new(),
+        };
+        let scanned = extras.iter().flat_map(|extras| &extras.stages);
+        let targets = lowered.states.iter().filter_map(|state| state.vertex);
+        let targets: Vec<VertexId> = targets.chain(scanned.map(|(_, vertex)| *vertex)).collect();
         let cache = BuildCache {
             store: self.store.clone(),
         };
@@ -208,7 +217,18 @@ impl Build {
             },
         };
         let tops = try_join_all(lowered.states.iter().map(|state| solve(state.vertex))).await?;
+        let mut others: Vec<Vec<Scanned>> = Vec::with_capacity(extras.len());
+        for extras in &extras {
+            others.push(self.extras(extras, &context, &solve).await?);
+        }
         drop(watch);
+        let facts = Facts {
+            epoch,
+            images: self.had(&images)?,
+            origin: context.origin.as_ref(),
+        };
+        let (provenance, default_provenance) = provenances(&request.attest, &recording.so_far(), &facts);
+        let mut others = others.into_iter();
         let task = progress.start("exporting to image");
         let mut built = Vec::with_capacity(tops.len());
         for ((mut state, top), platform) in lowered.states.into_iter().zip(tops).zip(request.platforms) {
@@ -216,13 +236,21 @@ impl Build {
             let own = own_layers(&state);
             let image = self.assemble(state, top, epoch).await?;
             let base_layers = image.config.rootfs.diff_ids.len().saturating_sub(own);
+            let mut attestations = match request.attest.sbom {
+                true => {
+                    self.boms(&image, top, others.next().unwrap_or_default(), progress)
+                        .await?
+                }
+                false => Vec::new(),
+            };
+            attestations.extend(provenance.clone());
             built.push(BuiltImage {
                 platform,
                 image,
                 base_layers,
                 epoch,
-                attestations: Vec::new(),
-                default_attestations: Vec::new(),
+                attestations,
+                default_attestations: default_provenance.iter().cloned().collect(),
             });
         }
         task.done();
@@ -295,6 +323,83 @@ impl Build {
             Err(error) => task.failed(error),
         }
         loaded
+    }
+
+    /// By which digests base images were had.
+    fn had(&self, images: &StageImages) -> Result<Vec<(ImageRef, Platform, Digest)>, BuildError> {
+        let place = |name: &ImageRef| (name.registry().to_owned(), name.repository().to_owned());
+        let had = images.iter().map(|((name, platform), image)| {
+            let known = self.images.digests(image)?;
+            let known = known.iter().rfind(|known| place(known) == place(name));
+            let digest = known.and_then(ImageRef::digest).unwrap_or(image.manifest_digest);
+            Ok((name.clone(), platform.clone(), digest))
+        });
+        had.collect()
+    }
+
+    /// The files of what the Dockerfile wants in the bill of materials besides the image.
+    async fn extras(
+        &self,
+        extras: &Extras,
+        context: &BuildContext,
+        solve: impl AsyncFn(Option<VertexId>) -> Result<Option<SnapshotId>, BuildError>,
+    ) -> Result<Vec<Scanned>, BuildError> {
+        let mut scanned = Vec::new();
+        if extras.context {
+            scanned.push(Scanned {
+                name: Some("context".to_owned()),
+                tree: context.tree.clone(),
+                is_source: true,
+            });
+        }
+        for (name, vertex) in &extras.stages {
+            if let Some(snapshot) = solve(Some(*vertex)).await? {
+                scanned.push(Scanned {
+                    name: Some(name.clone()),
+                    tree: MergedTree::new(self.store.snapshots().layers(snapshot)?),
+                    is_source: false,
+                });
+            }
+        }
+        Ok(scanned)
+    }
+
+    /// Bills of materials: the image's first.
+    async fn boms(
+        &self,
+        image: &Image,
+        top: Option<SnapshotId>,
+        others: Vec<Scanned>,
+        progress: &Progress,
+    ) -> Result<Vec<Attestation>, BuildError> {
+        let task = progress.start("generating sbom");
+        let layers = match top {
+            Some(top) => self.store.snapshots().layers(top)?,
+            None => Vec::new(),
+        };
+        let own = Scanned {
+            name: None,
+            tree: MergedTree::new(layers),
+            is_source: false,
+        };
+        let created = image.config.created.clone();
+        let created = created.unwrap_or_else(|| Timestamp::UNIX_EPOCH.to_string());
+        let work = move || {
+            [own]
+                .iter()
+                .chain(&others)
+                .map(|scanned| sbom(scanned, &created))
+                .collect()
+        };
+        let made: Result<Vec<_>, _> = match tokio::task::spawn_blocking(work).await {
+            Ok(made) => made,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        match &made {
+            Ok(_) => task.done(),
+            Err(error) => task.failed(error),
+        }
+        Ok(made?)
     }
 
     /// Configuration and history on the finished files.

@@ -28,6 +28,8 @@ pub struct BuildContext {
     name: Option<String>,
     /// What its files are known to hold; loaded by the first instruction that reads one.
     index: OnceLock<ContextIndex>,
+    /// Where it was fetched from.
+    pub(crate) origin: Option<crate::attest::ContextOrigin>,
 }
 
 /// Why a folder cannot be a build context.
@@ -93,6 +95,7 @@ impl BuildContext {
             ignore_text: found,
             name: None,
             index: OnceLock::new(),
+            origin: None,
         })
     }
 
@@ -105,7 +108,13 @@ impl BuildContext {
             ignore_text: None,
             name: None,
             index: OnceLock::new(),
+            origin: None,
         }
+    }
+
+    /// Says where it was fetched from.
+    pub(crate) fn from_origin(self, origin: Option<crate::attest::ContextOrigin>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Returns the same folder under the name that instructions call it by.

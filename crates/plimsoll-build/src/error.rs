@@ -33,6 +33,9 @@ pub enum BuildError {
     /// An image could not be had or made.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// No list of what is installed could be made.
+    #[error("cannot make a bill of materials")]
+    Scan(#[from] plimsoll_scan::ScanError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -14,6 +14,7 @@
 //! Nothing is named here: the caller tags the image of a build that went well.
 
 mod archive;
+mod attest;
 mod build;
 mod cache;
 mod context;
@@ -35,6 +36,7 @@ mod scratch;
 mod source;
 mod stat;
 
+pub use attest::{AttestSettings, Mode as ProvenanceMode, ProvenanceSettings, SlsaVersion};
 pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
 pub use context::{BuildContext, ContextError};
 pub use error::{BuildError, OpError};

@@ -51,6 +51,15 @@ pub(crate) struct Lowered {
     pub(crate) warnings: Vec<Diagnostic>,
     /// One for each plan.
     pub(crate) states: Vec<StageState>,
+    /// What a bill of materials is wanted of besides, for each plan.
+    pub(crate) extras: Vec<Extras>,
+}
+
+/// What `BUILDKIT_SBOM_SCAN_STAGE` and `BUILDKIT_SBOM_SCAN_CONTEXT` name.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) stages: Vec<(String, VertexId)>,
+    pub(crate) context: bool,
 }
 
 /// Lowers the stages of all platforms' plans to one graph. What comes to the same for several is one vertex.
@@ -65,13 +74,15 @@ pub(crate) fn lower(
     let mut lowering = Lowering::new(dockerfile, &plans[0], images, context, Some(services), settings);
     lowering.of_several = plans.len() > 1;
     let states = plans.iter().map(|plan| lowering.target(plan));
-    let states = states
+    let states: Vec<_> = states
         .collect::<Lower<_>>()
         .map_err(|diagnostic| vec![*diagnostic])?;
+    let (states, extras) = states.into_iter().unzip();
     Ok(Lowered {
         warnings: unique(lowering.warnings.into_inner()),
         graph: lowering.graph,
         states,
+        extras,
     })
 }
 
@@ -218,7 +229,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Lowers all stages of a plan.
-    fn target(&mut self, plan: &'a Plan<'a>) -> Lower<StageState> {
+    fn target(&mut self, plan: &'a Plan<'a>) -> Lower<(StageState, Extras)> {
         self.plan = plan;
         let mut states: HashMap<usize, StageState> = HashMap::new();
         // A stage stands on and copies from earlier ones only.
@@ -227,8 +238,9 @@ impl<'a> Lowering<'a> {
             let state = self.stage(index, stage, &states)?;
             states.insert(index, state);
         }
+        let extras = extras(plan, &states);
         let state = states.remove(&plan.target);
-        Ok(state.expect("the target is one of its own plan's stages"))
+        Ok((state.expect("the target is one of its own plan's stages"), extras))
     }
 
     fn stage(
@@ -457,6 +469,30 @@ impl<'a> Lowering<'a> {
         }
         Ok(())
     }
+}
+
+/// Looks for the arguments by which stages ask for a bill of materials. Before the first FROM they are about all.
+fn extras(plan: &Plan<'_>, states: &HashMap<usize, StageState>) -> Extras {
+    let mut extras = Extras::default();
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let (Some(stage), Some(state)) = (stage, states.get(&index)) else {
+            continue;
+        };
+        let name = stage.name.clone().unwrap_or_else(|| index.to_string());
+        let wanted = |argument: &str| {
+            let global = || plan.globals.get(argument).cloned().flatten();
+            let value = state.variable(argument).or_else(global);
+            value.is_some_and(|value| crate::attest::scans(&value, &name))
+        };
+        extras.context |= wanted("BUILDKIT_SBOM_SCAN_CONTEXT");
+        if index != plan.target
+            && let Some(vertex) = state.vertex
+            && wanted("BUILDKIT_SBOM_SCAN_STAGE")
+        {
+            extras.stages.push((name, vertex));
+        }
+    }
+    extras
 }
 
 /// Joins a path of an instruction onto the working directory, cleaned as Go's path.Clean does; a trailing slash is lost.

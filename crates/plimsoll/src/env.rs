@@ -8,6 +8,8 @@ pub(crate) const PLIMSOLL_CONFIG: &str = "PLIMSOLL_CONFIG";
 pub(crate) const PLIMSOLL_PROGRESS: &str = "PLIMSOLL_PROGRESS";
 /// As [`PLIMSOLL_PROGRESS`], which beats it; buildx's name. Since 0.1.
 pub(crate) const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
+/// True: no provenance goes along that was not asked for; buildx's name. Since 0.1.
+pub(crate) const BUILDX_NO_DEFAULT_ATTESTATIONS: &str = "BUILDX_NO_DEFAULT_ATTESTATIONS";
 /// Folder of Docker's `config.json` with credentials; as `--config`. Since 0.1.
 pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// A remote engine, which Plimsoll does not use: noted on stderr. Since 0.1.

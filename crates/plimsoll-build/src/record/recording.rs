@@ -91,6 +91,11 @@ impl Recording {
         &self.scratch.folder
     }
 
+    /// Returns what is known of the build so far.
+    pub(crate) fn so_far(&self) -> BuildRecord {
+        self.record().clone()
+    }
+
     /// Notes the steps of a solver when the guard is dropped, however that comes.
     pub(crate) fn watch<'a>(&'a self, solver: &'a Solver<BuildOp, BuildCache>) -> Watch<'a> {
         Watch {

@@ -11,6 +11,7 @@ use plimsoll_store::MergedTree;
 use super::{GitUrl, Remote, SourceError, Sources, without_credentials};
 use crate::BuildContext;
 use crate::archive::{BLOCK, decompressed, is_header};
+use crate::attest::ContextOrigin;
 use crate::scratch::Scratch;
 
 /// A Dockerfile of more bytes than this is a mistake.
@@ -22,6 +23,7 @@ const HEAD: usize = BLOCK;
 pub struct ContextFolder {
     root: PathBuf,
     place: String,
+    origin: Option<ContextOrigin>,
     _scratch: Scratch,
 }
 
@@ -42,7 +44,8 @@ impl ContextFolder {
     /// Opens the files as a build context; `dockerfile` is where the Dockerfile is in it, if it is.
     pub fn context(&self, dockerfile: Option<&str>) -> Result<BuildContext, SourceError> {
         let dockerfile = dockerfile.map(|name| self.root.join(name.trim_start_matches('/')));
-        Ok(BuildContext::open(&self.root, dockerfile.as_deref())?)
+        let context = BuildContext::open(&self.root, dockerfile.as_deref())?;
+        Ok(context.from_origin(self.origin.clone()))
     }
 }
 
@@ -67,6 +70,10 @@ impl Sources {
             Ok(ContextFolder {
                 root,
                 place: format!("`{}`", url.shown()),
+                origin: Some(ContextOrigin {
+                    uri: url.shown(),
+                    digest: ("sha1", commit),
+                }),
                 _scratch: scratch,
             })
         };
@@ -95,6 +102,7 @@ impl Sources {
             Ok(ContextFolder {
                 root,
                 place,
+                origin: None,
                 _scratch: scratch,
             })
         };
@@ -114,7 +122,16 @@ impl Sources {
         read.and_then(|_| file.rewind())
             .map_err(SourceError::io("read", &shown))?;
         if is_archive(&head) {
+            let digest = self.web_file(url, progress).await?.digest;
             let folder = self.unpack(file, &format!("`{shown}`"), progress).await?;
+            let origin = ContextOrigin {
+                uri: shown,
+                digest: ("sha256", digest.hex()),
+            };
+            let folder = ContextFolder {
+                origin: Some(origin),
+                ..folder
+            };
             return Ok(WebContext::Folder(folder));
         }
         Ok(WebContext::Dockerfile(dockerfile(&shown, file)?))

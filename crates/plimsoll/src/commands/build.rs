@@ -1,5 +1,6 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
+mod attest;
 mod given;
 mod run;
 mod ssh;
@@ -82,6 +83,8 @@ pub(crate) struct Args {
     add_hosts: Vec<(String, String)>,
     #[command(flatten)]
     run: run::RunArgs,
+    #[command(flatten)]
+    attest: attest::AttestArgs,
     /// Where the result goes instead of the store: `type=oci,dest=FILE`, `type=docker,dest=FILE`,
     /// `type=local,dest=FOLDER`, a bare FOLDER, or `type=image`
     #[arg(short, long = "output", value_name = "SPEC", value_parser = output)]
@@ -191,6 +194,7 @@ fn request(
         network: args.network,
         add_hosts: args.add_hosts.clone(),
         run,
+        attest: args.attest.settings()?,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
     })
 }
