@@ -8,6 +8,8 @@ mod compare;
 mod files;
 pub(crate) mod lists;
 mod matching;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use jiff::Timestamp;

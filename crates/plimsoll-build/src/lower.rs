@@ -307,7 +307,7 @@ impl<'a> Lowering<'a> {
         }
         let op = Box::new(ImageOp {
             image: self.images[&key].clone(),
-            reference: reference.familiar(),
+            reference: reference.clone(),
         });
         let vertex = self.add(self.op(name, span, Operation::Image(op), true), Vec::new());
         self.image_vertices.insert(key, vertex);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use plimsoll_oci::Digest;
 use serde::Serialize;
 
 pub use plimsoll_diagnostics as diagnostics;
@@ -60,6 +61,7 @@ pub struct Status {
     /// Done so far, bytes unless the name says otherwise.
     pub current: u64,
     /// Expected in all; 0 when unknown.
+    #[serde(skip_serializing_if = "is_zero")]
     pub total: u64,
     /// Time of this reading.
     pub timestamp: Timestamp,
@@ -69,6 +71,11 @@ pub struct Status {
     /// When it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Output of a task. BuildKit's `VertexLog`; `data` is base64 in JSON.
@@ -129,12 +136,14 @@ impl Progress {
     /// Announces a task that has not begun, with the tasks it waits for.
     pub fn task(&self, name: impl Into<String>, inputs: &[&Task]) -> Task {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = name.into();
         let task = Task {
             progress: self.clone(),
             vertex: Vertex {
-                digest: format!("task:{number}"),
+                // Unique in the command, and of the form that readers of BuildKit's JSON expect.
+                digest: Digest::of(format!("{number} {name}")).to_string(),
                 inputs: inputs.iter().map(|task| task.vertex.digest.clone()).collect(),
-                name: name.into(),
+                name,
                 started: None,
                 completed: None,
                 cached: false,

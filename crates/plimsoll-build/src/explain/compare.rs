@@ -46,11 +46,15 @@ impl<'a> Comparison<'a> {
         }
         // Stable: of those the latest first.
         earlier.sort_by_key(|then| !alike(then));
-        Ok(Self {
-            store: history.store(),
+        Ok(Self::of(history.store(), record, earlier))
+    }
+
+    pub(super) fn of(store: &'a Store, record: &'a BuildRecord, earlier: Vec<BuildRecord>) -> Self {
+        Self {
+            store,
             record,
             earlier,
-        })
+        }
     }
 
     pub(super) fn explain(&self) -> Explanation {

@@ -227,7 +227,14 @@ mod tests {
             file("d", 1, SYMLINK),
             file("same", 1, 0o100_644),
         ];
-        insta::assert_snapshot!(told(&old, &new, "", "").join("\n"), @"");
+        insta::assert_snapshot!(told(&old, &new, "", "").join("\n"), @"
+        `a` has other content: blake3:010101010101 -> blake3:020202020202
+        `b` has another mode: 0644 -> 0600
+        `c` has other content: blake3:010101010101 -> blake3:020202020202
+        `c` has another mode: 0644 -> 0600
+        `c` has another owner: 0:0 -> 1000:0
+        `d` is a symbolic link, was a file
+        ");
     }
 
     #[test]
@@ -241,6 +248,10 @@ mod tests {
             file("src", 0, DIRECTORY),
             file("src/new", 1, 0o100_644),
         ];
-        insta::assert_snapshot!(told(&old, &new, "docs\n", "# ours\nsrc/gone\n").join("\n"), @"");
+        insta::assert_snapshot!(told(&old, &new, "docs\n", "# ours\nsrc/gone\n").join("\n"), @"
+        `docs/` is new, with 2 files: `docs` in .dockerignore:1 left it out before
+        `src/gone` is gone: `src/gone` in .dockerignore:2 leaves it out
+        `src/new` is new
+        ");
     }
 }

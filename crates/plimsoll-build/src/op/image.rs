@@ -1,7 +1,7 @@
 //! FROM an image: its layers as snapshots.
 
 use plimsoll_image::Image;
-use plimsoll_oci::{Digest, Hasher};
+use plimsoll_oci::{Digest, Hasher, ImageRef};
 
 use super::{Output, Services, blocking};
 use crate::error::OpError;
@@ -10,7 +10,7 @@ use crate::error::OpError;
 pub(crate) struct ImageOp {
     pub(crate) image: Image,
     /// As people call it. Not in the key.
-    pub(crate) reference: String,
+    pub(crate) reference: ImageRef,
 }
 
 impl ImageOp {

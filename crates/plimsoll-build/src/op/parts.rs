@@ -1,10 +1,10 @@
 //! What decides the keys of an operation, by name: for people who ask why a step ran.
 
-use plimsoll_oci::Digest;
+use plimsoll_oci::{Digest, ImageRef};
 
 use super::copy::CopyOp;
 use super::exec::ExecOp;
-use super::{BuildOp, Operation};
+use super::{BuildOp, ImageOp, Operation};
 use crate::credentials::shown_value;
 use crate::explain::lists;
 use crate::mount::MountKind;
@@ -69,11 +69,7 @@ impl BuildOp {
     pub(crate) fn parts(&self) -> Vec<Part> {
         let mut parts = match &self.operation {
             Operation::Image(op) => vec![
-                Part::new(
-                    PartKind::Image,
-                    &op.reference,
-                    op.image.manifest_digest.to_string(),
-                ),
+                Part::new(PartKind::Image, op.reference.familiar(), self.image_digest(op)),
                 Part::new(PartKind::Layers, "", op.key().to_string()),
             ],
             Operation::Exec(op) => op.parts(),
@@ -102,6 +98,18 @@ impl BuildOp {
             parts.push(Part::new(PartKind::NoCache, "", "true"));
         }
         parts
+    }
+
+    /// By which digest a registry gave a base image: what people see when they pull it. Its own where none did.
+    fn image_digest(&self, op: &ImageOp) -> String {
+        let known = self.services.images.digests(&op.image).unwrap_or_default();
+        let place =
+            |reference: &ImageRef| (reference.registry().to_owned(), reference.repository().to_owned());
+        let same = known.iter().rfind(|known| place(known) == place(&op.reference));
+        let digest = same
+            .and_then(ImageRef::digest)
+            .unwrap_or(op.image.manifest_digest);
+        digest.to_string()
     }
 
     fn copy_parts(&self, op: &CopyOp) -> Vec<Part> {

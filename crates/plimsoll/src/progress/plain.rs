@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use plimsoll_progress::{Event, Status};
 
 use super::Renderer;
 use super::trace::Trace;
-use crate::output::units::human_size;
 
 /// How long a task that has something to say waits for the one that is speaking.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Time between two readings of one count.
-const READINGS: Duration = Duration::from_secs(5);
+/// Time between two readings of one count that moves slowly; one that moves by more than a twentieth is told at once.
+const READINGS: SignedDuration = SignedDuration::from_secs(5);
 
 /// Draws lines; the lines of one task stay together as long as others can wait.
 pub(super) struct Plain {
@@ -37,7 +37,8 @@ struct View {
     since: Option<Instant>,
     has_begun: bool,
     has_ended: bool,
-    readings: Vec<(String, Instant)>,
+    /// What was told of each count: how far, and when.
+    readings: Vec<(String, u64, Timestamp)>,
 }
 
 impl Plain {
@@ -143,19 +144,23 @@ impl Plain {
 
 /// A count as a line, when it is time for one.
 fn reading(view: &mut View, status: &Status) -> Option<String> {
-    let now = Instant::now();
-    let last = view.readings.iter_mut().find(|(id, _)| *id == status.id);
-    match last {
-        Some((_, time)) if status.completed.is_none() && now.saturating_duration_since(*time) < READINGS => {
-            return None;
+    let told = (status.id.clone(), status.current, status.timestamp);
+    match view.readings.iter_mut().find(|(id, ..)| *id == status.id) {
+        Some((_, current, time)) if status.completed.is_none() => {
+            let moved = status.current.saturating_sub(*current);
+            let far = status.total > 0 && moved >= status.total.div_ceil(20);
+            if !far && status.timestamp.duration_since(*time) < READINGS {
+                return None;
+            }
+            (*current, *time) = (told.1, told.2);
         }
-        Some((_, time)) => *time = now,
-        None => view.readings.push((status.id.clone(), now)),
+        Some(known) => *known = told,
+        None => view.readings.push(told),
     }
     let amount = match (status.current, status.total) {
         (0, 0) => String::new(),
-        (current, 0) => format!(" {}", human_size(current)),
-        (current, total) => format!(" {} / {}", human_size(current), human_size(total)),
+        (current, 0) => format!(" {}", amount(current)),
+        (current, total) => format!(" {} / {}", amount(current), amount(total)),
     };
     let end = status.completed.unwrap_or(status.timestamp);
     let seconds = status
@@ -168,6 +173,22 @@ fn reading(view: &mut View, status: &Status) -> Option<String> {
     };
     let done = if status.completed.is_some() { " done" } else { "" };
     Some(format!("{}{amount}{time}{done}", status.id))
+}
+
+/// Bytes as BuildKit writes them: two decimals behind the point, of whole bytes none.
+fn amount(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes}B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "rounded to a few digits anyway")]
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 1000.0 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
 }
 
 impl Renderer for Plain {
@@ -191,6 +212,36 @@ impl Renderer for Plain {
 mod tests {
     use super::super::fixture;
     use super::*;
+
+    #[test]
+    fn amounts_have_two_decimals() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (3_620_000, "3.62MB"),
+            (u64::MAX, "18.45EB"),
+        ] {
+            assert_eq!(amount(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn a_count_that_moves_slowly_is_told_now_and_then() {
+        let mut view = View::default();
+        let mut told = |current, time| {
+            let Event::Status(status) = fixture::status("a", "layer", current, 1000, time) else {
+                unreachable!()
+            };
+            reading(&mut view, &status).is_some()
+        };
+        assert!(told(0, 0));
+        assert!(!told(40, 1_000), "less than a twentieth");
+        assert!(told(50, 2_000));
+        assert!(!told(60, 6_000));
+        assert!(told(60, 7_000), "five seconds later");
+        assert!(told(1000, 7_100), "the end");
+    }
 
     #[test]
     fn a_build_reads_as_buildkits() {

@@ -57,7 +57,6 @@ fn warning(diagnostic: &Diagnostic) -> Value {
         .map(|help| bytes(help.as_bytes()))
         .collect();
     json!({
-        "vertex": "",
         "level": 1,
         "short": bytes(format!("{}: {}", diagnostic.code, diagnostic.message).as_bytes()),
         "detail": detail,
