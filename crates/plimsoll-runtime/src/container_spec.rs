@@ -21,6 +21,8 @@ pub struct ContainerSpec {
     pub cwd: String,
     /// `user[:group]` as in USER; looked up in the root's passwd and group.
     pub user: String,
+    /// Whether a user that turns out to be root is refused.
+    pub non_root: bool,
     /// Further groups, by name or number.
     pub group_add: Vec<String>,
     /// Whether the process gets a terminal.

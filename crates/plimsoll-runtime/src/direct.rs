@@ -123,7 +123,7 @@ impl Direct {
     /// The child, which waits for `go` where there is one.
     fn launch(&mut self, step: Step<'_>, host: &Host, go: Option<OwnedFd>) -> Result<Launched, RuntimeError> {
         network::check(&step.spec.network, step.joined)?;
-        let identity = user::lookup(step.root, &step.spec.user, &step.spec.group_add)?;
+        let identity = user::of_container(step.root, step.spec)?;
         let request = rootfs::prepare(step.root, step.spec)?;
         // The paths of namespaces are not used: the child joins them by their descriptors.
         let mapped = spec::container(

@@ -1,7 +1,11 @@
 //! Who makes a container: chosen when it is made.
 
-use crate::container_spec::Resources;
+use crate::container_spec::{ContainerSpec, Device, Resources};
 use crate::direct::{Direct, DirectContainer};
+use rustix::fs::{major, minor};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
 use crate::{Bundle, Libcontainer, OciRuntime, ProcessSpec, RuntimeError, Stdio};
 
 /// One container, made on the direct path where it leads, else by libcontainer.
@@ -30,7 +34,9 @@ impl OciRuntime for Engine {
         } else {
             Box::new(Libcontainer::new())
         };
-        self.0.insert(made).create(bundle)
+        let whole = bundle.spec.privileged.then(|| with_devices_of_host(bundle.spec));
+        let spec = whole.as_ref().unwrap_or(bundle.spec);
+        self.0.insert(made).create(Bundle { spec, ..bundle })
     }
 
     fn start(&mut self) -> Result<(), RuntimeError> {
@@ -63,5 +69,43 @@ impl OciRuntime for Engine {
 
     fn delete(&mut self) -> Result<(), RuntimeError> {
         self.0.as_mut().map_or(Ok(()), |made| made.delete())
+    }
+}
+
+/// What is in /dev of the host that a container has not got of its own: mounts, terminals, and what it names itself.
+fn with_devices_of_host(spec: &ContainerSpec) -> ContainerSpec {
+    let mut spec = spec.clone();
+    let mut found = Vec::new();
+    collect(Path::new("/dev"), &mut found);
+    found.retain(|device| !spec.devices.iter().any(|named| named.path == device.path));
+    spec.devices.extend(found);
+    spec
+}
+
+/// What cannot be looked at is left out, as it may be gone.
+fn collect(folder: &Path, found: &mut Vec<Device>) {
+    const OWN: [&str; 12] = [
+        "pts", "shm", "fd", "mqueue", ".udev", "console", "ptmx", "null", "zero", "full", "random", "urandom",
+    ];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Ok(facts) = entry.metadata() else { continue };
+        let kind = facts.file_type();
+        if OWN.iter().any(|own| name == *own) || name == "tty" {
+            continue;
+        } else if kind.is_dir() {
+            collect(&path, found);
+        } else if kind.is_block_device() || kind.is_char_device() {
+            found.push(Device {
+                path,
+                block: kind.is_block_device(),
+                major: major(facts.rdev()),
+                minor: minor(facts.rdev()),
+                mode: facts.mode() & 0o777,
+                uid: facts.uid(),
+                gid: facts.gid(),
+                access: "rwm".to_owned(),
+            });
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Host {
     /// Hard limits in force, by Docker's names; `u64::MAX` is none.
     pub(crate) hard_limits: Vec<(&'static str, u64)>,
     pub(crate) limits_swap: bool,
+    /// Whether profiles of AppArmor are in force.
+    pub(crate) apparmor: bool,
     /// Of this process, which others cannot be below without a privilege.
     pub(crate) oom_score_adj: i32,
     pub(crate) kernel: (u32, u32),
@@ -33,6 +35,8 @@ impl Host {
                 .ok()
                 .and_then(|text| text.trim().parse().ok())
                 .unwrap_or(0),
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text == b"Y\n"),
             capabilities: passable_capabilities()?,
             hard_limits: limits
                 .map(|(name, _, resource)| (*name, getrlimit(*resource).maximum.unwrap_or(u64::MAX)))

@@ -12,9 +12,9 @@
 //! | `spec` | request -> OCI runtime spec; pure |
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
-//! | `cgroup`, `host` | the machine |
+//! | `cgroup`, `host`, `warm` | the machine |
 //! | `usage` | what a container uses |
-//! | `program` | becoming the program, or saying why not |
+//! | `program`, `own_program` | becoming the program, or saying why not; our own |
 //! | `direct` | containers without a library |
 //! | `engine` | who makes a container |
 //! | `libcontainer` | the runtime library and what has to be put right around it |
@@ -31,6 +31,7 @@ mod engine;
 mod error;
 mod host;
 mod libcontainer;
+mod own_program;
 mod program;
 mod root;
 mod rootfs;
@@ -39,6 +40,7 @@ mod spec;
 mod stubs;
 mod usage;
 mod user;
+mod warm;
 
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -51,11 +53,13 @@ pub use container_spec::{
 pub use engine::Engine;
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
+pub use own_program::{ReadOnlyProgram, read_only_program};
 pub use root::{Resolved, Root};
 pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use usage::{ControlGroup, Usage};
 pub use user::UserError;
+pub use warm::warm_control_groups;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -84,7 +84,7 @@ impl Libcontainer {
         bundle.spec.check_id()?;
         let host = Host::detect()?;
         let root = Root::open(target)?;
-        let identity = user::lookup(&root, &bundle.spec.user, &bundle.spec.group_add)?;
+        let identity = user::of_container(&root, bundle.spec)?;
         let request = rootfs::prepare(&root, bundle.spec)?;
         let joined = network::namespaces(&request.network, bundle.joined)?;
         let paths = spec::Paths::of(&joined);
@@ -388,6 +388,11 @@ fn mount(bundle: &Bundle<'_>) -> Result<PathBuf, RuntimeError> {
     let target = bundle.state.join("rootfs");
     enter_private_mounts()?;
     fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
+    if bundle.volatile {
+        // Of an earlier run: what was not synced then is as it is now.
+        let forgotten = bundle.rootfs.forget_volatile();
+        forgotten.map_err(RuntimeError::path("clean", &bundle.rootfs.work))?;
+    }
     bundle.rootfs.mount_with(&target, bundle.volatile)?;
     Ok(target)
 }

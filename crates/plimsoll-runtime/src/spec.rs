@@ -161,7 +161,7 @@ fn process(
     process.set_capabilities(None);
     // Even `false` makes the library load the filter after it has given up the right to: unset unless true.
     process.set_no_new_privileges(spec.no_new_privileges.then_some(true));
-    process.set_apparmor_profile((!spec.apparmor.is_empty()).then(|| spec.apparmor.clone()));
+    process.set_apparmor_profile(apparmor(spec, host, warnings));
     Ok(process)
 }
 
@@ -182,6 +182,18 @@ fn held_by(user: &User, names: &[&'static str]) -> LinuxCapabilities {
     capabilities.set_inheritable(Some(Default::default()));
     capabilities.set_ambient(Some(Default::default()));
     capabilities
+}
+
+/// Nothing is changed for `unconfined`: whoever makes containers has no profile that they would inherit.
+fn apparmor(spec: &ContainerSpec, host: &Host, warnings: &mut Vec<String>) -> Option<String> {
+    let profile = Some(spec.apparmor.as_str()).filter(|name| !matches!(*name, "" | "unconfined"))?;
+    if !host.apparmor {
+        warnings.push(format!(
+            "AppArmor is not in force here: profile `{profile}` has no effect"
+        ));
+        return None;
+    }
+    Some(profile.to_owned())
 }
 
 fn hostname(spec: &ContainerSpec) -> String {

@@ -4,6 +4,7 @@
 //! bounded size, and lines that make no sense are passed over.
 
 use crate::RuntimeError;
+use crate::container_spec::ContainerSpec;
 use crate::root::Root;
 
 /// The largest passwd or group file that is read.
@@ -24,6 +25,11 @@ pub enum UserError {
     /// A number that is no id.
     #[error("uids and gids must be in range 0-{MAX_ID}")]
     OutOfRange,
+    /// Root, where it must not be.
+    #[error(
+        "user `{0}` is root in this image, which a hardened container must not be: name another by `--user`"
+    )]
+    Root(String),
 }
 
 /// Who a process is.
@@ -34,6 +40,15 @@ pub(crate) struct User {
     /// All groups, the first is `gid`: an empty list would leave the caller's groups in force.
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
+}
+
+/// Looks up the user of a container's first process.
+pub(crate) fn of_container(root: &Root, spec: &ContainerSpec) -> Result<User, RuntimeError> {
+    let user = lookup(root, &spec.user, &spec.group_add)?;
+    if spec.non_root && user.uid == 0 {
+        return Err(UserError::Root(spec.user.clone()).into());
+    }
+    Ok(user)
 }
 
 /// Looks `user` up in the root's files.

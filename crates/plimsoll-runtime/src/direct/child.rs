@@ -4,7 +4,7 @@
 //! last what takes rights away for good.
 
 use super::filter::Filter;
-use super::process::{become_user, failed, join, limit, set_oom_score, take_stdio, tie};
+use super::process::{become_user, failed, join, limit, set_oom_score, take_profile, take_stdio, tie};
 use super::{mounts, namespaces};
 use crate::program::{self, Failure};
 use crate::root::Root;
@@ -77,6 +77,7 @@ impl Init<'_> {
         set_umask(process);
         enter_directory(self.root, process.cwd())?;
         limit(process)?;
+        take_profile(process)?;
         take_stdio(common.stdio, process.user().uid(), true)?;
         if let Some(go) = &self.go {
             wait_for(go)?;
@@ -112,6 +113,7 @@ impl Tenant<'_> {
         set_umask(self.process);
         enter_directory(&Root::open(Path::new("/"))?, self.process.cwd())?;
         limit(self.process)?;
+        take_profile(self.process)?;
         take_stdio(common.stdio, self.process.user().uid(), false)?;
         become_user(self.process, common.filter, common.caller)
     }

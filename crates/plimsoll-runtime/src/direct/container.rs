@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::program::{self, Report};
 use crate::root::Root;
-use crate::{Bundle, OciRuntime, ProcessSpec, RuntimeError, Stdio, spec, user};
+use crate::{Bundle, OciRuntime, ProcessSpec, Rootfs, RuntimeError, Stdio, spec, user};
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process};
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
@@ -92,6 +92,9 @@ impl OciRuntime for DirectContainer {
             hierarchies: groups::all_hierarchies(&self.direct.host.hierarchies),
             ..self.direct.host.clone()
         };
+        if bundle.volatile {
+            forget(bundle.rootfs)?;
+        }
         let scratch = bundle.state.join("rootfs");
         let overlay = bundle.rootfs.detached(&scratch, bundle.volatile)?;
         let root = Root::detached(overlay, &scratch);
@@ -214,6 +217,13 @@ impl OciRuntime for DirectContainer {
         running.cgroup.remove()?;
         Ok(())
     }
+}
+
+/// Of an earlier run: what was not synced then is as it is now.
+fn forget(rootfs: &Rootfs) -> Result<(), RuntimeError> {
+    rootfs
+        .forget_volatile()
+        .map_err(RuntimeError::path("clean", &rootfs.work))
 }
 
 /// The master of the terminal that the child has made, to the caller.

@@ -42,6 +42,15 @@ pub(super) fn set_oom_score(process: &Process) -> Result<(), RuntimeError> {
     std::fs::write(path, score.to_string()).map_err(RuntimeError::path("write", path))
 }
 
+/// For the program, from its exec on. By the container's own /proc, which is there by now.
+pub(super) fn take_profile(process: &Process) -> Result<(), RuntimeError> {
+    let Some(profile) = process.apparmor_profile() else {
+        return Ok(());
+    };
+    let path = Path::new("/proc/self/attr/apparmor/exec");
+    std::fs::write(path, format!("exec {profile}")).map_err(RuntimeError::path("write", path))
+}
+
 /// Limits that the mapping has brought within reach.
 pub(super) fn limit(process: &Process) -> Result<(), RuntimeError> {
     let bound = |limit: u64| (limit != u64::MAX).then_some(limit);

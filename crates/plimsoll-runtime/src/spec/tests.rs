@@ -11,6 +11,7 @@ fn host(hierarchies: Hierarchies) -> Host {
         capabilities: (1 << 41) - 1,
         hard_limits: vec![("nofile", 20_000)],
         oom_score_adj: 0,
+        apparmor: false,
         limits_swap: true,
         kernel: (6, 1),
         architecture: "amd64",

@@ -1,0 +1,93 @@
+//! Programs for other processors, where nobody has registered an emulator with the kernel.
+//!
+//! Since Linux 6.7 every user namespace may have a `binfmt_misc` of its own (`Documentation/admin-guide/binfmt-misc.rst`).
+//! One is made here, with a user namespace that maps every id to itself, and the emulators are registered in it with the
+//! flag F: the kernel opens them now, so that no container needs to have them. A step joins the user namespace last,
+//! when all that needs rights over the host's mounts and network is done. The host sees nothing of it.
+//!
+//! In there a program is root over files and processes as always, but not over the network namespace, and cannot make
+//! device nodes: what belongs to another user namespace is not its own.
+
+use crate::RuntimeError;
+use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::process::{Pid, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, waitid};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A program that runs those of another processor, and how the kernel knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emulator {
+    /// Must be static.
+    pub program: PathBuf,
+    /// The first bytes of a file for it.
+    pub magic: Vec<u8>,
+    /// Which bits of them count.
+    pub mask: Vec<u8>,
+}
+
+/// A user namespace in which the kernel knows an emulator.
+#[derive(Debug)]
+pub(crate) struct Emulation {
+    pub(crate) emulator: Emulator,
+    user: OwnedFd,
+    /// Registrations go with the last reference to their file system.
+    _mount: OwnedFd,
+}
+
+impl Emulation {
+    /// Makes one. The caller must have one thread.
+    pub(crate) fn new(emulator: &Emulator) -> Result<Self, RuntimeError> {
+        let (ready, mut set_ready) = io::pipe()?;
+        let (mut report, mut to_report) = io::pipe()?;
+        let places = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+        let (pid, pidfd) = match clone_process(places, None)? {
+            Cloned::Child => {
+                drop(set_ready);
+                let said = match wait(ready).and_then(|()| register(emulator)) {
+                    Ok(mount) => {
+                        let number = mount.as_raw_fd();
+                        // It stays open until the other side has taken it.
+                        std::mem::forget(mount);
+                        number.to_string()
+                    }
+                    Err(error) => format!("!{error}"),
+                };
+                let _ = to_report.write_all(said.as_bytes());
+                drop(to_report);
+                // Killed when it has been taken.
+                loop {
+                    std::thread::park();
+                }
+            }
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        drop(to_report);
+        let made = map(pid).and_then(|()| {
+            set_ready.write_all(b"1")?;
+            let mut said = String::new();
+            report.read_to_string(&mut said)?;
+            take(pid, &pidfd, &said)
+        });
+        let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        let (user, mount) = made.map_err(|error| RuntimeError::Container {
+            operation: "register an emulator for",
+            detail: error.to_string(),
+        })?;
+        Ok(Self {
+            emulator: emulator.clone(),
+            user,
+            _mount: mount,
+        })
+    }
+
+    /// The namespace, to be joined.
+    pub(crate) fn user(&self) -> io::Result<OwnedFd> {
+        self.user.try_clone()
+    }
+}
