@@ -28,6 +28,8 @@ pub(crate) const CI: &str = "CI";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 /// Socket of the user's ssh agent, for `build --ssh default`. Since 0.1.
 pub(crate) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
+/// Time of what is built, in seconds since 1970, unless `--build-arg` gives another. Since 0.1.
+pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.

@@ -1,31 +1,34 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
 mod attest;
+mod csv;
+mod deliver;
 mod given;
+mod output;
 mod run;
 mod ssh;
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use plimsoll_build::record::Recording;
 use plimsoll_build::{
-    Build, BuildContext, BuildError, BuildNetwork, BuildRequest, BuiltImage, ContextError, RunOptions,
-    Sources, export_local, keep_built,
+    Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions,
+    SOURCE_DATE_EPOCH, Sources,
 };
 use plimsoll_diagnostics::Source;
-use plimsoll_image::{ArchiveFormat, ImageError, Images, Saved};
 use plimsoll_oci::{ImageRef, Platform};
-use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
+use serde_json::{Map, Value};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
+use deliver::Delivery;
 use given::given;
 
 /// Build argument that keeps `.git` in a context from git.
@@ -85,10 +88,23 @@ pub(crate) struct Args {
     run: run::RunArgs,
     #[command(flatten)]
     attest: attest::AttestArgs,
-    /// Where the result goes instead of the store: `type=oci,dest=FILE`, `type=docker,dest=FILE`,
-    /// `type=local,dest=FOLDER`, a bare FOLDER, or `type=image`
-    #[arg(short, long = "output", value_name = "SPEC", value_parser = output)]
-    outputs: Vec<Output>,
+    /// Where the result goes instead of the store: `type=oci|docker|tar,dest=FILE`, `type=local,dest=FOLDER`,
+    /// `type=image`, `type=registry`, with more options; a bare FOLDER; or `-` for a tar on standard output
+    #[arg(short, long = "output", value_name = "SPEC", value_parser = output::parse)]
+    outputs: Vec<output::Output>,
+    /// Push the image: `--output type=registry`
+    #[arg(long)]
+    push: bool,
+    /// Put the image into the store, beside other outputs: `--output type=docker`
+    #[arg(long)]
+    load: bool,
+    /// Annotate the image: for its manifest, or for `TYPE[PLATFORM]:` with the types `manifest`, `index`,
+    /// `manifest-descriptor` and `index-descriptor`
+    #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE", value_parser = output::annotations)]
+    annotations: Vec<Vec<Annotation>>,
+    /// Write what the build came to, as JSON, to a file
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -101,20 +117,9 @@ pub(crate) struct Args {
     /// Steps that may run at the same time [default: four per processor]
     #[arg(long, value_name = "N")]
     max_parallelism: Option<usize>,
-    /// Accepted for Docker's sake: the result is in the store anyway
-    #[arg(long, hide = true)]
-    load: bool,
     /// Accepted for Docker's sake: an intermediate result is a cache record, not a container
     #[arg(long, hide = true)]
     rm: bool,
-}
-
-/// One `--output`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Output {
-    Store,
-    Local(PathBuf),
-    Archive(ArchiveFormat, PathBuf),
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -125,6 +130,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let delivery = Delivery::new(
+        args.outputs.clone(),
+        args.push,
+        args.load,
+        &args.tags,
+        args.annotations.concat(),
+    )?;
     let agents = args.run.agents()?;
     let run = args.run.options(&agents)?;
     let wreck = run.wreck.clone();
@@ -146,12 +158,14 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         let result = Build::new(store, &images, runtime)
             .build(request, recording)
             .await?;
-        deliver(args, context, &images, &result.images, recording.progress())?;
-        Ok::<_, CommandError>(result.images)
+        let delivered = delivery
+            .deliver(store, &images, &result.images, recording)
+            .await?;
+        Ok::<_, CommandError>(delivered)
     };
     let finished = built.await;
     display.finish();
-    let _record = recording.map(|recording| match &finished {
+    let record = recording.map(|recording| match &finished {
         Ok(_) => recording.complete(),
         Err(error) => recording.fail(error),
     });
@@ -160,15 +174,30 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         run::shell(wreck, context).await?;
         return Ok(code);
     }
-    let built = finished?;
-    let image = &built[0].image;
+    let delivered = finished?;
+    let id = delivered.id.map_or_else(String::new, |id| id.to_string());
     if let Some(path) = &args.iidfile {
-        write_atomically(path, |file| Ok(file.write_all(image.id.to_string().as_bytes())?))?;
+        write_atomically(path, |file| Ok(file.write_all(id.as_bytes())?))?;
     }
-    if args.quiet {
-        writeln!(context.stdout(), "{}", image.id)?;
+    if let Some(path) = &args.metadata_file {
+        let id = record.as_ref().map_or("", |record| &record.id);
+        let metadata = metadata(delivered.metadata, id);
+        write_atomically(path, |file| Ok(file.write_all(metadata.as_bytes())?))?;
+    }
+    if args.quiet && !delivery.uses_stdout() {
+        writeln!(context.stdout(), "{id}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// As buildx writes it: sorted, indented, and with a name of the build under which `builder history` knows it.
+fn metadata(mut metadata: Map<String, Value>, id: &str) -> String {
+    metadata.insert(
+        "buildx.build.ref".to_owned(),
+        format!("default/default/{id}").into(),
+    );
+    metadata.sort_keys();
+    serde_json::to_string_pretty(&metadata).expect("a map is JSON")
 }
 
 fn request(
@@ -218,13 +247,16 @@ fn is_true(text: &str) -> bool {
     ["1", "t", "T", "true", "TRUE", "True"].contains(&text)
 }
 
-/// `NAME=VALUE`, or `NAME` for what the environment says, left out if it says nothing.
+/// `NAME=VALUE`, or `NAME` for what the environment says, left out if it says nothing. The time of
+/// what is built comes from there unasked, as in buildx.
 fn build_args(given: &[String]) -> BTreeMap<String, String> {
     let value = |arg: &String| match arg.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => std::env::var(arg).ok().map(|value| (arg.clone(), value)),
     };
-    given.iter().filter_map(value).collect()
+    let epoch =
+        crate::env::var(crate::env::SOURCE_DATE_EPOCH).map(|epoch| (SOURCE_DATE_EPOCH.to_owned(), epoch));
+    epoch.into_iter().chain(given.iter().filter_map(value)).collect()
 }
 
 fn pair(text: &str) -> (String, String) {
@@ -250,91 +282,6 @@ fn host(text: &str) -> Result<(String, String), String> {
         true => Ok((name.to_owned(), address.to_owned())),
         false => Err(format!("`{address}` is not an IP address or `host-gateway`")),
     }
-}
-
-fn output(text: &str) -> Result<Output, String> {
-    if !text.contains('=') {
-        return match text {
-            "-" => Err("a tar on standard output is not supported yet".to_owned()),
-            folder => Ok(Output::Local(folder.into())),
-        };
-    }
-    let mut fields = BTreeMap::new();
-    for field in text.split(',') {
-        let (key, value) = field
-            .split_once('=')
-            .ok_or_else(|| format!("`{field}` is not KEY=VALUE"))?;
-        fields.insert(key.trim(), value);
-    }
-    let kind = fields.remove("type").ok_or("it names no `type`")?;
-    let dest = fields.remove("dest").map(PathBuf::from);
-    if let Some(key) = fields.keys().next() {
-        return Err(format!("`{key}` is not supported for type={kind}"));
-    }
-    match (kind, dest) {
-        ("image", None) | ("docker", None) => Ok(Output::Store),
-        ("local", Some(dest)) => Ok(Output::Local(dest)),
-        ("oci", Some(dest)) => Ok(Output::Archive(ArchiveFormat::Oci, dest)),
-        ("docker", Some(dest)) => Ok(Output::Archive(ArchiveFormat::Docker, dest)),
-        ("local" | "oci", None) => Err(format!("type={kind} needs `dest=PATH`")),
-        (kind, _) => Err(format!(
-            "`{kind}` is not a supported type: use oci, docker, local or image"
-        )),
-    }
-}
-
-/// Names the image and writes the outputs.
-fn deliver(
-    args: &Args,
-    context: &Context,
-    images: &Images,
-    built: &[BuiltImage],
-    progress: &Progress,
-) -> Result<(), CommandError> {
-    let image = &built[0].image;
-    let single = |output: &Output| built.len() == 1 || *output == Output::Store;
-    if !args.outputs.iter().all(single) {
-        return Err(CommandError::user(
-            "several platforms at once can only go to the store yet",
-        ));
-    }
-    let store_only = [Output::Store];
-    let outputs = if args.outputs.is_empty() {
-        &store_only[..]
-    } else {
-        &args.outputs
-    };
-    for output in outputs {
-        match output {
-            Output::Store => {
-                keep_built(images, built, &args.tags)?;
-                for tag in &args.tags {
-                    progress.start(format!("naming to {tag}")).done();
-                }
-            }
-            Output::Local(folder) => {
-                let task = progress.start(format!("exporting files to {}", folder.display()));
-                export_local(context.store()?, images, image, folder)?;
-                task.done();
-            }
-            Output::Archive(format, path) => {
-                let task = progress.start(format!("exporting archive to {}", path.display()));
-                let named = [Saved {
-                    image: image.clone(),
-                    index: None,
-                    names: args.tags.clone(),
-                }];
-                write_atomically(path, |file| {
-                    let mut out = BufWriter::with_capacity(1 << 20, file);
-                    images.save(&named, *format, &mut out)?;
-                    out.flush()
-                        .map_err(|error| ImageError::WriteArchive(error).into())
-                })?;
-                task.done();
-            }
-        }
-    }
-    Ok(())
 }
 
 impl From<BuildError> for CommandError {
@@ -374,27 +321,6 @@ impl From<ContextError> for CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outputs() {
-        assert_eq!(output("out"), Ok(Output::Local("out".into())));
-        assert_eq!(output("type=local,dest=out"), Ok(Output::Local("out".into())));
-        assert_eq!(
-            output("type=oci,dest=a.tar"),
-            Ok(Output::Archive(ArchiveFormat::Oci, "a.tar".into()))
-        );
-        assert_eq!(output("type=docker"), Ok(Output::Store));
-        for wrong in [
-            "-",
-            "type=oci",
-            "dest=x",
-            "type=tape,dest=x",
-            "type=local,dest=x,mode=y",
-            "a=b=c,d",
-        ] {
-            assert!(output(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn hosts() {
