@@ -19,6 +19,7 @@ mod build;
 mod cache;
 mod context;
 mod credentials;
+mod emulate;
 mod error;
 pub mod explain;
 mod export;

@@ -23,6 +23,8 @@ pub struct RunOptions {
     pub shm_size: u64,
     /// `--cgroup-parent`.
     pub cgroup_parent: Option<String>,
+    /// Where emulators for other processors are looked for first: `PATH`.
+    pub emulators: Vec<PathBuf>,
     /// `--allow network.host`.
     pub allow_host_network: bool,
     /// `--allow security.insecure`.

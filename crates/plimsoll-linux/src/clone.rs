@@ -30,7 +30,8 @@ pub enum Cloned {
 /// Refused in a process with more than one thread (`EDEADLK`): the child would have a copy of locks that nobody is
 /// left to open. Then ordinary Rust is fine in the child, which must end with [`exit_now`] or exec.
 pub fn clone_process(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
-    let allowed = UnshareFlags::NEWNS
+    let allowed = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWNS
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWPID

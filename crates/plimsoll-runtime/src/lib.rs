@@ -28,6 +28,7 @@ mod container_spec;
 mod defaults;
 mod direct;
 mod engine;
+mod emulation;
 mod error;
 mod host;
 mod libcontainer;
@@ -51,6 +52,7 @@ pub use container_spec::{
     Sharing, SystemPaths, Ulimit,
 };
 pub use engine::Engine;
+pub use emulation::Emulator;
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
 pub use own_program::{ReadOnlyProgram, read_only_program};
@@ -124,6 +126,8 @@ pub struct Namespaces {
     pub ipc: Option<OwnedFd>,
     /// The mounts of whose /dev/shm it has.
     pub mounts: Option<OwnedFd>,
+    /// Users, joined last: for a build step whose programs are emulated.
+    pub user: Option<OwnedFd>,
 }
 
 /// A further process in a running container.

@@ -39,6 +39,15 @@ pub(crate) const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// The user's run-time folder, when not root. Since 0.1.
 pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
+/// Folders with programs. Since 0.1.
+const PATH: &str = "PATH";
+
+/// Returns the folders in which programs are looked for.
+pub(crate) fn path() -> Vec<std::path::PathBuf> {
+    let path = std::env::var_os(PATH).unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
+
 /// Returns a variable that is set and not empty.
 pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

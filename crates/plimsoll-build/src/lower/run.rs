@@ -58,6 +58,7 @@ impl Lowering<'_> {
             env,
             args_seen: used.len(),
             cwd: state.workdir().to_owned(),
+            platform: state.runs_on.clone(),
             user: state.config.user.clone(),
             hostname: hostname.map_or(HOSTNAME, String::as_str).to_owned(),
             network,

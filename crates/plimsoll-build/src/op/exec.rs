@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use plimsoll_oci::{Digest, Hasher};
+use plimsoll_oci::{Digest, Hasher, Platform};
 use plimsoll_progress::Task;
-use plimsoll_runtime::{ContainerSpec, Exit, Mount, MountKind, NetworkNamespace, Rootfs, RunOnce, Stream};
+use plimsoll_runtime::{
+    ContainerSpec, Emulator, Exit, Mount, MountKind, NetworkNamespace, Rootfs, RunOnce, Stream,
+};
 use plimsoll_store::ActiveSnapshot;
 
 use super::mount::cache::HeldCache;
@@ -14,6 +16,7 @@ use super::mount::mask::Mask;
 use super::mount::{self, ExecMount, Prepared};
 use super::{Output, Services, blocking, hash};
 use crate::BuildNetwork;
+use crate::emulate::{self, Runs};
 use crate::error::OpError;
 use crate::run_options::Wreck;
 
@@ -36,6 +39,8 @@ pub(crate) struct ExecOp {
     /// In the environment, not in the key.
     pub(crate) proxy_env: Vec<String>,
     pub(crate) cwd: String,
+    /// What its programs are for. Not in the key: the files are.
+    pub(crate) platform: Platform,
     pub(crate) user: String,
     /// Name of the sandbox; not in the key.
     pub(crate) hostname: String,
@@ -174,6 +179,7 @@ impl ExecOp {
         mut prepared: Prepared,
         record: &mut Record<'_>,
     ) -> Result<Exit, OpError> {
+        let emulator = self.emulator(services, &mut prepared)?;
         let network = match self.network {
             BuildNetwork::Default => Some(services.network.take().await?),
             BuildNetwork::None | BuildNetwork::Host => None,
@@ -188,6 +194,7 @@ impl ExecOp {
             spec: self.spec(services, active, &mut prepared).await?,
             rootfs,
             netns: network.as_ref().map(|network| network.namespace()).transpose()?,
+            emulator,
         };
         let mut output = |stream: Stream, data: &[u8]| record.push(stream, data);
         let exit = services.runtime.run_once(request, &mut output).await;
@@ -195,6 +202,24 @@ impl ExecOp {
             command: self.command.clone(),
             source: Box::new(source),
         })
+    }
+
+    /// What runs programs of another processor. One that must be found in the step is laid there.
+    fn emulator(&self, services: &Services, prepared: &mut Prepared) -> Result<Option<Emulator>, OpError> {
+        match emulate::runs(&self.platform, &services.run.emulators)? {
+            Runs::ByItself => Ok(None),
+            Runs::By(emulator) => Ok(Some(emulator)),
+            Runs::Needing(program) => {
+                prepared.mounts.push(Mount {
+                    kind: MountKind::Bind,
+                    source: program.clone(),
+                    target: program,
+                    read_only: true,
+                    options: Vec::new(),
+                });
+                Ok(None)
+            }
+        }
     }
 
     async fn spec(
@@ -357,6 +382,7 @@ mod tests {
             args_seen: 0,
             proxy_env: vec![format!("HTTP_PROXY={proxy}")],
             cwd: "/".to_owned(),
+            platform: Platform::host(),
             user: String::new(),
             hostname: HOSTNAME.to_owned(),
             network: BuildNetwork::Default,

@@ -12,7 +12,9 @@ use crate::{Namespaces, RuntimeError, Stdio};
 use oci_spec::runtime::{Process, Spec};
 use plimsoll_linux::{UnshareFlags, exit_now, unshare};
 use rustix::fs::{Mode, ResolveFlags};
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -81,6 +83,11 @@ impl Init<'_> {
         take_stdio(common.stdio, process.user().uid(), true)?;
         if let Some(go) = &self.go {
             wait_for(go)?;
+        }
+        if let Some(user) = &self.joined.user {
+            // Only now: in there nothing of the host's mounts and network can be changed.
+            move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))
+                .map_err(failed("join a user namespace"))?;
         }
         if self.reaper {
             let terminal = matches!(common.stdio, Stdio::Console(_));

@@ -30,6 +30,7 @@ pub(crate) fn namespaces(network: &NetworkNamespace, given: &Namespaces) -> Resu
         pid: copy(&given.pid)?,
         ipc: copy(&given.ipc)?,
         mounts: copy(&given.mounts)?,
+        user: copy(&given.user)?,
     })
 }
 

@@ -5,7 +5,7 @@ use super::wire::{Answer, Engine, MAX_MESSAGE, Reply, Request, frame, send_descr
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::container_spec::ContainerSpec;
 use crate::rootfs::Rootfs;
-use crate::{Exit, RuntimeError};
+use crate::{Emulator, Exit, RuntimeError};
 use camino::Utf8PathBuf;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -27,6 +27,8 @@ pub struct RunOnce {
     pub netns: Option<OwnedFd>,
     /// What else is there for it alone.
     pub backing: Backing,
+    /// What runs its programs, where they are for another processor and the kernel knows nothing that does.
+    pub emulator: Option<Emulator>,
 }
 
 /// Which output a piece of text came from.
@@ -123,6 +125,7 @@ impl Runtime {
             state: state.clone(),
             filters: self.run.join("filters").into(),
             engine: self.engine,
+            emulator: request.emulator,
         };
         // A runner that cannot read the request says so in its answer, or ends without one.
         let _ = runner.socket.write_all(&frame(&request)).await;

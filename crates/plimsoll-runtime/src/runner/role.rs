@@ -2,10 +2,11 @@
 
 use super::wire::{Answer, Engine, MAX_MESSAGE, Reply, Request, frame, receive_descriptors};
 use crate::direct::{Direct, Step};
+use crate::emulation::Emulation;
 use crate::libcontainer::Libcontainer;
 use crate::root::Root;
 use crate::stubs::Stubs;
-use crate::{Bundle, Exit, Namespaces, OciRuntime, RuntimeError, Stdio, enter_private_mounts};
+use crate::{Bundle, Emulator, Exit, Namespaces, OciRuntime, RuntimeError, Stdio, enter_private_mounts};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -29,10 +30,10 @@ fn serve() -> io::Result<()> {
     let mut socket = take_stdin()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     rustix::process::chdir("/")?;
-    let mut direct = None;
+    let mut engines = Engines::default();
     while let Some(fds) = receive_descriptors(&socket)? {
         let request = read_request(&mut socket);
-        let Some(reply) = reply(&mut direct, request, fds, &socket) else {
+        let Some(reply) = reply(&mut engines, request, fds, &socket) else {
             return Ok(());
         };
         socket.write_all(&frame(&reply))?;
@@ -65,14 +66,14 @@ fn take_stdin() -> io::Result<UnixStream> {
 
 /// One step; None when the caller is gone.
 fn reply(
-    direct: &mut Option<Direct>,
+    engines: &mut Engines,
     request: io::Result<Request>,
     fds: Vec<OwnedFd>,
     socket: &UnixStream,
 ) -> Option<Reply> {
     let result = request
         .map_err(RuntimeError::from)
-        .and_then(|mut request| run(direct, &mut request, fds, socket));
+        .and_then(|mut request| run(engines, &mut request, fds, socket));
     match result {
         Ok((answer, again)) => Some(Reply {
             answer: answer?,
@@ -85,28 +86,53 @@ fn reply(
     }
 }
 
+/// What one runner keeps from step to step.
+#[derive(Default)]
+struct Engines {
+    direct: Option<Direct>,
+    emulation: Option<Emulation>,
+}
+
+/// The steps of one build are mostly for one foreign processor.
+fn emulation_for<'a>(
+    known: &'a mut Option<Emulation>,
+    emulator: &Emulator,
+) -> Result<&'a Emulation, RuntimeError> {
+    if known.as_ref().is_none_or(|known| known.emulator != *emulator) {
+        *known = Some(Emulation::new(emulator)?);
+    }
+    Ok(known.as_ref().expect("made above"))
+}
+
 /// The answer, and whether this process is as it was before.
 fn run(
-    direct: &mut Option<Direct>,
+    engines: &mut Engines,
     request: &mut Request,
     fds: Vec<OwnedFd>,
     socket: &UnixStream,
 ) -> Result<(Option<Answer>, bool), RuntimeError> {
+    let Engines { direct, emulation } = engines;
     let engine = match direct {
         Some(engine) => engine,
         none => none.insert(Direct::new(request.filters.clone())?),
     };
+    let user = match &request.emulator {
+        Some(emulator) => Some(emulation_for(emulation, emulator)?.user()?),
+        None => None,
+    };
     let engine = (request.engine == Engine::Direct && engine.covers(&request.spec)).then_some(engine);
     if let Some(engine) = engine {
         if request.backing.is_empty() {
-            return Ok((Job::new(request, fds, socket)?.directly(engine)?, true));
+            return Ok((Job::new(request, fds, user, socket)?.directly(engine)?, true));
         }
         let answer = with_state(request, |request| {
-            Job::new(request, fds, socket)?.directly(engine)
+            Job::new(request, fds, user, socket)?.directly(engine)
         });
         return Ok((answer?, false));
     }
-    let answer = with_state(request, |request| Job::new(request, fds, socket)?.by_library());
+    let answer = with_state(request, |request| {
+        Job::new(request, fds, user, socket)?.by_library()
+    });
     Ok((answer?, false))
 }
 
@@ -143,7 +169,12 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(request: &'a Request, fds: Vec<OwnedFd>, socket: &'a UnixStream) -> Result<Self, RuntimeError> {
+    fn new(
+        request: &'a Request,
+        fds: Vec<OwnedFd>,
+        user: Option<OwnedFd>,
+        socket: &'a UnixStream,
+    ) -> Result<Self, RuntimeError> {
         let mut fds = fds.into_iter();
         let (Some(stdout), Some(stderr)) = (fds.next(), fds.next()) else {
             return Err(RuntimeError::Misuse(
@@ -160,6 +191,7 @@ impl<'a> Job<'a> {
             },
             joined: Namespaces {
                 network: fds.next(),
+                user,
                 ..Namespaces::default()
             },
             socket,
@@ -192,6 +224,11 @@ impl<'a> Job<'a> {
     }
 
     fn by_library(self) -> Result<Option<Answer>, RuntimeError> {
+        if self.joined.user.is_some() {
+            return Err(RuntimeError::Misuse(
+                "programs of another processor cannot be run with these options unless the host has an emulator registered",
+            ));
+        }
         let target = self.request.state.join("rootfs");
         std::fs::create_dir_all(&target).map_err(RuntimeError::path("make", &target))?;
         self.in_mounted_overlay(&target)

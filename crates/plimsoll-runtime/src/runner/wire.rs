@@ -3,7 +3,7 @@
 use super::backing::Backing;
 use crate::container_spec::ContainerSpec;
 use crate::rootfs::Rootfs;
-use crate::{Exit, RuntimeError};
+use crate::{Emulator, Exit, RuntimeError};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -31,6 +31,8 @@ pub(super) struct Request {
     /// Where compiled filters are kept.
     pub(super) filters: PathBuf,
     pub(super) engine: Engine,
+    /// What runs programs of another processor.
+    pub(super) emulator: Option<Emulator>,
 }
 
 /// Who makes the container.

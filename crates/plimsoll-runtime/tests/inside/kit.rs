@@ -152,6 +152,7 @@ impl Kit {
             spec: self.spec.clone(),
             rootfs: self.rootfs(),
             netns: self.netns.take(),
+            emulator: None,
             backing: plimsoll_runtime::Backing::default(),
         }
     }

@@ -72,6 +72,7 @@ impl RunArgs {
             );
         }
         Ok(RunOptions {
+            emulators: crate::env::path(),
             secrets: self
                 .secrets
                 .iter()
