@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use plimsoll_network::{
-    AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks, default_routes,
+    AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks,
+    default_routes,
 };
 use plimsoll_runtime::NetworkNamespace;
 
@@ -71,9 +72,9 @@ impl Containers {
         Ok(match mode {
             NetworkMode::Container(name) => {
                 let joined = |error| match error {
-                    ContainerError::NotFound { name, .. } => {
-                        ContainerError::Option(format!("joining network namespace of container: No such container: {name}"))
-                    }
+                    ContainerError::NotFound { name, .. } => ContainerError::Option(format!(
+                        "joining network namespace of container: No such container: {name}"
+                    )),
                     error => error,
                 };
                 NetworkMode::Container(self.get(name).map_err(joined)?.id().to_owned())
@@ -92,7 +93,11 @@ impl Containers {
     }
 
     /// Addresses, a namespace and ports. `shared` is the namespace of the container whose network it shares.
-    pub(crate) fn prepare_network(&self, definition: &Definition, shared: Option<OwnedFd>) -> Result<Prepared> {
+    pub(crate) fn prepare_network(
+        &self,
+        definition: &Definition,
+        shared: Option<OwnedFd>,
+    ) -> Result<Prepared> {
         if shared.is_some() {
             return Ok(Prepared {
                 namespace: shared,
@@ -123,8 +128,12 @@ impl Containers {
     /// The namespace of a running container.
     pub(crate) async fn namespace_of(&self, id: &str) -> Result<OwnedFd> {
         let target = self.get(id)?;
-        let not_running =
-            || ContainerError::Option(format!("cannot join network of a non running container: {}", target.id()));
+        let not_running = || {
+            ContainerError::Option(format!(
+                "cannot join network of a non running container: {}",
+                target.id()
+            ))
+        };
         if !target.is_running() {
             return Err(not_running());
         }
@@ -231,7 +240,10 @@ impl Containers {
         // It asks its own server since then, and goes on doing so.
         view.has_names |= had_names;
         write_files(definition, &view, &self.paths(container.id()))?;
-        let fds: Vec<_> = names.iter().flat_map(|names| [names.udp.as_fd(), names.tcp.as_fd()]).collect();
+        let fds: Vec<_> = names
+            .iter()
+            .flat_map(|names| [names.udp.as_fd(), names.tcp.as_fd()])
+            .collect();
         let request = Request::Network {
             view,
             sockets: !fds.is_empty(),
@@ -299,7 +311,9 @@ impl Containers {
             ("name".to_owned(), info.name.clone()),
             ("type".to_owned(), info.driver.clone()),
         ]);
-        self.store.events().record("network", action, &info.id, attributes);
+        self.store
+            .events()
+            .record("network", action, &info.id, attributes);
     }
 }
 
@@ -316,9 +330,9 @@ pub(crate) struct Link {
 fn check_connection(container: &Container, info: &NetworkInfo) -> Result<()> {
     let refused = |text: &str| Err(ContainerError::Option(text.to_owned()));
     match (&container.definition.network, info.driver.as_str()) {
-        (_, "host") => {
-            refused("cannot connect container to host network - container must be created in host network mode")
-        }
+        (_, "host") => refused(
+            "cannot connect container to host network - container must be created in host network mode",
+        ),
         (NetworkMode::None, _) | (_, "null") => refused(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
         ),
@@ -388,7 +402,9 @@ fn hosts(base: &str, definition: &Definition, view: &NetworkView) -> String {
     let out = view.endpoints.iter().find(|endpoint| endpoint.default_route);
     let gateway = out
         .or(view.endpoints.first())
-        .map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| endpoint.network.ipv4.gateway);
+        .map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| {
+            endpoint.network.ipv4.gateway
+        });
     for (name, address) in &definition.extra_hosts {
         let address = if address == HOST_GATEWAY {
             gateway.to_string()

@@ -48,7 +48,12 @@ impl NameServer {
     }
 
     /// Starts the tasks that read the sockets.
-    pub(super) fn serve(self: &Rc<Self>, tasks: &mut JoinSet<()>, udp: OwnedFd, tcp: OwnedFd) -> io::Result<()> {
+    pub(super) fn serve(
+        self: &Rc<Self>,
+        tasks: &mut JoinSet<()>,
+        udp: OwnedFd,
+        tcp: OwnedFd,
+    ) -> io::Result<()> {
         let udp = StdSocket::from(udp);
         udp.set_nonblocking(true)?;
         let tcp = StdListener::from(tcp);
@@ -207,7 +212,10 @@ mod tests {
         assert!(!answers(b"\x12\x35\x81\x80\0\x01\0\0\0\0\0\0", QUESTION));
         assert!(!answers(b"\x12\x34", QUESTION));
         assert!(is_refusal(b"\x12\x34\x81\x85\0\x01\0\0\0\0\0\0"));
-        assert!(!is_refusal(b"\x12\x34\x81\x83\0\x01\0\0\0\0\0\0"), "NXDOMAIN is an answer");
+        assert!(
+            !is_refusal(b"\x12\x34\x81\x83\0\x01\0\0\0\0\0\0"),
+            "NXDOMAIN is an answer"
+        );
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! What the supervisor does for the container's network: published ports, names, and changes while it runs.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plimsoll_network::{Endpoint, NameSockets, NameTable, PublishedPort};
+use tokio::task::JoinSet;
+
+use super::life::Shim;
+use super::names::NameServer;
+use super::{chain, proxy};
+use crate::Result;
+use crate::protocol::NetworkView;
+
+/// The services of a container's network.
+pub(super) struct Network {
+    /// Run-time folder of the store, where names are written down.
+    run: Utf8PathBuf,
+    /// Where published ports are proxied to.
+    target: Rc<Cell<Option<IpAddr>>>,
+    names: RefCell<Option<Rc<NameServer>>>,
+    tasks: RefCell<JoinSet<()>>,
+}
+
+impl Network {
+    pub(super) fn new(run: &Utf8Path) -> Self {
+        Self {
+            run: run.to_owned(),
+            target: Rc::default(),
+            names: RefCell::default(),
+            tasks: RefCell::default(),
+        }
+    }
+
+    /// Starts what the container has from its start.
+    pub(super) fn serve(
+        &self,
+        view: &NetworkView,
+        ports: Vec<(PublishedPort, OwnedFd)>,
+        names: Option<NameSockets>,
+    ) {
+        self.target.set(published_at(&view.endpoints));
+        proxy::serve(&mut self.tasks.borrow_mut(), &self.target, ports);
+        self.answer(view, names);
+    }
+
+    /// Ends everything: ports are free afterwards.
+    pub(super) async fn stop(&self) {
+        let mut tasks = self.tasks.take();
+        tasks.shutdown().await;
+    }
+
+    /// The container is on other networks now.
+    pub(super) fn change(&self, shim: &Shim, view: NetworkView, names: Option<NameSockets>) -> Result<()> {
+        let (old, ports) = {
+            let state = shim.state.borrow();
+            (state.endpoints.clone(), state.ports.clone())
+        };
+        self.target.set(published_at(&view.endpoints));
+        self.answer(&view, names);
+        let instance = shim.definition().instance;
+        let moved = !ports.is_empty() && route(&old) != route(&view.endpoints);
+        if moved {
+            plimsoll_network::unpublish(instance, &old, &ports)?;
+        }
+        let endpoints = view.endpoints;
+        shim.update(|state| state.endpoints.clone_from(&endpoints));
+        if moved {
+            plimsoll_network::publish(instance, &endpoints, &ports)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, view: &NetworkView, names: Option<NameSockets>) {
+        let links = view
+            .links
+            .iter()
+            .map(|link| (link.alias.clone(), link.id.clone()));
+        let networks = view.endpoints.iter().map(|endpoint| &endpoint.network);
+        let table = NameTable::new(&self.run, networks, links.collect());
+        let mut server = self.names.borrow_mut();
+        match (&*server, names) {
+            (Some(server), _) => server.replace(table, view.upstream.clone()),
+            (None, Some(sockets)) => {
+                let new = NameServer::new(table, view.upstream.clone());
+                if let Err(error) = new.serve(&mut self.tasks.borrow_mut(), sockets.udp, sockets.tcp) {
+                    eprintln!("cannot answer questions about names: {error}");
+                }
+                *server = Some(new);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// The container's network namespace.
+pub(super) fn namespace(shim: &Shim) -> io::Result<OwnedFd> {
+    // The program is a child that nobody else reaps, so its number is nobody else's.
+    let pid = shim.state.borrow().pid;
+    Ok(File::open(format!("/proc/{pid}/ns/net"))?.into())
+}
+
+/// Takes published ports back, as far as it can be done.
+pub(super) fn unpublish(instance: u32, endpoints: &[Endpoint], ports: &[PublishedPort]) {
+    if let Err(error) = plimsoll_network::unpublish(instance, endpoints, ports) {
+        eprintln!("cannot take back published ports: {}", chain(&error));
+    }
+}
+
+/// Where published ports lead to.
+fn published_at(endpoints: &[Endpoint]) -> Option<IpAddr> {
+    let out = endpoints.iter().find(|endpoint| endpoint.default_route)?;
+    Some(out.address.into())
+}
+
+fn route(endpoints: &[Endpoint]) -> Vec<(&str, bool, bool)> {
+    let leads_out = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.default_route || endpoint.default_route6);
+    leads_out
+        .map(|endpoint| {
+            (
+                endpoint.id.as_str(),
+                endpoint.default_route,
+                endpoint.default_route6,
+            )
+        })
+        .collect()
+}
