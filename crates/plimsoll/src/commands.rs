@@ -26,6 +26,7 @@ pub(crate) mod diff;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod history;
+pub(crate) mod image_du;
 pub(crate) mod image_inspect;
 pub(crate) mod image_prune;
 pub(crate) mod images;
@@ -115,6 +116,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(exec, One, ["exec", "container exec"]),
     command!(export, One, ["export", "container export"]),
     command!(history, One, ["history", "image history"]),
+    command!(image_du, One, ["image du"]),
     command!(image_inspect, One, ["image inspect"]),
     command!(image_prune, One, ["image prune"]),
     command!(images, One, ["images", "image ls|list"]),

@@ -68,6 +68,11 @@ fn fold(alike: &[Waste], length: usize, files: &BTreeMap<Box<[u8]>, File>, gathe
         gathered.extend_from_slice(alike);
         return;
     };
+    // In one directory of this one, all of them: that says more.
+    let name = next_name(&first.path, length);
+    if alike.iter().all(|waste| next_name(&waste.path, length) == name) {
+        return fold(alike, length + 1 + name.len(), files, gathered);
+    }
     let size: u64 = alike.iter().map(|waste| waste.size).sum();
     let directory = &first.path[..length];
     if length > 0 && size >= left(files, &directory[1..], first.layer) {

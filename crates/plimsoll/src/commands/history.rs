@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use plimsoll_image::Image;
-use plimsoll_oci::History;
+use plimsoll_image::{Image, Step};
+use plimsoll_oci::Platform;
 use serde_json::{Value, json};
 
 use crate::command_error::CommandError;
@@ -27,7 +27,10 @@ const HEADERS: &[(&str, &str)] = &[
 /// Docker cuts CREATED BY to this many characters.
 const WIDTH: usize = 45;
 
-/// Show the history of an image
+/// Show how an image came to be, the latest step first
+///
+/// SIZE is what the files of the step's layer take; `image du` says where they are, and which of them later steps
+/// wasted.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Name or ID
@@ -46,17 +49,18 @@ pub(crate) struct Args {
     /// Print IDs only
     #[arg(short, long)]
     quiet: bool,
-    /// Accepted for Docker's sake
-    #[arg(long, hide = true, value_name = "OS/ARCH")]
-    platform: Option<String>,
+    /// Fail if the image is for another platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.images()?;
-    let image = images.get(&args.image)?;
-    let steps = steps(&image, &images.layer_sizes(&image)?);
-    let rows: Vec<Value> = steps
+    let image = images.get_for(&args.image, args.platform.as_ref())?;
+    let rows: Vec<Value> = images
+        .history(&image)?
         .iter()
+        .rev()
         .enumerate()
         .map(|(at, step)| row(&args, (at == 0).then_some(&image), step))
         .collect();
@@ -70,31 +74,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let table = if args.human { TABLE } else { TABLE_OF_TIMES };
     rows::print(&mut out, args.format.as_deref(), table, HEADERS, &rows)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// One line of the history, with the size of the layer it made.
-struct Step {
-    history: History,
-    size: u64,
-}
-
-/// Joins history and layers, the latest first. Layers that the history does not explain are shown all the same.
-fn steps(image: &Image, sizes: &[u64]) -> Vec<Step> {
-    let mut sizes = sizes.iter().copied();
-    let mut steps = Vec::new();
-    for history in &image.config.history {
-        let size = if history.empty_layer { None } else { sizes.next() };
-        steps.push(Step {
-            history: history.clone(),
-            size: size.unwrap_or(0),
-        });
-    }
-    steps.extend(sizes.map(|size| Step {
-        history: History::default(),
-        size,
-    }));
-    steps.reverse();
-    steps
 }
 
 fn row(args: &Args, image: Option<&Image>, step: &Step) -> Value {
@@ -142,53 +121,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_oci::{ImageConfig, ImageManifestBuilder};
-
     use super::*;
-
-    fn image(history: &[(&str, bool)]) -> Image {
-        let entry = |(by, empty): &(&str, bool)| History {
-            created_by: Some((*by).to_owned()),
-            empty_layer: *empty,
-            ..History::default()
-        };
-        let config = ImageConfig {
-            history: history.iter().map(entry).collect(),
-            ..ImageConfig::default()
-        };
-        let digest = plimsoll_oci::Digest::of("x");
-        let descriptor = plimsoll_oci::Descriptor::new("x".into(), 1, digest);
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2_u32)
-            .config(descriptor)
-            .layers(vec![])
-            .build();
-        Image {
-            id: digest,
-            manifest_digest: digest,
-            manifest: manifest.unwrap(),
-            config,
-        }
-    }
-
-    #[test]
-    fn layers_belong_to_the_instructions_that_made_one() {
-        let image = image(&[("ADD rootfs", false), ("CMD sh", true), ("RUN make", false)]);
-        let steps = steps(&image, &[10, 20, 30]);
-        let seen: Vec<_> = steps
-            .iter()
-            .map(|step| (step.history.created_by.as_deref(), step.size))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                (None, 30),
-                (Some("RUN make"), 20),
-                (Some("CMD sh"), 0),
-                (Some("ADD rootfs"), 10)
-            ]
-        );
-    }
 
     #[test]
     fn long_instructions_are_cut() {

@@ -1,11 +1,12 @@
 //! `image inspect`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use plimsoll_image::{Image, Images};
-use plimsoll_oci::{ContainerConfig, ImageRef};
-use serde_json::{Map, Value, json};
+use plimsoll_oci::{ContainerConfig, ImageRef, Platform};
+use serde_json::{Value, json};
 
 use super::inspect::Output;
 use crate::command_error::CommandError;
@@ -19,15 +20,15 @@ pub(crate) struct Args {
     images: Vec<String>,
     #[command(flatten)]
     output: Output,
-    /// Accepted for Docker's sake
-    #[arg(long, hide = true, value_name = "OS/ARCH")]
-    platform: Option<String>,
+    /// Fail if the image is for another platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.images()?;
     args.output.print(context, &args.images, |name| {
-        describe(&images, &images.get(name)?)
+        describe(&images, &images.get_for(name, args.platform.as_ref())?)
     })
 }
 
@@ -48,16 +49,18 @@ pub(crate) fn describe(images: &Images, image: &Image) -> Result<Value, CommandE
         "Created": config.created,
         "DockerVersion": "",
         "Author": config.author.as_deref().unwrap_or_default(),
-        "Config": describe_config(&config.config),
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": images.size(image)?,
+        "GraphDriver": {"Data": layer_directories(images, image)?, "Name": "overlay2"},
         "RootFS": {"Type": config.rootfs.kind, "Layers": config.rootfs.diff_ids},
         "Metadata": {"LastTagTime": tagged.map_or("0001-01-01T00:00:00Z".to_owned(), |time| time.to_string())},
         "Descriptor": {
             "mediaType": image.manifest.media_type(),
             "digest": image.manifest_digest,
+            "size": images.manifest_size(image)?,
         },
+        "Config": describe_config(&config.config),
     });
     if let Some(variant) = &config.variant {
         value["Variant"] = variant.as_str().into();
@@ -65,34 +68,29 @@ pub(crate) fn describe(images: &Images, image: &Image) -> Result<Value, CommandE
     Ok(value)
 }
 
-/// Docker's `Config` object: fields that always are there come first, with the values of an image that says nothing.
-fn describe_config(config: &ContainerConfig) -> Value {
-    let mut object: Map<String, Value> = [
-        ("Hostname", json!("")),
-        ("Domainname", json!("")),
-        ("User", json!("")),
-        ("AttachStdin", json!(false)),
-        ("AttachStdout", json!(false)),
-        ("AttachStderr", json!(false)),
-        ("Tty", json!(false)),
-        ("OpenStdin", json!(false)),
-        ("StdinOnce", json!(false)),
-        ("Env", Value::Null),
-        ("Cmd", Value::Null),
-        ("Image", json!("")),
-        ("Volumes", Value::Null),
-        ("WorkingDir", json!("")),
-        ("Entrypoint", Value::Null),
-        ("OnBuild", Value::Null),
-        ("Labels", Value::Null),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect();
-    if let Ok(Value::Object(known)) = serde_json::to_value(config) {
-        object.extend(known);
+/// Where the layers are, as Docker's storage driver `overlay2` says it; nothing of an image without layers.
+fn layer_directories(images: &Images, image: &Image) -> Result<Value, CommandError> {
+    let layers = images.layer_directories(image)?;
+    let Some((upper, lowers)) = layers.split_first() else {
+        return Ok(Value::Null);
+    };
+    let mut data = json!({"UpperDir": upper});
+    if !lowers.is_empty() {
+        let lowers: Vec<_> = lowers.iter().map(|layer| layer.to_string_lossy()).collect();
+        data["LowerDir"] = lowers.join(":").into();
     }
-    Value::Object(object)
+    Ok(data)
+}
+
+/// Docker's `Config` object, its fields sorted: some are always there, the others only if the image says something.
+fn describe_config(config: &ContainerConfig) -> Value {
+    const ALWAYS: [&str; 6] = ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"];
+    let mut fields: BTreeMap<String, Value> = ALWAYS.map(|field| (field.to_owned(), Value::Null)).into();
+    fields.extend(["User", "WorkingDir"].map(|field| (field.to_owned(), json!(""))));
+    if let Ok(Value::Object(known)) = serde_json::to_value(config) {
+        fields.extend(known);
+    }
+    fields.into_iter().collect()
 }
 
 #[cfg(test)]

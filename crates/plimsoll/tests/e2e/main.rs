@@ -6,6 +6,7 @@ mod build;
 mod cli;
 mod copy;
 mod crash;
+mod du;
 mod files;
 mod health;
 mod images;
