@@ -1,4 +1,4 @@
-//! What tests share: [`needs!`], [`Sandbox`], image archives, a registry, and filters for snapshots.
+//! What tests share: [`needs!`], [`Sandbox`], image archives, a registry, terminals, and filters for snapshots.
 //!
 //! Development only. Helpers panic with a reason instead of returning errors, as a test would.
 
@@ -7,9 +7,11 @@ mod filters;
 mod needs;
 mod registry;
 mod sandbox;
+mod terminal;
 
 pub use archive::Archive;
 pub use filters::filters;
 pub use needs::{Need, skip};
 pub use registry::{BaseRegistry, basekit, basekit_archive};
 pub use sandbox::{Outcome, Sandbox};
+pub use terminal::Terminal;

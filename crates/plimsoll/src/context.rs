@@ -204,13 +204,13 @@ impl Context {
         "/proc/self/exe".into()
     }
 
-    /// Starts drawing progress on stderr; `mode` is what the flag said.
-    pub(crate) fn progress(&self, mode: Option<Mode>) -> Result<Display, CommandError> {
-        Ok(Display::start(self.progress_mode(mode)?, self.color()))
+    /// Starts drawing progress on stderr; `verb` says what goes on, `mode` is what the flag said.
+    pub(crate) fn progress(&self, verb: &'static str, mode: Option<Mode>) -> Result<Display, CommandError> {
+        Ok(Display::start(self.progress_mode(mode)?, verb, self.color()))
     }
 
     /// The flag beats our variable, which beats buildx's.
-    fn progress_mode(&self, flag: Option<Mode>) -> Result<Mode, CommandError> {
+    pub(crate) fn progress_mode(&self, flag: Option<Mode>) -> Result<Mode, CommandError> {
         if let Some(mode) = flag {
             return Ok(mode);
         }

@@ -10,6 +10,10 @@ pub(crate) const PLIMSOLL_PROGRESS: &str = "PLIMSOLL_PROGRESS";
 pub(crate) const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
 /// True: no provenance goes along that was not asked for; buildx's name. Since 0.1.
 pub(crate) const BUILDX_NO_DEFAULT_ATTESTATIONS: &str = "BUILDX_NO_DEFAULT_ATTESTATIONS";
+/// Colours of `--progress=tty`: `run=green:error=255,80,80`, also `cancel`. Since 0.1.
+pub(crate) const BUILDKIT_COLORS: &str = "BUILDKIT_COLORS";
+/// Lines of output that `--progress=tty` shows of each running step; 6 if not set. Since 0.1.
+pub(crate) const BUILDKIT_TTY_LOG_LINES: &str = "BUILDKIT_TTY_LOG_LINES";
 /// Folder of Docker's `config.json` with credentials; as `--config`. Since 0.1.
 pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// A remote engine, which Plimsoll does not use: noted on stderr. Since 0.1.

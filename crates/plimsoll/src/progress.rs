@@ -1,7 +1,7 @@
 //! Drawing what goes on: one stream of events, several displays.
 //!
 //! ```ignore
-//! let display = context.progress(args.progress)?;
+//! let display = context.progress("Building", args.progress)?;
 //! work(display.progress()).await?;
 //! display.finish();
 //! ```
@@ -13,6 +13,7 @@ mod rawjson;
 mod trace;
 mod tty;
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use plimsoll_progress::{Event, Progress};
 
 use crate::env;
+pub(crate) use trace::visible;
 
 /// Time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
@@ -46,6 +48,12 @@ pub(crate) enum Mode {
 trait Renderer: Send {
     /// Takes an event.
     fn event(&mut self, event: Event) -> io::Result<()>;
+    /// Whether it shows the sizes of layers at the end.
+    fn shows_sizes(&self) -> bool {
+        false
+    }
+    /// Takes the sizes of layers by task, before the end.
+    fn sizes(&mut self, _: HashMap<String, u64>) {}
     /// Draws; called about every [`FRAME`] and after the last event.
     fn draw(&mut self, now: Instant) -> io::Result<()>;
     /// Draws the last state.
@@ -54,6 +62,7 @@ trait Renderer: Send {
 
 enum Message {
     Event(Event),
+    Sizes(HashMap<String, u64>),
     Finish,
 }
 
@@ -61,12 +70,18 @@ enum Message {
 pub(crate) struct Display {
     progress: Progress,
     /// None when nothing is drawn.
-    drawing: Option<(Sender<Message>, JoinHandle<()>)>,
+    drawing: Option<Drawing>,
+}
+
+struct Drawing {
+    sender: Sender<Message>,
+    thread: JoinHandle<()>,
+    shows_sizes: bool,
 }
 
 impl Display {
-    /// Starts drawing on stderr in the form `mode`.
-    pub(crate) fn start(mode: Mode, color: bool) -> Self {
+    /// Starts drawing on stderr in the form `mode`; `verb` says what goes on: `Building`.
+    pub(crate) fn start(mode: Mode, verb: &'static str, color: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let out: Box<dyn Write + Send> = Box::new(io::stderr());
         let mode = resolve(mode, is_terminal, env::var(env::CI).is_some());
@@ -77,7 +92,7 @@ impl Display {
                     drawing: None,
                 };
             }
-            Mode::Tty => Box::new(tty::Tty::new(out, color)),
+            Mode::Tty => Box::new(tty::Tty::new(out, verb, color)),
             Mode::Rawjson | Mode::Json => Box::new(rawjson::RawJson::new(out)),
             Mode::Plain | Mode::Auto => Box::new(plain::Plain::new(out, color)),
         };
@@ -86,6 +101,7 @@ impl Display {
 
     fn with(renderer: Box<dyn Renderer>) -> Self {
         let (sender, receiver) = mpsc::channel();
+        let shows_sizes = renderer.shows_sizes();
         let thread = std::thread::spawn(move || draw_all(renderer, &receiver));
         let events = sender.clone();
         let progress = Progress::new(move |event| {
@@ -94,13 +110,24 @@ impl Display {
         });
         Self {
             progress,
-            drawing: Some((sender, thread)),
+            drawing: Some(Drawing {
+                sender,
+                thread,
+                shows_sizes,
+            }),
         }
     }
 
     /// Where the work reports to.
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Says what the layers take that tasks made, if that is to be shown at the end.
+    pub(crate) fn sizes(&self, sizes: impl FnOnce() -> HashMap<String, u64>) {
+        if let Some(drawing) = self.drawing.as_ref().filter(|drawing| drawing.shows_sizes) {
+            let _ = drawing.sender.send(Message::Sizes(sizes()));
+        }
     }
 
     /// Draws the last state and gives the terminal back.
@@ -111,9 +138,9 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.drawing.take() {
-            let _ = sender.send(Message::Finish);
-            let _ = thread.join();
+        if let Some(drawing) = self.drawing.take() {
+            let _ = drawing.sender.send(Message::Finish);
+            let _ = drawing.thread.join();
         }
     }
 }
@@ -132,6 +159,7 @@ fn draw_all(mut renderer: Box<dyn Renderer>, receiver: &mpsc::Receiver<Message>)
     loop {
         match receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Message::Event(event)) => drop(renderer.event(event)),
+            Ok(Message::Sizes(sizes)) => renderer.sizes(sizes),
             Ok(Message::Finish) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let mut archive = open(&args)?;
     let images = context.images()?;
-    let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
+    let display = context.progress("Loading", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let result = images.load(&mut *archive, display.progress());
     display.finish();
     let loaded = result.map_err(|error| explain(error, &args))?;

@@ -49,7 +49,7 @@ async fn pull(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
     if !args.quiet {
         announce(&args.name, &reference, &mut context.stdout())?;
     }
-    let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
+    let display = context.progress("Pulling", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let result = images.pull(&reference, &platform, display.progress()).await;
     display.finish();
     let pulled = result?;

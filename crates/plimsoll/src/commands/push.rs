@@ -60,7 +60,7 @@ async fn push(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
         announce(args, &reference, &mut context.stdout())?;
     }
     for name in &names {
-        let display = context.progress(args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
+        let display = context.progress("Pushing", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
         let packing = Packing::default();
         let result = images
             .push(name, args.platform.as_ref(), &packing, display.progress())

@@ -140,7 +140,7 @@ async fn image(args: &ContainerArgs, context: &Context) -> Result<Image, Command
     let platform = platform.unwrap_or_else(Platform::host);
     let always = args.pull == Pull::Always;
     let mode = args.quiet.then_some(crate::progress::Mode::Quiet);
-    let display = context.progress(mode)?;
+    let display = context.progress("Pulling", mode)?;
     let image = images
         .obtain(&reference, &platform, always, display.progress())
         .await;

@@ -6,13 +6,12 @@ use jiff::Timestamp;
 use plimsoll_progress::diagnostics::Diagnostic;
 use plimsoll_progress::{Event, Log, Status, Vertex};
 
-/// Lines of output under a running task. Those of a failed one are part of its error.
-const TAIL: usize = 6;
-
 /// All tasks in the order in which they were announced.
 #[derive(Default)]
 pub(super) struct Trace {
     pub(super) tasks: Vec<Task>,
+    /// Lines of output to keep of each. (Those of a failed one are part of its error.)
+    tail: usize,
     places: HashMap<String, usize>,
     warnings: Vec<Diagnostic>,
 }
@@ -35,6 +34,14 @@ pub(super) struct Change {
 }
 
 impl Trace {
+    /// Returns a trace that keeps the last `tail` lines of each task.
+    pub(super) fn keeping(tail: usize) -> Self {
+        Self {
+            tail,
+            ..Self::default()
+        }
+    }
+
     /// Takes an event; None when it concerns no task.
     pub(super) fn update(&mut self, event: Event) -> Option<Change> {
         let change = |task| Change {
@@ -46,7 +53,7 @@ impl Trace {
             Event::Vertex(vertex) => {
                 let place = self.place(&vertex.digest);
                 let lines = if vertex.completed.is_some() {
-                    self.tasks[place].rest()
+                    self.tasks[place].rest(self.tail)
                 } else {
                     Vec::new()
                 };
@@ -67,7 +74,7 @@ impl Trace {
             Event::Log(log) => {
                 let place = self.place(&log.vertex);
                 Some(Change {
-                    lines: self.tasks[place].output(&log),
+                    lines: self.tasks[place].output(&log, self.tail),
                     ..change(place)
                 })
             }
@@ -118,10 +125,6 @@ impl Task {
             .map_or(0.0, |started| time.duration_since(started).as_secs_f64().max(0.0))
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.vertex.started.is_some() && self.vertex.completed.is_none()
-    }
-
     fn count(&mut self, status: Status) {
         match self.statuses.iter_mut().find(|known| known.id == status.id) {
             Some(known) => *known = status,
@@ -130,37 +133,37 @@ impl Task {
     }
 
     /// Takes output; returns the lines it completed.
-    fn output(&mut self, log: &Log) -> Vec<(Timestamp, String)> {
+    fn output(&mut self, log: &Log, tail: usize) -> Vec<(Timestamp, String)> {
         self.partial.push_str(&String::from_utf8_lossy(&log.data));
         let mut lines = Vec::new();
         while let Some(newline) = self.partial.find('\n') {
             let line: String = self.partial.drain(..=newline).collect();
             lines.push((log.timestamp, visible(&line)));
         }
-        self.keep(&lines);
+        self.keep(&lines, tail);
         lines
     }
 
     /// A last line without a newline.
-    fn rest(&mut self) -> Vec<(Timestamp, String)> {
+    fn rest(&mut self, tail: usize) -> Vec<(Timestamp, String)> {
         if self.partial.is_empty() {
             return Vec::new();
         }
         let line = vec![(Timestamp::now(), visible(&std::mem::take(&mut self.partial)))];
-        self.keep(&line);
+        self.keep(&line, tail);
         line
     }
 
-    fn keep(&mut self, lines: &[(Timestamp, String)]) {
+    fn keep(&mut self, lines: &[(Timestamp, String)], tail: usize) {
         self.tail.extend_from_slice(lines);
-        let excess = self.tail.len().saturating_sub(TAIL);
+        let excess = self.tail.len().saturating_sub(tail);
         self.tail.drain(..excess);
     }
 }
 
 /// What a terminal would show of a line: after the last carriage return, without control characters other
 /// than the escape sequences of colours, which programs in a pipe do not send anyway.
-fn visible(line: &str) -> String {
+pub(crate) fn visible(line: &str) -> String {
     let line = line.trim_end_matches(['\n', '\r']);
     let shown = line.rsplit('\r').next().unwrap_or_default();
     anstream::adapter::strip_str(shown)
@@ -188,10 +191,10 @@ mod tests {
 
     #[test]
     fn only_the_tail_is_kept() {
-        let mut trace = Trace::default();
+        let mut trace = Trace::keeping(6);
         let text: String = (0..100).map(|number| format!("{number}\n")).collect();
         trace.update(fixture::log("a", &text, 1));
-        assert_eq!(trace.tasks[0].tail.len(), TAIL);
-        assert_eq!(trace.tasks[0].tail[TAIL - 1].1, "99");
+        assert_eq!(trace.tasks[0].tail.len(), 6);
+        assert_eq!(trace.tasks[0].tail[5].1, "99");
     }
 }

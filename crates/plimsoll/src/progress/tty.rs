@@ -1,172 +1,167 @@
 //! A tree that is redrawn in place, as BuildKit's.
 
+mod colors;
+mod frame;
+
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use jiff::Timestamp;
-use plimsoll_progress::{Event, Status};
+use plimsoll_progress::Event;
+use unicode_width::UnicodeWidthChar as _;
 
 use super::Renderer;
-use super::trace::{Task, Trace};
+use super::trace::Trace;
 use crate::env;
 use crate::output::units::human_size;
+use colors::Colors;
+use frame::{Line, View, frame};
 
 /// Short commands leave no trace on the screen.
 const SILENCE: Duration = Duration::from_millis(250);
 /// Column where the seconds end at most.
 const WIDEST: usize = 160;
+/// Lines of output under a running step.
+const TAIL: usize = 6;
+/// Columns of a layer's size.
+const SIZE: usize = 8;
 
-/// Redraws in place. Each drawing is one write that leaves the cursor at the start of a line, so that the
-/// terminal is in order whenever the program is killed.
+/// Redraws in place.
+///
+/// Each drawing is one write that leaves the cursor at the start of a line and the terminal as it was, so that all is in
+/// order whenever the program is killed. Lines are written over each other and their rests erased, rather than all
+/// erased first, which would flicker.
 pub(super) struct Tty {
     out: Box<dyn Write + Send>,
-    color: bool,
+    verb: &'static str,
+    colors: Colors,
+    tail: usize,
     trace: Trace,
+    sizes: HashMap<String, u64>,
     began: Instant,
     began_at: Timestamp,
-    /// Lines on the screen that the next drawing replaces.
-    drawn: usize,
-    has_changed: bool,
-}
-
-/// A line with its style and the seconds at its right end.
-struct Line {
-    text: String,
-    seconds: Option<f64>,
-    style: Style,
+    /// Columns of each line on the screen that the next drawing replaces.
+    drawn: Vec<usize>,
 }
 
 impl Tty {
-    pub(super) fn new(out: Box<dyn Write + Send>, color: bool) -> Self {
+    pub(super) fn new(out: Box<dyn Write + Send>, verb: &'static str, color: bool) -> Self {
+        let lines = env::var(env::BUILDKIT_TTY_LOG_LINES).and_then(|lines| lines.parse().ok());
         Self {
             out,
-            color,
-            trace: Trace::default(),
+            verb,
+            colors: match color {
+                true => Colors::of(env::var(env::BUILDKIT_COLORS).as_deref()),
+                false => Colors::none(),
+            },
+            tail: lines.unwrap_or(TAIL),
+            trace: Trace::keeping(lines.unwrap_or(TAIL)),
+            sizes: HashMap::new(),
             began: Instant::now(),
             began_at: Timestamp::now(),
-            drawn: 0,
-            has_changed: false,
+            drawn: Vec::new(),
         }
+    }
+
+    fn lines(&self, now: Timestamp, rows: usize, is_over: bool) -> Vec<Line> {
+        let view = View {
+            now,
+            began: self.began_at,
+            verb: self.verb,
+            colors: &self.colors,
+            tail: self.tail,
+            sizes: &self.sizes,
+            is_over,
+        };
+        frame(&self.trace, &view, rows)
     }
 
     fn redraw(&mut self, lines: &[Line], width: usize) -> io::Result<()> {
-        let mut text = String::new();
-        if self.drawn > 0 {
-            let _ = write!(text, "\x1b[{}A", self.drawn);
+        // A terminal that became narrower has wrapped what is there.
+        let rows: usize = self
+            .drawn
+            .iter()
+            .map(|columns| columns.div_ceil(width).max(1))
+            .sum();
+        let mut text = String::from("\r");
+        if rows > 0 {
+            let _ = write!(text, "\x1b[{rows}A");
         }
         // Without wrapping while drawing: a character wider than thought must not move the lines below.
-        text.push_str("\r\x1b[?7l\x1b[J");
+        text.push_str("\x1b[?7l");
+        self.drawn.clear();
         for line in lines {
-            text.push_str(&self.paint(line, width));
+            let (painted, columns) = paint(line, width, self.sizes.is_empty());
+            let _ = writeln!(text, "{painted}\x1b[K");
+            self.drawn.push(columns);
         }
-        text.push_str("\x1b[?7h");
-        self.drawn = lines.len();
+        text.push_str("\x1b[?7h\x1b[J");
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }
+}
 
-    fn paint(&self, line: &Line, width: usize) -> String {
-        let style = if self.color { line.style } else { Style::new() };
-        let right = line
-            .seconds
-            .map(|seconds| format!(" {seconds:.1}s"))
-            .unwrap_or_default();
-        let room = width.saturating_sub(right.len() + 1);
-        let left = fit(&line.text, room);
-        match right.is_empty() {
-            true => format!("{style}{left}{style:#}\n"),
-            false => format!("{style}{left:<room$}{right}{style:#}\n"),
+/// A line and how many columns it takes: one less than there are at most, since a full line wraps on some terminals.
+fn paint(line: &Line, width: usize, without_sizes: bool) -> (String, usize) {
+    let style = line.style;
+    let reset = if style == Style::new() { "" } else { "\x1b[0m" };
+    let size = match line.size {
+        _ if without_sizes || line.seconds.is_none() => String::new(),
+        size => format!(" {:>SIZE$}", size.map(human_size).unwrap_or_default()),
+    };
+    let seconds = line
+        .seconds
+        .map(|seconds| format!(" {seconds:>5.1}s"))
+        .unwrap_or_default();
+    let right = format!("{size}{seconds}");
+    // On a terminal that has no room for both, the text is more use than the figures.
+    let right = if right.len() + 12 > width {
+        String::new()
+    } else {
+        right
+    };
+    let room = width.saturating_sub(right.len() + 1);
+    let (left, columns) = fit(&line.text, room);
+    let gap = if right.is_empty() { 0 } else { room - columns };
+    let painted = format!("{style}{left}{:gap$}{right}{reset}", "");
+    (painted, columns + gap + right.len())
+}
+
+/// Cuts a text to `room` columns, with an ellipsis where something is missing; returns the columns it takes. What would
+/// move the cursor becomes a blank.
+fn fit(text: &str, room: usize) -> (String, usize) {
+    let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let letters = || {
+        text.chars()
+            .map(letter)
+            .map(|letter| (letter, letter.width().unwrap_or(0)))
+    };
+    let all: usize = letters().map(|(_, columns)| columns).sum();
+    if all <= room {
+        return (letters().map(|(letter, _)| letter).collect(), all);
+    }
+    let (mut kept, mut columns) = (String::new(), 0);
+    for (letter, wide) in letters() {
+        if columns + wide + 1 > room {
+            break;
         }
+        kept.push(letter);
+        columns += wide;
     }
-
-    /// Everything there is to show, at the time `now`.
-    fn lines(&self, now: Timestamp, is_over: bool) -> Vec<Line> {
-        let begun: Vec<&Task> = self
-            .trace
-            .tasks
-            .iter()
-            .filter(|task| task.vertex.started.is_some())
-            .collect();
-        let ended = begun
-            .iter()
-            .filter(|task| task.vertex.completed.is_some())
-            .count();
-        let seconds = now.duration_since(self.began_at).as_secs_f64();
-        let over = if is_over { " FINISHED" } else { "" };
-        let total = self.trace.tasks.len();
-        let mut lines = vec![Line {
-            text: format!("[+] {seconds:.1}s ({ended}/{total}){over}"),
-            seconds: None,
-            style: Style::new(),
-        }];
-        begun
-            .iter()
-            .for_each(|task| lines.extend(task_lines(task, now, is_over)));
-        lines
+    if room > 0 {
+        kept.push('…');
+        columns += 1;
     }
-}
-
-/// A task: its name, what it counts, and what it said last while it runs.
-fn task_lines(task: &Task, now: Timestamp, is_over: bool) -> Vec<Line> {
-    let vertex = &task.vertex;
-    let (mark, style) = match () {
-        () if vertex.error.is_some() => ("ERROR ", AnsiColor::Red.on_default()),
-        () if vertex.cached => ("CACHED ", AnsiColor::Blue.on_default()),
-        () if vertex.completed.is_some() => ("", AnsiColor::Blue.on_default()),
-        () if is_over => ("CANCELED ", AnsiColor::Yellow.on_default()),
-        () => ("", Style::new()),
-    };
-    let seconds = task.seconds_until(vertex.completed.unwrap_or(now));
-    let mut lines = vec![Line {
-        text: format!(" => {mark}{}", vertex.name),
-        seconds: Some(seconds),
-        style,
-    }];
-    if !is_over && task.is_running() {
-        lines.extend(task.statuses.iter().map(|status| status_line(status, now)));
-        lines.extend(task.tail.iter().map(|(_, line)| Line {
-            text: format!(" => => # {line}"),
-            seconds: None,
-            style: Style::new().dimmed(),
-        }));
-    }
-    lines
-}
-
-fn status_line(status: &Status, now: Timestamp) -> Line {
-    let amount = match (status.current, status.total) {
-        (0, 0) => String::new(),
-        (current, 0) => format!(" {}", human_size(current)),
-        (current, total) => format!(" {} / {}", human_size(current), human_size(total)),
-    };
-    let end = status.completed.unwrap_or(now);
-    let seconds = status
-        .started
-        .map(|started| end.duration_since(started).as_secs_f64().max(0.0));
-    Line {
-        text: format!(" => => {}{amount}", status.id),
-        seconds,
-        style: Style::new(),
-    }
-}
-
-/// Cuts a line that is too long, and says so with an ellipsis.
-fn fit(text: &str, room: usize) -> String {
-    match text.chars().count() <= room {
-        true => text.to_owned(),
-        false => text.chars().take(room.saturating_sub(1)).chain(['…']).collect(),
-    }
+    (kept, columns)
 }
 
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(std::io::stderr()) {
-        Ok(size) if size.ws_col > 0 => (
-            usize::from(size.ws_col).min(WIDEST),
-            usize::from(size.ws_row).max(4),
-        ),
+        Ok(size) if size.ws_col > 0 => (usize::from(size.ws_col), usize::from(size.ws_row).max(2)),
         _ => (
             env::var(env::COLUMNS)
                 .and_then(|columns| columns.parse().ok())
@@ -176,20 +171,18 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// The header and the last lines that fit; the whole is drawn at the end.
-fn shorten(mut lines: Vec<Line>, rows: usize) -> Vec<Line> {
-    let room = rows.saturating_sub(1);
-    if lines.len() > room {
-        lines.drain(1..=lines.len() - room);
-    }
-    lines
-}
-
 impl Renderer for Tty {
     fn event(&mut self, event: Event) -> io::Result<()> {
         self.trace.update(event);
-        self.has_changed = true;
         Ok(())
+    }
+
+    fn shows_sizes(&self) -> bool {
+        true
+    }
+
+    fn sizes(&mut self, sizes: HashMap<String, u64>) {
+        self.sizes = sizes;
     }
 
     fn draw(&mut self, now: Instant) -> io::Result<()> {
@@ -198,86 +191,21 @@ impl Renderer for Tty {
             return Ok(());
         }
         let (width, rows) = size();
-        let lines = shorten(self.lines(Timestamp::now(), false), rows);
-        self.redraw(&lines, width)
+        // The last row is the cursor's.
+        let lines = self.lines(Timestamp::now(), rows - 1, false);
+        self.redraw(&lines, width.min(WIDEST))
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if self.has_changed && !self.trace.tasks.is_empty() {
-            let lines = self.lines(Timestamp::now(), true);
-            self.redraw(&lines, size().0)?;
+        if !self.trace.tasks.is_empty() {
+            let lines = self.lines(Timestamp::now(), usize::MAX, true);
+            self.redraw(&lines, size().0.min(WIDEST))?;
         }
-        self.out.write_all(self.trace.warnings(self.color).as_bytes())?;
+        let color = self.colors != Colors::none();
+        self.out.write_all(self.trace.warnings(color).as_bytes())?;
         self.out.flush()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fixture;
-    use super::*;
-
-    fn tty(screen: &fixture::Screen) -> Tty {
-        Tty {
-            began_at: fixture::at(0),
-            ..Tty::new(Box::new(screen.clone()), false)
-        }
-    }
-
-    #[test]
-    fn running_tasks_show_counts_and_output() {
-        let screen = fixture::Screen::default();
-        let mut tty = tty(&screen);
-        fixture::build()
-            .into_iter()
-            .take(12)
-            .for_each(|event| tty.event(event).unwrap());
-        let lines = tty.lines(fixture::at(750), false);
-        tty.redraw(&lines, 60).unwrap();
-        insta::assert_snapshot!(anstream::adapter::strip_str(&screen.take()).to_string());
-    }
-
-    #[test]
-    fn the_next_drawing_replaces_the_last() {
-        let screen = fixture::Screen::default();
-        let mut tty = tty(&screen);
-        fixture::build()
-            .into_iter()
-            .for_each(|event| tty.event(event).unwrap());
-        let lines = tty.lines(fixture::at(750), true);
-        tty.redraw(&lines, 40).unwrap();
-        screen.take();
-        tty.redraw(&lines, 40).unwrap();
-        let text = screen.take();
-        assert!(text.starts_with(&format!("\x1b[{}A\r", lines.len())), "{text:?}");
-        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
-    }
-
-    #[test]
-    fn a_low_terminal_keeps_the_header_and_the_newest() {
-        let line = |number: usize| Line {
-            text: number.to_string(),
-            seconds: None,
-            style: Style::new(),
-        };
-        let kept: Vec<String> = shorten((0..20).map(line).collect(), 5)
-            .into_iter()
-            .map(|line| line.text)
-            .collect();
-        assert_eq!(kept, ["0", "17", "18", "19"]);
-    }
-
-    #[test]
-    fn nothing_is_drawn_in_the_first_quarter_second() {
-        let screen = fixture::Screen::default();
-        let mut tty = tty(&screen);
-        fixture::build()
-            .into_iter()
-            .take(4)
-            .for_each(|event| tty.event(event).unwrap());
-        tty.draw(Instant::now()).unwrap();
-        assert_eq!(screen.take(), "");
-        tty.draw(Instant::now() + SILENCE).unwrap();
-        assert!(screen.take().contains("FROM busybox"));
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ mod images;
 mod instructions;
 mod mounts;
 mod network;
+mod progress;
 mod prune;
 mod push;
 mod refusals;
