@@ -123,14 +123,8 @@ impl Containers {
             return Ok(Container { state, ..container });
         }
         leftovers::kill(&container.definition.spec.cgroup);
-        if let (Some(endpoint), false) = (&state.endpoint, state.ports.is_empty()) {
-            plimsoll_network::unpublish(
-                container.definition.instance,
-                std::slice::from_ref(endpoint),
-                &state.ports,
-            )?;
-        }
-        Networks::new(&self.store).release(container.id())?;
+        plimsoll_network::unpublish(container.definition.instance, &state.endpoints, &state.ports)?;
+        Networks::new(&self.store).park(container.id())?;
         // One that was paused before its next start had ended already, and keeps its exit code.
         let exit_code = if state.status == Status::Restarting {
             state.exit_code
@@ -144,7 +138,7 @@ impl Containers {
             exit_code,
             error: "the container's supervisor was killed, and the container with it".to_owned(),
             finished_at: Some(Timestamp::now()),
-            endpoint: None,
+            endpoints: Vec::new(),
             ports: Vec::new(),
             restart_due: state.status == Status::Restarting || policy.applies(exit_code, state.restart_count),
             ..state

@@ -14,15 +14,18 @@ use crate::context::Context;
 pub(crate) mod asking;
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod builder_history;
 pub(crate) mod builder_prune;
 pub(crate) mod buildx_du;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
 pub(crate) mod commit;
+pub(crate) mod container_prune;
 pub(crate) mod containers;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod history;
@@ -32,15 +35,26 @@ pub(crate) mod image_prune;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod inspect;
+mod isolation_options;
 pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod network_connect;
+pub(crate) mod network_create;
+pub(crate) mod network_disconnect;
+pub(crate) mod network_inspect;
+pub(crate) mod network_ls;
+pub(crate) mod network_options;
+pub(crate) mod network_prune;
+pub(crate) mod network_rm;
+pub(crate) mod pause;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod rename;
 pub(crate) mod reset;
 pub(crate) mod restart;
 pub(crate) mod rm;
@@ -49,11 +63,15 @@ pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod session;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod system_df;
 pub(crate) mod system_prune;
 pub(crate) mod tag;
 pub(crate) mod terminal;
+pub(crate) mod top;
+pub(crate) mod unpause;
+pub(crate) mod update;
 pub(crate) mod version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -86,13 +104,13 @@ pub(crate) enum Threads {
 }
 
 macro_rules! command {
-    ($module:ident, $threads:ident, [$($path:literal),+]) => {
+    ($($module:ident)::+, $threads:ident, [$($path:literal),+]) => {
         Command {
             paths: &[$($path),+],
             threads: Threads::$threads,
-            augment: |command| $module::Args::augment_args(command),
+            augment: |command| $($module)::+::Args::augment_args(command),
             run: |matches, context| {
-                Box::pin(async move { $module::run($module::Args::from_arg_matches(matches)?, context).await })
+                Box::pin(async move { $($module)::+::run($($module)::+::Args::from_arg_matches(matches)?, context).await })
             },
         }
     };
@@ -105,6 +123,31 @@ pub(crate) const COMMANDS: &[Command] = &[
         build,
         Many,
         ["build", "buildx build", "image build", "builder build"]
+    ),
+    command!(
+        builder_history::explain,
+        One,
+        ["builder history explain", "buildx history explain"]
+    ),
+    command!(
+        builder_history::inspect,
+        One,
+        ["builder history inspect", "buildx history inspect"]
+    ),
+    command!(
+        builder_history::logs,
+        One,
+        ["builder history logs", "buildx history logs"]
+    ),
+    command!(
+        builder_history::ls,
+        One,
+        ["builder history ls|list", "buildx history ls|list"]
+    ),
+    command!(
+        builder_history::rm,
+        One,
+        ["builder history rm|remove", "buildx history rm|remove"]
     ),
     command!(builder_prune, One, ["builder prune", "buildx prune"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
@@ -148,16 +191,33 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(volume_ls, One, ["volume ls|list"]),
     command!(volume_prune, One, ["volume prune"]),
     command!(volume_rm, One, ["volume rm|remove"]),
+    command!(container_prune, One, ["container prune"]),
+    command!(events, One, ["events", "system events"]),
+    command!(network_connect, One, ["network connect"]),
+    command!(network_create, One, ["network create"]),
+    command!(network_disconnect, One, ["network disconnect"]),
+    command!(network_inspect, One, ["network inspect"]),
+    command!(network_ls, One, ["network ls|list"]),
+    command!(network_prune, One, ["network prune"]),
+    command!(network_rm, One, ["network rm|remove"]),
+    command!(pause, One, ["pause", "container pause"]),
+    command!(rename, One, ["rename", "container rename"]),
+    command!(stats, One, ["stats", "container stats"]),
+    command!(top, One, ["top", "container top"]),
+    command!(unpause, One, ["unpause", "container unpause"]),
+    command!(update, One, ["update", "container update"]),
     command!(wait, One, ["wait", "container wait"]),
 ];
 
 /// Names of the groups that [`COMMANDS`] hang in, with their help line.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("builder", "Manage builds"),
+    ("builder history", "Look at builds of the past"),
     (
         "buildx",
         "Build images, under the name of Docker's extended builder",
     ),
+    ("buildx history", "Look at builds of the past"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::containers::{containers, running};
+use super::containers::containers;
 use super::session::{self, Session};
 use super::terminal;
 use crate::command_error::CommandError;
@@ -27,7 +27,12 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let containers = containers(context)?;
-    let container = running(&containers, &args.container)?;
+    let container = containers.get(&args.container)?;
+    if !container.is_running() {
+        return Err(CommandError::user(
+            "You cannot attach to a stopped container, start it first",
+        ));
+    }
     let definition = &container.definition;
     let interactive = definition.open_stdin && !args.no_stdin;
     terminal::check_input(interactive, definition.spec.tty)?;
@@ -37,7 +42,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         args.sig_proxy,
         &args.detach_keys,
     )?;
-    let attachment = containers.attach(&container).await?;
-    let outcome = session.run(attachment, &containers, &container).await?;
+    let mut attachment = containers.attach(&container).await?;
+    let outcome = session.run(&mut attachment, &containers, &container).await?;
     Ok(session::exit_code(context, &container, &outcome))
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_container::{Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, NetworkMode, OnFailure, RestartPolicy};
-use plimsoll_network::PortRequest;
+use plimsoll_container::{Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, OnFailure, RestartPolicy};
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
 
+use super::network_options::NetworkArgs;
+use super::isolation_options::IsolationArgs;
 use crate::command_error::CommandError;
 
 /// Flags that say what the container is.
@@ -35,15 +36,8 @@ pub(crate) struct ContainerArgs {
     /// Mount memory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     tmpfs: Vec<String>,
-    /// Publish a port on the host
-    #[arg(short, long, value_name = "[IP:][HOST]:PORT")]
-    publish: Vec<String>,
-    /// Publish all exposed ports on random host ports
-    #[arg(short = 'P', long)]
-    publish_all: bool,
-    /// Expose a port without publishing it
-    #[arg(long, value_name = "PORT[/PROTOCOL]")]
-    expose: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
@@ -83,7 +77,7 @@ pub(crate) struct ContainerArgs {
     /// Give all capabilities and all devices
     #[arg(long)]
     privileged: bool,
-    /// `no-new-privileges`, `seccomp=unconfined` or `seccomp=PROFILE.json`
+    /// `no-new-privileges`, `seccomp=PROFILE.json`, `apparmor=PROFILE`, `label=..`, `systempaths=unconfined`
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
     /// Limit something for each process
@@ -101,18 +95,12 @@ pub(crate) struct ContainerArgs {
     /// Start in this directory
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// Network: `bridge`, `host` or `none`
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    network: Option<String>,
-    /// Name of the host in the container
-    #[arg(short = 'h', long, value_name = "NAME")]
-    hostname: Option<String>,
     /// Domain of that name
     #[arg(long, value_name = "NAME")]
     domainname: Option<String>,
-    /// Add a line to the container's /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS")]
-    add_host: Vec<String>,
+    /// Attach to these only: `stdin`, `stdout`, `stderr`
+    #[arg(short, long, value_name = "STREAM", ignore_case = true, value_parser = ["stdin", "stdout", "stderr"])]
+    pub(crate) attach: Vec<String>,
     /// Keep standard input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -122,9 +110,8 @@ pub(crate) struct ContainerArgs {
     /// Remove the container when it ends
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Accepted for Docker's sake; no init is put in front of the program yet
-    #[arg(long)]
-    init: bool,
+    #[command(flatten)]
+    pub(crate) isolation: IsolationArgs,
     /// Set a label
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
@@ -242,12 +229,10 @@ impl ContainerArgs {
         for text in &self.tmpfs {
             mounts.push(MountRequest::parse_tmpfs(text)?);
         }
-        let mut ports = Vec::new();
-        for text in &self.publish {
-            ports.extend(PortRequest::parse(text).map_err(|error| wrong(error.to_string()))?);
-        }
+        let network = self.network.options()?;
         let (no_new_privileges, seccomp) = security(&self.security_opt)?;
         Ok(CreateOptions {
+            id: None,
             name: self.name.clone(),
             image: self.image().to_owned(),
             command: self.image_and_command[1..].to_vec(),
@@ -256,23 +241,23 @@ impl ContainerArgs {
             user: self.user.clone(),
             group_add: self.group_add.clone(),
             working_dir: self.workdir.clone(),
-            hostname: self.hostname.clone(),
+            hostname: self.network.hostname.clone(),
             labels: labels(&self.label_file, &self.label)?,
             mounts,
-            ports,
-            publish_all: self.publish_all,
-            expose: self.expose.clone(),
-            network: network(self.network.as_deref())?,
-            extra_hosts: self
-                .add_host
-                .iter()
-                .map(|text| extra_host(text))
-                .collect::<Result<_, _>>()?,
+            ports: network.ports,
+            publish_all: network.publish_all,
+            expose: network.expose,
+            network: network.mode,
+            attachments: network.attachments,
+            resolver: network.resolver,
+            links: network.links,
+            extra_hosts: network.extra_hosts,
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
             privileged: self.privileged,
             no_new_privileges,
             seccomp,
+            isolation: self.isolation.isolation(&self.security_opt)?,
             read_only: self.read_only,
             resources: self.resources()?,
             ulimits: self
@@ -337,7 +322,7 @@ impl ContainerArgs {
                 "you should always set the memory limit when using the memory-swap limit",
             ));
         }
-        Ok(Resources {
+        self.isolation.limits(Resources {
             memory: self.memory,
             memory_swap: self.memory_swap,
             memory_reservation: self.memory_reservation,
@@ -458,34 +443,6 @@ fn pairs(what: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Comma
         .collect()
 }
 
-fn network(text: Option<&str>) -> Result<NetworkMode, CommandError> {
-    match text {
-        None | Some("" | "bridge" | "default") => Ok(NetworkMode::Bridge),
-        Some("host") => Ok(NetworkMode::Host),
-        Some("none") => Ok(NetworkMode::None),
-        Some(other) => Err(CommandError::not_found(format!("network {other} not found"))
-            .hint("only `bridge`, `host` and `none` exist for now")),
-    }
-}
-
-fn extra_host(text: &str) -> Result<(String, String), CommandError> {
-    let wrong = || {
-        CommandError::usage(format!(
-            "bad format for add-host: `{text}`: expected `NAME:ADDRESS`"
-        ))
-    };
-    let (name, address) = text
-        .split_once('=')
-        .or_else(|| text.split_once(':'))
-        .ok_or_else(wrong)?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let valid = address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok();
-    if name.is_empty() || !valid {
-        return Err(wrong());
-    }
-    Ok((name.to_owned(), address.to_owned()))
-}
-
 fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
     let (mut no_new_privileges, mut seccomp) = (false, Seccomp::Default);
     for option in options {
@@ -501,8 +458,10 @@ fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
                 })?;
                 seccomp = Seccomp::Profile(text);
             }
-            // No such module is active on the hosts this runs on without a profile of its own; turning it off is no change.
-            ("apparmor", "unconfined") | ("label", "disable") => {}
+            ("systempaths", "unconfined") | ("label", "disable") => {}
+            ("apparmor", profile) if !profile.is_empty() => {}
+            // Where SELinux is not in force, labels are only names.
+            ("label", label) if !label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() => {}
             _ => {
                 return Err(CommandError::usage(format!(
                     "security option `{option}` is not supported"
@@ -563,7 +522,7 @@ pub(super) fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
 }
 
 /// Processors as billionths of one.
-fn cpus(text: &str) -> Result<i64, String> {
+pub(super) fn cpus(text: &str) -> Result<i64, String> {
     let number: f64 = text
         .parse()
         .map_err(|_| "expected a number such as 1.5".to_owned())?;
@@ -648,10 +607,9 @@ mod tests {
             (&["--restart", "often", "x"], "unknown policy 'often'"),
             (&["--log-opt", "x=y", "x"], "unknown log opt 'x' for json-file log driver"),
             (&["-m", "1m", "x"], "minimum memory limit allowed is 6MB"),
-            (&["--network", "web", "x"], "network web not found"),
             (
-                &["--security-opt", "systempaths=unconfined", "x"],
-                "security option `systempaths=unconfined` is not supported",
+                &["--security-opt", "systempaths=open", "x"],
+                "security option `systempaths=open` is not supported",
             ),
             (&["-v", "aa:b", "x"], "invalid volume specification `aa:b`"),
         ] {

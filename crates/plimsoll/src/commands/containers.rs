@@ -74,5 +74,6 @@ pub(crate) fn running(containers: &Containers, name: &str) -> Result<Container, 
     if container.is_running() {
         return Ok(container);
     }
+    containers.revive(&container)?;
     Err(ContainerError::NotRunning(container.name).into())
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::containers::containers;
 use super::image_inspect::describe;
-use crate::command_error::CommandError;
+use super::network_inspect::network;
+use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
 use crate::output::json;
 use crate::output::template::Template;
@@ -19,8 +20,8 @@ use crate::output::template::Template;
 pub(crate) struct Args {
     #[command(flatten)]
     output: Output,
-    /// Look for this kind only: `container` or `image`
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["container", "image"])]
+    /// Look for this kind only: `container`, `image` or `network`
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["container", "image", "network"])]
     kind: Option<String>,
     /// Containers or images, by name or id
     #[arg(required = true, value_name = "NAME")]
@@ -42,6 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let kind = args.kind.as_deref();
     args.output.print(context, &args.names, |name| match kind {
         Some("container") => container(context, name),
+        Some("network") => network(context, name),
         Some(_) => image(context, name),
         None => either(context, name),
     })
@@ -108,7 +110,9 @@ fn fill(value: &mut Value) {
 /// What Docker prints for a container.
 pub(crate) fn container(context: &Context, name: &str) -> Result<Value, CommandError> {
     let containers = containers(context)?;
-    Ok(containers.inspect(&containers.get(name)?))
+    let container = containers.get(name)?;
+    containers.revive(&container)?;
+    Ok(containers.inspect(&container))
 }
 
 fn image(context: &Context, name: &str) -> Result<Value, CommandError> {
@@ -116,7 +120,7 @@ fn image(context: &Context, name: &str) -> Result<Value, CommandError> {
     describe(&images, &images.get(name)?)
 }
 
-/// A container if there is one of that name, else an image.
+/// A container if there is one of that name, else an image, else a network.
 fn either(context: &Context, name: &str) -> Result<Value, CommandError> {
     let containers = containers(context)?;
     let suggestion = match containers.get(name) {
@@ -130,6 +134,10 @@ fn either(context: &Context, name: &str) -> Result<Value, CommandError> {
         Err(ImageError::NotFound { nearest, .. }) => suggestion.or(nearest),
         Err(error) => return Err(error.into()),
     };
+    match network(context, name) {
+        Err(error) if error.kind == Kind::NotFound => {}
+        found => return found,
+    }
     let error = CommandError::not_found(format!("No such object: {name}"));
     Err(match suggestion {
         Some(name) => error.hint(format!("did you mean `{name}`?")),

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use plimsoll_container::{Container, HealthStatus, Status};
+use plimsoll_container::{Container, HealthStatus, NetworkMode, Status};
+use plimsoll_network::Endpoint;
 use serde_json::{Value, json};
 
 use super::containers::containers;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Show how much they have written
     #[arg(short, long)]
     size: bool,
-    /// Show those that fit: `name=`, `id=`, `label=`, `status=`, `health=`, `exited=`, `ancestor=`, `volume=`, `network=`, `before=`, `since=`
+    /// Show those that fit: `name=`, `id=`, `label=`, `status=`, `health=`, `exited=`, `ancestor=`, `volume=`, `network=`, `publish=`, `expose=`, `before=`, `since=`
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// `table`, `json`, or a Go template
@@ -61,7 +62,11 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let all = containers(context)?.list()?;
+    let containers = containers(context)?;
+    let all = containers.list()?;
+    for container in &all {
+        containers.revive(container)?;
+    }
     let filters = args
         .filter
         .iter()
@@ -131,7 +136,7 @@ pub(super) fn row(container: &Container, whole: bool, size: bool) -> Value {
         "LocalVolumes": volumes.to_string(),
         "Mounts": mounts.join(","),
         "Names": container.name,
-        "Networks": definition.network.as_str(),
+        "Networks": networks(container).join(","),
         "Ports": ports(container),
         "RunningFor": units::ago(definition.created),
         "Size": if size { units::human_size(written(&definition.rootfs.upper)) } else { "0B".to_owned() },
@@ -188,12 +193,36 @@ fn status(container: &Container, now: Timestamp) -> String {
         }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Restarting => {
-            format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at))
+            format!(
+                "Restarting ({}) {} ago",
+                state.exit_code,
+                since(state.finished_at)
+            )
         }
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Created => "Created".to_owned(),
         Status::Dead => "Dead".to_owned(),
     }
+}
+
+/// Names of the networks it is on, or would be first.
+fn networks(container: &Container) -> Vec<String> {
+    let mut names: Vec<String> = container
+        .state
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.network.name.clone())
+        .collect();
+    names.sort();
+    if names.is_empty() && !matches!(container.definition.network, NetworkMode::Container(_)) {
+        names.push(container.definition.network.to_string());
+    }
+    names
+}
+
+fn on_network(container: &Container, wanted: &str) -> bool {
+    let by_id = |endpoint: &Endpoint| !wanted.is_empty() && endpoint.network.id.starts_with(wanted);
+    networks(container).iter().any(|name| name == wanted) || container.state.endpoints.iter().any(by_id)
 }
 
 /// `0.0.0.0:8080->80/tcp, 81/tcp`
@@ -241,6 +270,8 @@ enum Filter {
     Ancestor(String),
     Volume(String),
     Network(String),
+    Publish(Ports),
+    Expose(Ports),
     Before(Timestamp),
     Since(Timestamp),
 }
@@ -276,6 +307,8 @@ impl Filter {
             "ancestor" => Self::Ancestor(owned),
             "volume" => Self::Volume(owned),
             "network" => Self::Network(owned),
+            "publish" => Self::Publish(Ports::parse(value).ok_or_else(wrong)?),
+            "expose" => Self::Expose(Ports::parse(value).ok_or_else(wrong)?),
             "before" => Self::Before(created()?),
             "since" => Self::Since(created()?),
             _ => return Err(wrong()),
@@ -327,10 +360,42 @@ impl Filter {
                 .mounts
                 .iter()
                 .any(|mount| mount.volume.as_ref() == Some(wanted) || mount.target == wanted.as_str()),
-            Self::Network(wanted) => definition.network.as_str() == wanted,
+            Self::Network(wanted) => on_network(container, wanted),
+            Self::Publish(wanted) => state.ports.iter().any(|port| {
+                wanted.holds(port.host_port, &inside(port))
+                    || wanted.holds(port.container_port, &inside(port))
+            }),
+            Self::Expose(wanted) => definition.exposed_ports.iter().any(|port| {
+                let number = port.split('/').next().and_then(|number| number.parse().ok());
+                number.is_some_and(|number| wanted.holds(number, port))
+            }),
             Self::Before(time) => definition.created < *time,
             Self::Since(time) => definition.created > *time,
         }
+    }
+}
+
+/// `8080`, `8000-8010/udp`
+struct Ports {
+    first: u16,
+    last: u16,
+    protocol: String,
+}
+
+impl Ports {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(Self {
+            first: first.parse().ok()?,
+            last: last.parse().ok()?,
+            protocol: protocol.to_owned(),
+        })
+    }
+
+    /// `port` is `80/tcp`, which says the protocol.
+    fn holds(&self, number: u16, port: &str) -> bool {
+        (self.first..=self.last).contains(&number) && port.split('/').nth(1) == Some(&self.protocol)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use plimsoll_container::{Container, ContainerError, Containers};
+use plimsoll_container::{Container, ContainerError, Containers, Started, Supervisor};
 use plimsoll_image::Image;
 use plimsoll_oci::Platform;
 
@@ -34,6 +34,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    if args.detach && !args.container.attach.is_empty() {
+        return Err(CommandError::usage(
+            "conflicting options: cannot specify both --attach and --detach",
+        ));
+    }
     if !args.detach {
         terminal::check_input(args.container.interactive, args.container.tty)?;
     }
@@ -51,8 +56,13 @@ fn ours<T>(result: Result<T, CommandError>) -> Result<T, CommandError> {
 }
 
 async fn run_container(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let (containers, container) = create(&args.container, context).await?;
-    let started = start(args, context, &containers, &container).await;
+    plimsoll_runtime::warm_control_groups();
+    let containers = containers::containers(context)?;
+    // It starts while the container is made.
+    let id = Containers::new_id()?;
+    let supervisor = containers.supervisor(&id)?;
+    let container = create(&args.container, Some(id), &containers, context).await?;
+    let started = start(args, context, supervisor, &containers, &container).await;
     if started.is_err() && args.container.rm {
         containers.remove(&container, true)?;
     }
@@ -62,20 +72,30 @@ async fn run_container(args: &Args, context: &Context) -> Result<ExitCode, Comma
 async fn start(
     args: &Args,
     context: &Context,
+    supervisor: Supervisor,
     containers: &Containers,
     container: &Container,
 ) -> Result<ExitCode, CommandError> {
     if args.detach {
-        containers.start(container, false).await?;
+        let started = containers.start_with(supervisor, container, false).await?;
+        warn(context, started.as_ref())?;
         writeln!(context.stdout(), "{}", container.id())?;
         return Ok(ExitCode::SUCCESS);
     }
     let flags = &args.container;
-    let session = Session::new(flags.interactive, flags.tty, args.sig_proxy, &args.detach_keys)?;
-    let Some(attachment) = containers.start(container, true).await? else {
+    let attached = |stream: &str| {
+        flags.attach.is_empty() || flags.attach.iter().any(|name| name.eq_ignore_ascii_case(stream))
+    };
+    let interactive = flags.interactive && attached("stdin");
+    let mut session = Session::new(interactive, flags.tty, args.sig_proxy, &args.detach_keys)?;
+    session.shown = (attached("stdout"), attached("stderr"));
+    let started = containers.start_with(supervisor, container, true).await?;
+    warn(context, started.as_ref())?;
+    let Some(mut attachment) = started.and_then(|started| started.attachment) else {
         return Err(ContainerError::Running(container.name.clone()).into());
     };
-    let outcome = session.run(attachment, containers, container).await?;
+    // Held to the end: while it is there, the supervisor leaves the removal to this process.
+    let outcome = session.run(&mut attachment, containers, container).await?;
     if flags.rm && !matches!(outcome, Outcome::Detached) {
         containers.settle(container).await?;
         containers.remove(container, true)?;
@@ -83,15 +103,30 @@ async fn start(
     Ok(session::exit_code(context, container, &outcome))
 }
 
+/// What was asked for and could not be given.
+fn warn(context: &Context, started: Option<&Started>) -> Result<(), CommandError> {
+    for warning in started.iter().flat_map(|started| &started.warnings) {
+        writeln!(context.stderr(), "WARNING: {warning}")?;
+    }
+    Ok(())
+}
+
 /// Makes the container that the flags describe; also `create`.
 pub(crate) async fn create(
     args: &ContainerArgs,
+    id: Option<String>,
+    containers: &Containers,
     context: &Context,
-) -> Result<(Containers, Container), CommandError> {
-    let containers = containers::containers(context)?;
+) -> Result<Container, CommandError> {
     let mut options = args.options()?;
-    options.mounts.splice(..0, args.inherited_mounts(&containers)?);
+    if let Some(warning) = args.network.warning() {
+        writeln!(context.stderr(), "{warning}")?;
+    }
+    options.id = id;
+    options.mounts.splice(..0, args.inherited_mounts(containers)?);
     let image = image(args, context).await?;
+    let hardened = context.settings()?.run.hardened.unwrap_or(false);
+    args.isolation.harden(hardened, &mut options, &image.config.config)?;
     let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
     // From here on the container keeps what it needs, and `run` may last for weeks.
@@ -106,7 +141,7 @@ pub(crate) async fn create(
             )));
         }
     }
-    Ok((containers, container))
+    Ok(container)
 }
 
 /// The image, from the store or a registry.

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) interactive: bool,
     pub(crate) tty: bool,
     pub(crate) keys: DetachKeys,
+    /// Whether its output and its error output are shown.
+    pub(crate) shown: (bool, bool),
     signals: Vec<(i32, Signal)>,
     resized: Signal,
 }
@@ -48,6 +50,7 @@ impl Session {
             interactive,
             tty,
             keys: DetachKeys::parse(keys)?,
+            shown: (true, true),
             signals,
             resized,
         })
@@ -56,7 +59,7 @@ impl Session {
     /// Runs until the program has ended or the user has left.
     pub(crate) async fn run(
         mut self,
-        mut attachment: Attachment,
+        attachment: &mut Attachment,
         containers: &Containers,
         container: &Container,
     ) -> Result<Outcome, CommandError> {
@@ -67,7 +70,7 @@ impl Session {
         };
         let input = attachment.input();
         let outcome = tokio::select! {
-            outcome = show(&mut attachment) => outcome,
+            outcome = show(attachment, self.shown) => outcome,
             () = type_input(self.interactive, self.tty, &mut self.keys, input.clone()) => Ok(Outcome::Detached),
             () = follow_size(self.tty, &mut self.resized, &input) => Ok(Outcome::Lost),
             () = forward(&mut self.signals, containers, container) => Ok(Outcome::Lost),
@@ -78,8 +81,8 @@ impl Session {
 }
 
 /// Prints output until the end. A reader that has gone stops the printing, not the container.
-async fn show(attachment: &mut Attachment) -> Result<Outcome, CommandError> {
-    let (mut stdout_open, mut stderr_open) = (true, true);
+async fn show(attachment: &mut Attachment, shown: (bool, bool)) -> Result<Outcome, CommandError> {
+    let (mut stdout_open, mut stderr_open) = shown;
     loop {
         match attachment.next().await? {
             Some(Event::Stdout(bytes)) if stdout_open => stdout_open = print(io::stdout, bytes).await?,

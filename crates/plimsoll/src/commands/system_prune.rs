@@ -7,9 +7,9 @@ use plimsoll_store::{CacheItem, PruneRequest};
 
 use super::asking::{self, Filter};
 use super::builder_prune;
-use super::buildx_du::time;
-use super::containers::containers;
+use super::container_prune;
 use super::image_prune::{self, ImageFilter};
+use super::network_prune;
 use super::volume_prune;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -35,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let filter = ImageFilter::new(&args.filters)?;
     asking::confirm(context, args.force, &warning(&args), "system prune")?;
-    let mut bytes = remove_containers(&args, context)?;
+    let mut bytes = container_prune::prune(context, &args.filters)?;
+    print_list(context, "Deleted Networks:", &network_prune::prune(context, &args.filters)?)?;
     if args.volumes {
         bytes += volume_prune::prune(context, |volume| volume.anonymous)?;
     }
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 fn warning(args: &Args) -> String {
-    let mut lines = vec!["all stopped containers"];
+    let mut lines = vec!["all stopped containers", "all networks not used by at least one container"];
     if args.volumes {
         lines.push("all anonymous volumes not used by at least one container");
     }
@@ -65,40 +66,6 @@ fn warning(args: &Args) -> String {
     });
     let lines: String = lines.iter().map(|line| format!("\n  - {line}")).collect();
     format!("This will remove:{lines}\n")
-}
-
-/// Removes stopped containers, prints their ids, and returns the bytes that came free.
-fn remove_containers(args: &Args, context: &Context) -> Result<u64, CommandError> {
-    let until = args.filters.iter().find(|filter| filter.key == "until");
-    let until = until.map(Filter::until).transpose()?;
-    let labels: Vec<_> = args
-        .filters
-        .iter()
-        .filter(|filter| filter.key == "label")
-        .collect();
-    let containers = containers(context)?;
-    let mut removed = Vec::new();
-    let mut meter = plimsoll_store::Meter::default();
-    let mut bytes = 0;
-    for container in containers.list()? {
-        let known = &container.definition.labels;
-        let wanted = until.is_none_or(|until| container.definition.created < time(until))
-            && labels.iter().all(|label| label.holds_among(known));
-        if container.is_running() || !wanted {
-            continue;
-        }
-        let (upper, _) = context
-            .store()?
-            .snapshots()
-            .directories(container.definition.snapshot)?;
-        if let Some(upper) = camino::Utf8Path::from_path(&upper) {
-            bytes += meter.measure(upper)?;
-        }
-        containers.remove(&container, false)?;
-        removed.push(container.id().to_owned());
-    }
-    print_list(context, "Deleted Containers:", &removed)?;
-    Ok(bytes)
 }
 
 fn remove_cache(args: &Args, context: &Context) -> Result<u64, CommandError> {

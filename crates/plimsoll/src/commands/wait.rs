@@ -17,10 +17,16 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let containers = containers(context)?;
+    let mut code = ExitCode::SUCCESS;
     for name in &args.containers {
-        let container = containers.get(name)?;
-        let ended = containers.wait(&container).await?;
-        writeln!(context.stdout(), "{}", ended.exit_code)?;
+        let ended = async { containers.wait(&containers.get(name)?).await };
+        match ended.await {
+            Ok(ended) => writeln!(context.stdout(), "{}", ended.exit_code)?,
+            Err(error) => {
+                let _ = context.report(&error.into());
+                code = ExitCode::FAILURE;
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

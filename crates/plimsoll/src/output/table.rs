@@ -10,13 +10,19 @@ const MINIMUM: usize = 10;
 /// Docker writes its tables with Go's `tabwriter` (minimum width 10, padding 3), so scripts cut at these places.
 /// As there, a column is a run of consecutive lines that have it.
 pub(crate) fn align(text: &str) -> String {
+    align_with(text, MINIMUM, PADDING)
+}
+
+/// As [`align`], with other widths.
+pub(crate) fn align_with(text: &str, minimum: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut aligned = String::with_capacity(text.len() * 2);
     for (row, cells) in lines.iter().enumerate() {
         for (column, cell) in cells.iter().enumerate() {
             aligned.push_str(cell);
             if column + 1 < cells.len() {
-                let blanks = width(&lines, row, column) - cell.chars().count();
+                let width = (widest(&lines, row, column) + padding).max(minimum);
+                let blanks = width - cell.chars().count();
                 aligned.extend(std::iter::repeat_n(' ', blanks));
             }
         }
@@ -25,17 +31,16 @@ pub(crate) fn align(text: &str) -> String {
     aligned
 }
 
-/// Width of `column` in the block of lines around `row` that have it.
-fn width(lines: &[Vec<&str>], row: usize, column: usize) -> usize {
+/// Widest cell of `column` in the block of lines around `row` that have it.
+fn widest(lines: &[Vec<&str>], row: usize, column: usize) -> usize {
     let has = |cells: &&Vec<&str>| cells.len() > column + 1;
     let above = lines[..row].iter().rev().take_while(has);
     let below = lines[row..].iter().take_while(has);
-    let widest = above
+    above
         .chain(below)
         .map(|cells| cells[column].chars().count())
         .max()
-        .unwrap_or(0);
-    (widest + PADDING).max(MINIMUM)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

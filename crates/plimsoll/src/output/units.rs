@@ -11,15 +11,28 @@ pub(crate) fn human_size(bytes: u64) -> String {
 
 /// A size with powers of 1000 and `precision` significant digits.
 pub(crate) fn human_size_with(bytes: u64, precision: usize) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    scaled(
+        bytes,
+        1000.0,
+        &["B", "kB", "MB", "GB", "TB", "PB", "EB"],
+        precision,
+    )
+}
+
+/// A size of memory, with powers of 1024 and four significant digits: `440KiB`, `23.54GiB`.
+pub(crate) fn binary_size(bytes: u64) -> String {
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"], 4)
+}
+
+fn scaled(bytes: u64, base: f64, units: &[&str], precision: usize) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to a few digits anyway")]
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
         unit += 1;
     }
-    format!("{}{}", significant(value, precision), UNITS[unit])
+    format!("{}{}", significant(value, precision), units[unit])
 }
 
 /// C's `%.{precision}g`, without exponents: trailing zeros are dropped.
@@ -88,6 +101,14 @@ mod tests {
             assert_eq!(human_size(bytes), text);
         }
         assert_eq!(human_size_with(2_023_456, 4), "2.023MB");
+        for (bytes, text) in [
+            (0, "0B"),
+            (450_560, "440KiB"),
+            (25_276_000_000, "23.54GiB"),
+            (10 << 20, "10MiB"),
+        ] {
+            assert_eq!(binary_size(bytes), text);
+        }
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! Waiting for a change in a folder, without asking again and again.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use camino::Utf8Path;
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::wire;
+
+/// Tells when files of a folder were written to, made or renamed.
+pub struct FolderWatch(AsyncFd<OwnedFd>);
+
+impl FolderWatch {
+    /// Begins to watch.
+    pub fn new(folder: &Utf8Path) -> io::Result<Self> {
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let changes =
+            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
+        add_watch(&inotify, folder.as_std_path(), changes)?;
+        Ok(Self(wire::watched(inotify, Interest::READABLE)?))
+    }
+
+    /// Returns after a change since the last call.
+    pub async fn changed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let mut buffer = [0; 4096];
+            match rustix::io::read(self.0.get_ref(), &mut buffer) {
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `events`: what has happened, and what happens.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use plimsoll_testkit::{Sandbox, needs};
+use serde_json::Value;
+
+use crate::with_busybox;
+
+fn past<const N: usize>(sandbox: &Sandbox, filters: [&str; N]) -> Vec<String> {
+    let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+    let args = [
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--format",
+        "{{.Action}}",
+    ];
+    let outcome = sandbox.run(args.into_iter().chain(filters));
+    outcome.success("events").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_life_of_a_container() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    sandbox.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-l",
+        "tier=front",
+        "busybox",
+        "sleep",
+        "100",
+    ]);
+    sandbox.ok(["exec", "box", "true"]);
+    sandbox.ok(["pause", "box"]);
+    sandbox.ok(["unpause", "box"]);
+    sandbox.ok(["rename", "box", "web"]);
+    sandbox.ok(["stop", "-t", "0", "web"]);
+    sandbox.ok(["rm", "web"]);
+    sandbox.run(["run", "--rm", "--name", "other", "busybox", "false"]);
+    assert_eq!(
+        past(&sandbox, ["container=web", "type=container"]),
+        ["rename", "kill", "kill", "die", "stop", "destroy"]
+    );
+    assert_eq!(
+        past(&sandbox, ["container=box"]),
+        [
+            "create",
+            "start",
+            "exec_create: true",
+            "exec_start: true",
+            "exec_die",
+            "pause",
+            "unpause"
+        ]
+    );
+    assert_eq!(
+        past(&sandbox, ["container=other"]),
+        ["create", "start", "die", "destroy"]
+    );
+    assert_eq!(
+        past(&sandbox, ["label=tier=front", "event=die", "event=start"]),
+        ["start", "die"]
+    );
+    let line = sandbox.ok([
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "-f",
+        "event=die",
+        "-f",
+        "container=other",
+    ]);
+    assert!(
+        line.contains(" container die ")
+            && line.ends_with("(execDuration=0, exitCode=1, image=busybox, name=other)\n"),
+        "{line}"
+    );
+    let line = sandbox.ok([
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "-f",
+        "event=create",
+        "-f",
+        "container=box",
+        "--format",
+        "json",
+    ]);
+    let event: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(
+        (&event["status"], &event["from"], &event["scope"]),
+        (&"create".into(), &"busybox".into(), &"local".into())
+    );
+    assert_eq!(event["Actor"]["Attributes"]["tier"], "front");
+    assert_eq!(
+        event["time"].as_i64(),
+        event["timeNano"].as_i64().map(|time| time / 1_000_000_000)
+    );
+    sandbox.fails(125, ["events", "--filter", "contaner=x"]);
+}
+
+#[test]
+fn a_follower_is_told_at_once() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let mut follower = sandbox
+        .command(["events", "--format", "{{.Action}} {{.Actor.Attributes.name}}"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(follower.stdout.take().expect("a pipe was asked for")).lines();
+    // What happened before it looked is not shown: something has to happen until it looks.
+    let mut tries = 0;
+    let looks = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| lines.next());
+        while !reader.is_finished() {
+            sandbox.ok(["create", "--name", &format!("try{tries}"), "busybox"]);
+            tries += 1;
+        }
+        reader.join().expect("a line")
+    });
+    assert!(looks.expect("a line").expect("text").starts_with("create try"));
+    sandbox.ok(["run", "--name", "box", "busybox", "true"]);
+    let seen: Vec<String> = lines
+        .map(|line| line.expect("text"))
+        .filter(|line| line.ends_with(" box"))
+        .take(3)
+        .collect();
+    assert_eq!(seen, ["create box", "start box", "die box"]);
+    follower.kill().expect("it is there");
+    follower.wait().expect("it ends");
+}
