@@ -42,6 +42,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) images: Vec<(ImageRef, Platform, Digest)>,
     /// Where the context came from, if it was fetched.
     pub(crate) origin: Option<&'a ContextOrigin>,
+    /// Build arguments of which not even a hash may be told: statements are for everybody.
+    pub(crate) hidden: Vec<String>,
 }
 
 /// Makes the statements that say how an image was built: what was asked for, and what goes along by default.

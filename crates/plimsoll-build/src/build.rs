@@ -226,6 +226,7 @@ impl Build {
             epoch,
             images: self.had(&images)?,
             origin: context.origin.as_ref(),
+            hidden: credentials::hidden(&request.build_args),
         };
         let (provenance, default_provenance) = provenances(&request.attest, &recording.so_far(), &facts);
         let mut others = others.into_iter();
@@ -287,7 +288,10 @@ impl Build {
             Ok(image) => Ok(((reference, platform), image)),
             Err(error) => {
                 let diagnostic = Diagnostic::error("base-image", &dockerfile.source, span, chain(&error));
-                let mut diagnostic = plan.with_stage_hint(diagnostic, &reference);
+                let mut diagnostic = match error {
+                    ImageError::NoPlatform { .. } => diagnostic,
+                    _ => plan.with_stage_hint(diagnostic, &reference),
+                };
                 if let Some(near) = nearest(&reference.familiar_name(), contexts.names()) {
                     diagnostic.help = Some(format!("did you mean the context `{near}`?"));
                 }

@@ -107,6 +107,14 @@ pub(crate) fn shown_value(name: &str, value: &str) -> (String, bool) {
     (crate::source::without_credentials(value), false)
 }
 
+/// Names of build arguments that look like credentials, or whose values do.
+pub(crate) fn hidden(build_args: &BTreeMap<String, String>) -> Vec<String> {
+    let hidden = build_args
+        .iter()
+        .filter(|(name, value)| shown_value(name, value).1);
+    hidden.map(|(name, _)| name.clone()).collect()
+}
+
 fn is_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let parts: Vec<&str> = name.split('_').collect();

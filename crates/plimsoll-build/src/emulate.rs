@@ -102,7 +102,7 @@ pub(crate) fn runs(platform: &Platform, path: &[PathBuf]) -> Result<Runs, OpErro
         .iter()
         .find(|processor| processor.architecture == platform.architecture);
     let Some(processor) = known else {
-        return Err(impossible(platform, None));
+        return Err(impossible(platform, false));
     };
     if let Some(registered) = registered(Path::new(REGISTERED), processor) {
         return Ok(registered);
@@ -117,25 +117,23 @@ pub(crate) fn runs(platform: &Platform, path: &[PathBuf]) -> Result<Runs, OpErro
             let (magic, mask) = processor.pattern();
             Ok(Runs::By(Emulator { program, magic, mask }))
         }
-        _ => Err(impossible(platform, Some(kernel() >= KERNEL))),
+        _ => Err(impossible(platform, true)),
     }
 }
 
-fn impossible(platform: &Platform, alone: Option<bool>) -> OpError {
+fn impossible(platform: &Platform, emulated: bool) -> OpError {
     let host = Platform::host();
-    let hint = match alone {
-        None => "compile on `FROM --platform=$BUILDPLATFORM` for `$TARGETPLATFORM`".to_owned(),
-        Some(alone) => {
-            let support = if alone { "" } else { " binfmt-support" };
-            format!(
-                "`apt-get install qemu-user-static{support}` lets this machine run them, slowly; or compile on `FROM --platform=$BUILDPLATFORM`"
-            )
+    let hint = match emulated {
+        false => "compile on `FROM --platform=$BUILDPLATFORM` for `$TARGETPLATFORM`",
+        true => {
+            "`apt-get install qemu-user-static binfmt-support` lets this machine run them, slowly; or compile on \
+             `FROM --platform=$BUILDPLATFORM`"
         }
     };
     OpError::Word {
         message: format!("programs for {platform} do not run on this machine, which is {host}"),
         span: None,
-        hint: Some(hint),
+        hint: Some(hint.to_owned()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `min` says where everything came from and leaves out what people pass in: build arguments, labels, secrets' names.
 //! `max` has these too, the steps and the Dockerfile. Values of secrets are in no record, so they cannot get here; those
-//! of arguments that look like credentials are there as a hash only.
+//! of arguments that look like credentials are left out.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ const PREDICATE_V1: &str = "https://slsa.dev/provenance/v1";
 const PREDICATE_V02: &str = "https://slsa.dev/provenance/v0.2";
 const BUILD_TYPE_V1: &str =
     "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md";
+/// In place of a value that is not for everybody.
+const HIDDEN: &str = "***";
 const BUILD_TYPE_V02: &str = "https://mobyproject.org/buildkit@v1";
 
 /// How much is said.
@@ -229,6 +231,8 @@ impl Story<'_> {
         if self.is_max() {
             for (kind, pairs) in [("build-arg", &options.build_args), ("label", &options.labels)] {
                 for (name, value) in pairs {
+                    let hidden = kind == "build-arg" && self.facts.hidden.contains(name);
+                    let value = if hidden { HIDDEN } else { value };
                     set(&format!("{kind}:{name}"), value);
                 }
             }
@@ -334,7 +338,7 @@ fn step(step: &StepRecord) -> Value {
     if let Some(command) = of_kind(PartKind::Command).next() {
         value["command"] = command.value.as_str().into();
     }
-    let pair = |part: &Part| format!("{}={}", part.name, part.value);
+    let pair = |part: &Part| format!("{}={}", part.name, if part.hidden { HIDDEN } else { &part.value });
     let variables: Vec<String> = of_kind(PartKind::Env)
         .chain(of_kind(PartKind::Arg))
         .map(pair)
