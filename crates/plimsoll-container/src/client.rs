@@ -310,6 +310,20 @@ impl Containers {
         Ok(Some((reader, container.state.log_dropped)))
     }
 
+    /// Asks for something that is only to be done. Descriptors may go with the question and come with the answer.
+    pub(crate) async fn ask_with(
+        &self,
+        container: &Container,
+        request: &Request,
+        fds: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>)> {
+        let (_sender, mut receiver) = self.request(container, request, fds).await?;
+        match message(&mut receiver, container.short_id()).await? {
+            (Reply::Done, fds) => Ok((Reply::Done, fds)),
+            (other, _) => Err(answered(other, container.short_id())),
+        }
+    }
+
     pub(crate) async fn ask(&self, container: &Container, request: &Request) -> Result<Reply> {
         let (_sender, mut receiver) = self.request(container, request, &[]).await?;
         Ok(message(&mut receiver, container.short_id()).await?.0)

@@ -91,6 +91,11 @@ impl Containers {
         Ok(containers)
     }
 
+    /// Makes up an id for a container to be made.
+    pub fn new_id() -> Result<String> {
+        names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))
+    }
+
     /// Makes a container of an image whose top layer is `parent`.
     pub fn create(
         &self,
@@ -98,7 +103,7 @@ impl Containers {
         parent: Option<SnapshotId>,
         options: &CreateOptions,
     ) -> Result<Container> {
-        let id = names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))?;
+        let id = options.id.clone().map_or_else(Self::new_id, Ok)?;
         let _lock = self.lock(&id)?;
         let name = self.claim_name(&id, image, options)?;
         let made = self.make(&id, image, parent, options);
@@ -239,12 +244,18 @@ impl Containers {
         let (upper, work) = snapshots.directories(snapshot)?;
         let exposed = options.exposed(config);
         let instance = self.store.instance();
-        let hostname = match (&options.hostname, options.network) {
-            (Some(name), _) => name.clone(),
-            (None, NetworkMode::Host) => host_name(),
-            (None, _) => id[..12].to_owned(),
+        let network = self.resolve_mode(&options.network)?;
+        self.attach_all(id, options)?;
+        // Files about the network come with it.
+        let (hostname, network_files) = match (&options.hostname, &network) {
+            (Some(name), _) => (name.clone(), paths.clone()),
+            (None, NetworkMode::Host) => (host_name(), paths.clone()),
+            (None, NetworkMode::Container(target)) => {
+                (self.get(target)?.definition.spec.hostname, self.paths(target))
+            }
+            (None, _) => (id[..12].to_owned(), paths.clone()),
         };
-        let spec = ContainerSpec {
+        let mut spec = ContainerSpec {
             id: id.to_owned(),
             hostname,
             args,
@@ -254,7 +265,7 @@ impl Containers {
             group_add: options.group_add.clone(),
             tty: options.tty,
             read_only: options.read_only,
-            mounts: create::runtime_mounts(&points, tmpfs, &paths, options.read_only),
+            mounts: create::runtime_mounts(&points, tmpfs, &network_files, options.read_only),
             cap_add: options.cap_add.clone(),
             cap_drop: options.cap_drop.clone(),
             privileged: options.privileged,
@@ -264,24 +275,30 @@ impl Containers {
             ulimits: options.ulimits.clone(),
             sysctls: options.sysctls.clone(),
             shm_size: options.shm_size,
-            network: create::namespace(options.network),
+            network: network.namespace(),
             cgroup: format!("/plimsoll-{instance:08x}/{id}"),
             annotations: options.annotations.clone(),
             ..ContainerSpec::default()
         };
+        let mut isolation = options.isolation.clone();
+        isolation.apply(&mut spec, self)?;
         let definition = Definition {
             id: id.to_owned(),
             created: Timestamp::now(),
             image: options.image.clone(),
             image_id: image.id.to_string(),
             platform: image.config.platform().to_string(),
+            isolation,
             rootfs: Rootfs { lowers, upper, work },
             snapshot,
             instance,
             entrypoint,
             command,
             labels: options.labels(config),
-            network: options.network,
+            network,
+            publish_all: options.publish_all,
+            resolver: options.resolver.clone(),
+            links: options.links.clone(),
             ports: options.published(&exposed)?,
             exposed_ports: exposed,
             extra_hosts: options.extra_hosts.clone(),
@@ -442,7 +459,7 @@ impl Containers {
         }
         let _lock = self.lock(id)?;
         if !paths.is_supervised() {
-            Networks::new(&self.store).release(id)?;
+            Networks::new(&self.store).park(id)?;
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use plimsoll_network::{PortRequest, Protocol};
+use plimsoll_network::{AttachOptions, PortRequest, Protocol, Resolver};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
-use plimsoll_runtime::{Mount, MountKind, NetworkNamespace, Resources, Seccomp, Ulimit};
+use plimsoll_runtime::{Mount, MountKind, Resources, Seccomp, Ulimit};
 
 use crate::log::LogConfig;
+use crate::isolation::Isolation;
 use crate::model::{HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
 use crate::mounts::{MountRequest, MountSource, VolumeMount};
 use crate::restart::RestartPolicy;
@@ -18,6 +19,8 @@ use crate::{ContainerError, Result};
 /// Options of `create` and `run`; what is not set comes from the image.
 #[derive(Clone, Debug, Default)]
 pub struct CreateOptions {
+    /// Its id, where one was made before (see [`crate::Containers::new_id`]).
+    pub id: Option<String>,
     /// A name; made up when there is none.
     pub name: Option<String>,
     /// The image, as it was asked for.
@@ -48,6 +51,12 @@ pub struct CreateOptions {
     pub expose: Vec<String>,
     /// Kind of network.
     pub network: NetworkMode,
+    /// Places on networks; without any it gets one on `network`.
+    pub attachments: Vec<(String, AttachOptions)>,
+    /// Where to look for names.
+    pub resolver: Resolver,
+    /// Other containers and what they are called in this one.
+    pub links: Vec<(String, String)>,
     /// Names and addresses for `/etc/hosts`.
     pub extra_hosts: Vec<(String, String)>,
     /// Capabilities to add.
@@ -58,6 +67,8 @@ pub struct CreateOptions {
     pub privileged: bool,
     /// Set-user-id programs have no effect.
     pub no_new_privileges: bool,
+    /// What is shared, and with whom; devices.
+    pub isolation: Isolation,
     /// The system call filter.
     pub seccomp: Seccomp,
     /// The root cannot be written to.
@@ -360,15 +371,6 @@ pub(crate) fn runtime_mounts(
         }
     }
     mounts
-}
-
-/// The namespace the runtime is told.
-pub(crate) fn namespace(mode: NetworkMode) -> NetworkNamespace {
-    match mode {
-        NetworkMode::Bridge => NetworkNamespace::Given,
-        NetworkMode::Host => NetworkNamespace::Host,
-        NetworkMode::None => NetworkNamespace::None,
-    }
 }
 
 #[cfg(test)]

@@ -127,6 +127,14 @@ pub enum ContainerError {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] plimsoll_network::NetworkError),
+    /// A port of the container cannot be had.
+    #[error("failed to set up container networking on {network}: {source}")]
+    Ports {
+        /// The network it would be reached by.
+        network: String,
+        /// Why.
+        source: plimsoll_network::NetworkError,
+    },
     /// The runtime failed.
     #[error(transparent)]
     Runtime(#[from] plimsoll_runtime::RuntimeError),

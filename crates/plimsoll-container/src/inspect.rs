@@ -1,14 +1,15 @@
 //! A container as Docker's `inspect` prints it.
 
+mod network;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use plimsoll_network::PublishedPort;
+use plimsoll_network::Networks;
 use plimsoll_runtime::{MountKind, Seccomp};
 use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
-use crate::create::protocol;
 use crate::log::Format;
 use crate::model::{Definition, Health, HealthCheck, MountPoint, Paths, Status};
 
@@ -19,6 +20,7 @@ impl Containers {
     /// Returns what `inspect` prints for a container, with Docker's field names.
     pub fn inspect(&self, container: &Container) -> Value {
         let paths = self.paths(container.id());
+        let attachments = Networks::new(&self.store).attachments(container.id()).unwrap_or_default();
         let definition = &container.definition;
         let (path, args) = definition
             .spec
@@ -44,7 +46,7 @@ impl Containers {
             "ProcessLabel": "",
             "AppArmorProfile": "",
             "ExecIDs": Value::Null,
-            "HostConfig": host_config(definition),
+            "HostConfig": host_config(container),
             "GraphDriver": {
                 "Name": "overlay2",
                 "Data": {
@@ -55,7 +57,7 @@ impl Containers {
             },
             "Mounts": definition.mounts.iter().map(mount).collect::<Vec<_>>(),
             "Config": config(definition),
-            "NetworkSettings": network_settings(container),
+            "NetworkSettings": network::settings(container, &attachments),
         })
     }
 }
@@ -117,7 +119,8 @@ fn probes(health: &Health) -> Value {
     json!({ "Status": health.status.as_str(), "FailingStreak": health.failing_streak, "Log": log })
 }
 
-fn host_config(definition: &Definition) -> Value {
+fn host_config(container: &Container) -> Value {
+    let definition = &container.definition;
     let spec = &definition.spec;
     let resources = &spec.resources;
     let binds: Vec<_> = definition
@@ -149,8 +152,8 @@ fn host_config(definition: &Definition) -> Value {
         .collect();
     json!({
         "Binds": list(binds),
-        "NetworkMode": definition.network.as_str(),
-        "PortBindings": port_bindings(definition),
+        "NetworkMode": definition.network.to_string(),
+        "PortBindings": network::port_bindings(definition),
         "RestartPolicy": {
             "Name": definition.restart.name(),
             "MaximumRetryCount": definition.restart.retries(),
@@ -158,10 +161,14 @@ fn host_config(definition: &Definition) -> Value {
         "AutoRemove": definition.auto_remove,
         "CapAdd": list(spec.cap_add.clone()),
         "CapDrop": list(spec.cap_drop.clone()),
+        "Dns": definition.resolver.servers,
+        "DnsOptions": definition.resolver.options,
+        "DnsSearch": definition.resolver.search,
+        "Links": network::links(container),
         "ExtraHosts": list(definition.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
         "GroupAdd": list(spec.group_add.clone()),
         "Privileged": spec.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": definition.publish_all,
         "ReadonlyRootfs": spec.read_only,
         "SecurityOpt": list(security),
         "Tmpfs": if tmpfs.is_empty() { Value::Null } else { json!(tmpfs) },
@@ -194,27 +201,6 @@ fn bind(mount: &MountPoint) -> String {
     let source = mount.volume.as_deref().unwrap_or(mount.source.as_str());
     let mode = if mount.writable { "" } else { ":ro" };
     format!("{source}:{}{mode}", mount.target)
-}
-
-fn port_bindings(definition: &Definition) -> Value {
-    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for port in &definition.ports {
-        let host_ip = port
-            .host_ip
-            .map(|address| address.to_string())
-            .unwrap_or_default();
-        let host_port = if port.host_port == 0 {
-            String::new()
-        } else {
-            port.host_port.to_string()
-        };
-        let key = format!("{}/{}", port.container_port, protocol(port.protocol));
-        ports
-            .entry(key)
-            .or_default()
-            .push(json!({ "HostIp": host_ip, "HostPort": host_port }));
-    }
-    json!(ports)
 }
 
 fn mount(mount: &MountPoint) -> Value {
@@ -302,61 +288,4 @@ fn healthcheck(check: &HealthCheck) -> Value {
         "StartInterval": nanoseconds(check.start_interval),
         "Retries": check.retries,
     })
-}
-
-fn network_settings(container: &Container) -> Value {
-    let definition = &container.definition;
-    let endpoint = container.state.endpoint.as_ref();
-    let address = endpoint
-        .map(|endpoint| endpoint.address.to_string())
-        .unwrap_or_default();
-    let gateway = endpoint
-        .map(|endpoint| endpoint.network.ipv4.gateway.to_string())
-        .unwrap_or_default();
-    let mac = endpoint.map(|endpoint| endpoint.mac.clone()).unwrap_or_default();
-    let prefix = endpoint.map_or(0, |endpoint| endpoint.network.ipv4.subnet.prefix());
-    let network = json!({
-        "IPAMConfig": Value::Null,
-        "Links": Value::Null,
-        "Aliases": Value::Null,
-        "MacAddress": mac,
-        "NetworkID": endpoint.map(|endpoint| endpoint.network.id.clone()).unwrap_or_default(),
-        "EndpointID": "",
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-    });
-    json!({
-        "Bridge": "",
-        "Ports": ports(definition, &container.state.ports),
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "MacAddress": mac,
-        "Networks": { definition.network.as_str(): network },
-    })
-}
-
-/// Exposed ports with what they are published as: null when they are not.
-fn ports(definition: &Definition, published: &[PublishedPort]) -> Value {
-    let mut ports = Map::new();
-    if !published.is_empty() || definition.network == crate::NetworkMode::Bridge {
-        for port in &definition.exposed_ports {
-            ports.insert(port.clone(), Value::Null);
-        }
-    }
-    for port in published {
-        let key = format!("{}/{}", port.container_port, protocol(port.protocol));
-        let entry = json!({ "HostIp": port.host_ip.to_string(), "HostPort": port.host_port.to_string() });
-        match ports.get_mut(&key).and_then(Value::as_array_mut) {
-            Some(list) => list.push(entry),
-            None => {
-                ports.insert(key, json!([entry]));
-            }
-        }
-    }
-    Value::Object(ports)
 }

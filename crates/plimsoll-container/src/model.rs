@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use plimsoll_network::{Endpoint, PortRequest, PublishedPort};
+use plimsoll_network::{Endpoint, PortRequest, PublishedPort, Resolver};
 use plimsoll_runtime::{ContainerSpec, Rootfs};
 use plimsoll_store::SnapshotId;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Format, LogConfig};
 use crate::restart::RestartPolicy;
+use crate::isolation::Isolation;
 use crate::{ContainerError, Result};
 
 /// `spec.json`: everything about a container that does not change by itself, except its name. `update` replaces it.
@@ -33,6 +34,9 @@ pub struct Definition {
     pub platform: String,
     /// What the runtime gets; mounts of hosts, resolv.conf and hostname included.
     pub spec: ContainerSpec,
+    /// What it shares, and with whom.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// The layers below it and its own.
     pub rootfs: Rootfs,
     /// Its own layer.
@@ -51,6 +55,12 @@ pub struct Definition {
     pub network: NetworkMode,
     /// What to publish at each start.
     pub ports: Vec<PortRequest>,
+    /// Publish all exposed ports, `inspect` says.
+    pub publish_all: bool,
+    /// Where it looks for names.
+    pub resolver: Resolver,
+    /// Other containers and what they are called in this one.
+    pub links: Vec<(String, String)>,
     /// More lines for `/etc/hosts`: name and address.
     pub extra_hosts: Vec<(String, String)>,
     /// Volumes and binds, for `inspect` and `rm -v`.
@@ -74,7 +84,7 @@ pub struct Definition {
 }
 
 /// What `--network` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
     /// The default bridge.
@@ -84,15 +94,21 @@ pub enum NetworkMode {
     Host,
     /// Loopback only.
     None,
+    /// The network of another container.
+    Container(String),
+    /// A network somebody made, by name or id.
+    User(String),
 }
 
-impl NetworkMode {
-    /// Returns Docker's word.
-    pub fn as_str(self) -> &'static str {
+/// Docker's words.
+impl std::fmt::Display for NetworkMode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Bridge => "bridge",
-            Self::Host => "host",
-            Self::None => "none",
+            Self::Bridge => formatter.write_str("bridge"),
+            Self::Host => formatter.write_str("host"),
+            Self::None => formatter.write_str("none"),
+            Self::Container(id) => write!(formatter, "container:{id}"),
+            Self::User(name) => formatter.write_str(name),
         }
     }
 }
@@ -226,8 +242,8 @@ pub struct State {
     pub finished_at: Option<Timestamp>,
     /// None without a health check.
     pub health: Option<Health>,
-    /// Its place in the network while it runs.
-    pub endpoint: Option<Endpoint>,
+    /// Its places on networks while it runs.
+    pub endpoints: Vec<Endpoint>,
     /// Ports it has on the host while it runs.
     pub ports: Vec<PublishedPort>,
 }

@@ -2,13 +2,15 @@
 
 use camino::Utf8PathBuf;
 use plimsoll_network::{Endpoint, PublishedPort};
+use std::net::IpAddr;
 use plimsoll_runtime::{ProcessSpec, Resources};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Format;
+use crate::network::Link;
 
-/// The first message on the control socket, with the network namespace, the attached client's end of a socket pair and
-/// the published ports' sockets as descriptors, in this order.
+/// The first message on the control socket, with the network namespace, the attached client's end of a socket pair, the name
+/// server's two sockets and one for each published port as descriptors, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartRequest {
     pub(crate) id: String,
@@ -18,26 +20,37 @@ pub(crate) struct StartRequest {
     pub(crate) root: Utf8PathBuf,
     /// Run-time directory of the store.
     pub(crate) run: Utf8PathBuf,
-    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) network: NetworkView,
     pub(crate) ports: Vec<PublishedPort>,
-    /// For each socket which of `ports` it serves.
-    pub(crate) sockets: Vec<usize>,
     pub(crate) has_namespace: bool,
     pub(crate) has_client: bool,
+    pub(crate) has_names: bool,
 }
 
 impl StartRequest {
     /// How many descriptors come with it.
     pub(crate) fn descriptors(&self) -> usize {
-        usize::from(self.has_namespace) + usize::from(self.has_client) + self.sockets.len()
+        let names = 2 * usize::from(self.has_names);
+        usize::from(self.has_namespace) + usize::from(self.has_client) + names + self.ports.len()
     }
+}
+
+/// What a shim knows of the container's networks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct NetworkView {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Whether the container asks its own name server.
+    pub(crate) has_names: bool,
+    /// Other servers it may ask in turn; none where no network leads out.
+    pub(crate) upstream: Vec<IpAddr>,
+    pub(crate) links: Vec<Link>,
 }
 
 /// The only answer on the control socket.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StartReply {
-    /// The program runs.
-    Started,
+    /// The program runs; what it was not given that was asked for.
+    Started { warnings: Vec<String> },
     /// It does not, with Docker's exit code.
     Failed { code: i32, message: String },
 }
@@ -72,6 +85,10 @@ pub(crate) enum Request {
     Reload,
     /// It has another name.
     Rename { name: String },
+    /// The network namespace, as a descriptor.
+    Namespace,
+    /// It is on these networks from now on. With `sockets` those of a name server come along.
+    Network { view: NetworkView, sockets: bool },
     /// The log as it is, and with `follow` what is added to it.
     Logs { follow: bool },
 }

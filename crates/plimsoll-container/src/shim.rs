@@ -13,6 +13,8 @@
 
 mod health;
 mod life;
+mod names;
+mod network;
 mod output;
 mod process;
 mod proxy;
@@ -30,14 +32,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use plimsoll_network::{Endpoint, PublishedPort};
+use camino::Utf8PathBuf;
+use plimsoll_network::{NameSockets, PublishedPort};
 use plimsoll_runtime::{Namespaces, OciRuntime};
 use plimsoll_store::EventLog;
 use tokio::task::JoinSet;
 
 use crate::error::chain;
 use crate::model::{Definition, Paths, State, read_json};
-use crate::protocol::{StartReply, StartRequest};
+use crate::protocol::{NetworkView, StartReply, StartRequest};
 use crate::wire::{self, Sender};
 use crate::{ContainerError, Result};
 
@@ -127,10 +130,14 @@ async fn control_loop(control: UnixStream, runtime: NewRuntime<'_>) -> Option<Co
         Err(error) => return refuse(&sender, &control_error(error)).await,
     };
     let mut reaper = reaper(&request);
+    if let Err(error) = take_log(&request) {
+        return refuse(&sender, &error).await;
+    }
     let (start, lock) = match Start::new(request, fds) {
         Ok(start) => start,
         Err(error) => return refuse(&sender, &error).await,
     };
+    let home = start.paths.home.clone();
     let supervised = supervise(start, runtime, &sender).await;
     // Without the lock the container may be started again or removed while clients still read.
     drop(lock);
@@ -140,7 +147,19 @@ async fn control_loop(control: UnixStream, runtime: NewRuntime<'_>) -> Option<Co
         }
         while finished.clients.join_next().await.is_some() {}
     }
-    Some(reaper)
+    // Whoever waited for it may have removed it: nothing is left to do then.
+    home.exists().then_some(reaper)
+}
+
+/// From here on it speaks to the container's own log.
+fn take_log(request: &StartRequest) -> Result<()> {
+    let path = Paths::new(&request.root, &request.run, &request.id).shim_log();
+    let open = || -> io::Result<()> {
+        let log = File::create(&path)?;
+        rustix::stdio::dup2_stdout(&log)?;
+        Ok(rustix::stdio::dup2_stderr(&log)?)
+    };
+    open().map_err(ContainerError::file("make", &path))
 }
 
 async fn refuse(sender: &Sender, error: &ContainerError) -> Option<Command> {
@@ -184,9 +203,11 @@ struct Start {
     events: EventLog,
     /// Where compiled filters of system calls are kept.
     filters: PathBuf,
-    endpoint: Option<Endpoint>,
+    run: Utf8PathBuf,
+    network: NetworkView,
     ports: Vec<PublishedPort>,
     sockets: Vec<(PublishedPort, OwnedFd)>,
+    names: Option<NameSockets>,
     /// Of the network, if it was made for it.
     joined: Namespaces,
     client: Option<UnixStream>,
@@ -196,29 +217,28 @@ impl Start {
     /// Reads what the request names, and takes the container's lock.
     fn new(request: StartRequest, fds: Vec<OwnedFd>) -> Result<(Self, File)> {
         let paths = Paths::new(&request.root, &request.run, &request.id);
-        let definition =
+        let definition: Definition =
             read_json(paths.definition().as_std_path())?.ok_or_else(|| ContainerError::NotFound {
                 name: request.id.clone(),
                 suggestion: None,
             })?;
         let mut fds = fds.into_iter();
-        let joined = Namespaces {
+        let mut joined = Namespaces {
             network: if request.has_namespace { fds.next() } else { None },
             ..Namespaces::default()
         };
+        definition.isolation.join(&request.root, &request.run, &mut joined)?;
         let client = if request.has_client {
             fds.next().map(UnixStream::from)
         } else {
             None
         };
-        let served = request
-            .sockets
-            .iter()
-            .filter_map(|at| request.ports.get(*at))
-            .cloned();
-        let sockets = served.zip(fds).collect();
+        let names = match request.has_names {
+            true => fds.next().zip(fds.next()).map(|(udp, tcp)| NameSockets { udp, tcp }),
+            false => None,
+        };
+        let sockets = request.ports.iter().cloned().zip(fds).collect();
         let lock = lock(&paths)?;
-        let (endpoint, ports) = (request.endpoint, request.ports);
         Ok((
             Self {
                 definition,
@@ -226,9 +246,11 @@ impl Start {
                 filters: request.run.join("filters").into(),
                 events: EventLog::of(&request.root),
                 paths,
-                endpoint,
-                ports,
+                run: request.run,
+                network: request.network,
+                ports: request.ports,
                 sockets,
+                names,
                 joined,
                 client,
             },
@@ -256,14 +278,15 @@ fn lock(paths: &Paths) -> Result<File> {
 /// Runs the container from create to its last end. None when it could not be started.
 async fn supervise(start: Start, runtime: NewRuntime<'_>, control: &Sender) -> Option<Finished> {
     let (definition, paths) = (start.definition.clone(), start.paths.clone());
-    let undo = (start.endpoint.clone(), start.ports.clone());
+    let undo = (start.network.endpoints.clone(), start.ports.clone());
     match life::begin(start, runtime) {
         Ok(life) => {
-            let _ = control.message(&StartReply::Started, &[]).await;
+            let warnings = life.warnings();
+            let _ = control.message(&StartReply::Started { warnings }, &[]).await;
             Some(life.supervise(runtime).await)
         }
         Err(error) => {
-            unpublish(&definition, undo.0.as_ref(), &undo.1);
+            network::unpublish(definition.instance, &undo.0, &undo.1);
             record_failure(&paths, &error);
             refuse(control, &error).await;
             None
@@ -285,7 +308,7 @@ fn record_failure(paths: &Paths, error: &ContainerError) {
             pid: 0,
             exit_code: error.exit_code(),
             error: chain(error),
-            endpoint: None,
+            endpoints: Vec::new(),
             ports: Vec::new(),
             ..state
         };
@@ -293,15 +316,6 @@ fn record_failure(paths: &Paths, error: &ContainerError) {
     });
     if let Err(error) = recorded {
         eprintln!("{}", chain(&error));
-    }
-}
-
-fn unpublish(definition: &Definition, endpoint: Option<&Endpoint>, ports: &[PublishedPort]) {
-    if let (Some(endpoint), false) = (endpoint, ports.is_empty())
-        && let Err(error) =
-            plimsoll_network::unpublish(definition.instance, std::slice::from_ref(endpoint), ports)
-    {
-        eprintln!("cannot take back published ports: {}", chain(&error));
     }
 }
 

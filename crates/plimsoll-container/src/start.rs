@@ -1,34 +1,37 @@
 //! Starting a container: everything that needs the database or many threads is done here, then a shim is spawned.
 
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
 use plimsoll_linux::CommandExt as _;
-use plimsoll_network::{BoundPort, Endpoint, Networks};
+use plimsoll_network::Networks;
 use plimsoll_store::Lock;
 use tokio::net::UnixStream as AsyncStream;
 
 use crate::client::Attachment;
 use crate::containers::{Container, Containers};
-use crate::model::{Definition, NetworkMode, Paths};
+use crate::model::{NetworkMode, Paths};
+use crate::network::write_files;
 use crate::protocol::{StartReply, StartRequest};
 use crate::{ContainerError, Result, wire};
-
-/// Docker's word for the host as seen from the container, in `--add-host`.
-const HOST_GATEWAY: &str = "host-gateway";
 
 /// What is ready when the shim has been spawned.
 struct Prepared {
     /// Held until the shim has answered, so that two starts of one container never meet.
     _lock: Lock,
-    shim: Child,
-    control: UnixStream,
     request: StartRequest,
     fds: Vec<OwnedFd>,
     attached: Option<UnixStream>,
+}
+
+/// A container whose program was started.
+pub struct Started {
+    /// Where somebody asked to attach.
+    pub attachment: Option<Attachment>,
+    /// What was asked for and could not be given, as limits that the host forbids to raise.
+    pub warnings: Vec<String>,
 }
 
 impl Containers {
@@ -36,34 +39,56 @@ impl Containers {
     ///
     /// None when it is running already, or when nobody asked to attach.
     pub async fn start(&self, container: &Container, attach: bool) -> Result<Option<Attachment>> {
+        let supervisor = self.supervisor(container.id())?;
+        let started = self.start_with(supervisor, container, attach).await?;
+        Ok(started.and_then(|started| started.attachment))
+    }
+
+    /// As [`Containers::start`], with a supervisor that was started before; None when it is running already.
+    pub async fn start_with(
+        &self,
+        mut supervisor: Supervisor,
+        container: &Container,
+        attach: bool,
+    ) -> Result<Option<Started>> {
+        let shared = match &container.definition.network {
+            NetworkMode::Container(id) => Some(self.namespace_of(id).await?),
+            _ => None,
+        };
         let (this, target) = (self.clone(), container.clone());
-        let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach))
+        let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared))
             .await
             .map_err(|_| ContainerError::Interrupted)??;
         let Some(mut prepared) = prepared else {
             return Ok(None);
         };
-        let started = self.hand_over(&mut prepared, container.id()).await;
-        if let Err(error) = started {
-            // The shim ends by itself after an answer; without one it must not start anything later.
-            let _ = prepared.shim.kill();
-            let _ = prepared.shim.wait();
-            Networks::new(&self.store).release(container.id())?;
-            return Err(error);
-        }
-        prepared
-            .attached
-            .take()
-            .map(|stream| attachment(stream, container.id()))
-            .transpose()
+        let started = self.hand_over(&mut supervisor, &mut prepared, container.id()).await;
+        let warnings = match started {
+            Ok(warnings) => warnings,
+            Err(error) => {
+                // The shim ends by itself after an answer; without one it must not start anything later.
+                let _ = supervisor.process.kill();
+                let _ = supervisor.process.wait();
+                Networks::new(&self.store).park(container.id())?;
+                return Err(error);
+            }
+        };
+        let stream = prepared.attached.take();
+        let attachment = stream.map(|stream| attachment(stream, container.id())).transpose()?;
+        Ok(Some(Started { attachment, warnings }))
     }
 
-    async fn hand_over(&self, prepared: &mut Prepared, id: &str) -> Result<()> {
+    async fn hand_over(
+        &self,
+        supervisor: &mut Supervisor,
+        prepared: &mut Prepared,
+        id: &str,
+    ) -> Result<Vec<String>> {
         let broken = |source| ContainerError::Shim {
             id: id[..12].to_owned(),
             source,
         };
-        let control = prepared
+        let control = supervisor
             .control
             .try_clone()
             .and_then(into_async)
@@ -79,11 +104,10 @@ impl Containers {
             Err(_) => None,
         };
         match reply {
-            Some((StartReply::Started, _)) => Ok(()),
+            Some((StartReply::Started { warnings }, _)) => Ok(warnings),
             Some((StartReply::Failed { code, message }, _)) => Err(ContainerError::Start { code, message }),
             None => {
-                let text = fs::read_to_string(self.paths(id).shim_log()).unwrap_or_default();
-                let text = text.trim();
+                let text = supervisor.words(&self.paths(id));
                 let detail = if text.is_empty() {
                     String::new()
                 } else {
@@ -98,7 +122,12 @@ impl Containers {
     }
 
     /// Address, namespace, ports, files, and the shim's process; None when the container runs already.
-    fn prepare(&self, container: &Container, attach: bool) -> Result<Option<Prepared>> {
+    fn prepare(
+        &self,
+        container: &Container,
+        attach: bool,
+        shared: Option<OwnedFd>,
+    ) -> Result<Option<Prepared>> {
         let id = container.id();
         let paths = self.paths(id);
         let lock = self.lock(id)?;
@@ -108,9 +137,9 @@ impl Containers {
         paths
             .wait_unsupervised()
             .map_err(ContainerError::file("lock", paths.lock()))?;
-        let prepared = self.prepare_locked(container, attach, &paths, lock);
+        let prepared = self.prepare_locked(container, attach, shared, &paths, lock);
         if prepared.is_err() {
-            Networks::new(&self.store).release(id)?;
+            Networks::new(&self.store).park(id)?;
         }
         prepared.map(Some)
     }
@@ -119,26 +148,26 @@ impl Containers {
         &self,
         container: &Container,
         attach: bool,
+        shared: Option<OwnedFd>,
         paths: &Paths,
         lock: Lock,
     ) -> Result<Prepared> {
         let definition = &container.definition;
-        let bound = bind(definition)?;
-        let (endpoint, namespace) = self.connect(definition)?;
-        write_files(definition, endpoint.as_ref(), paths)?;
+        let network = self.prepare_network(definition, shared)?;
+        write_files(definition, &network.view, paths)?;
         make_private(paths)?;
 
-        let (mut fds, mut sockets, mut ports) = (Vec::new(), Vec::new(), Vec::new());
-        let has_namespace = namespace.is_some();
-        fds.extend(namespace);
+        let (mut fds, mut ports) = (Vec::new(), Vec::new());
+        let (has_namespace, has_names) = (network.namespace.is_some(), network.names.is_some());
+        fds.extend(network.namespace);
         let (ours, theirs) = if attach {
             Some(pair()?).unzip()
         } else {
             (None, None)
         };
         fds.extend(theirs.map(OwnedFd::from));
-        for (at, port) in bound.into_iter().enumerate() {
-            sockets.push(at);
+        fds.extend(network.names.into_iter().flat_map(|names| [names.udp, names.tcp]));
+        for port in network.ports {
             ports.push(port.published);
             fds.push(port.socket);
         }
@@ -147,55 +176,71 @@ impl Containers {
             name: container.name.clone(),
             root: self.store.root().to_owned(),
             run: self.store.run().to_owned(),
-            endpoint,
+            network: network.view,
             ports,
-            sockets,
             has_namespace,
             has_client: attach,
+            has_names,
         };
-        let (control, theirs) = pair()?;
-        let shim = self.spawn(paths, &definition.id, theirs)?;
         Ok(Prepared {
             _lock: lock,
-            shim,
-            control,
             request,
             fds,
             attached: ours,
         })
     }
 
-    /// A place on the bridge and a namespace that is connected there.
-    fn connect(&self, definition: &Definition) -> Result<(Option<Endpoint>, Option<OwnedFd>)> {
-        if definition.network != NetworkMode::Bridge {
-            return Ok((None, None));
-        }
-        let networks = Networks::new(&self.store);
-        let endpoint = networks.allocate(&networks.default_bridge()?, &definition.id)?;
-        let namespace = plimsoll_network::namespace()?;
-        plimsoll_network::connect(namespace.as_fd(), &endpoint)?;
-        Ok((Some(endpoint), Some(namespace)))
-    }
-
-    /// The shim inherits its control socket and nothing else: no terminal, no environment, no session.
-    fn spawn(&self, paths: &Paths, id: &str, control: UnixStream) -> Result<Child> {
-        let log_path = paths.shim_log();
-        let log = File::create(&log_path).map_err(ContainerError::file("make", &log_path))?;
-        let log_too = log.try_clone().map_err(ContainerError::file("make", &log_path))?;
-        Command::new(&self.program)
-            .args(["shim", &id[..12]])
+    /// Starts a supervisor for the container that will be called `id`, while that is still being made.
+    ///
+    /// It inherits its control socket and a log in memory, and nothing else: no terminal, no environment, no session.
+    pub fn supervisor(&self, id: &str) -> Result<Supervisor> {
+        let (control, theirs) = pair()?;
+        let failed = |source: std::io::Error| ContainerError::file("run", &self.program)(source);
+        let log = rustix::fs::memfd_create("shim.log", rustix::fs::MemfdFlags::CLOEXEC);
+        let log = File::from(log.map_err(|error| failed(error.into()))?);
+        let outputs = (log.try_clone().map_err(failed)?, log.try_clone().map_err(failed)?);
+        // Held until the program is there.
+        let copy = plimsoll_runtime::read_only_program(&self.program);
+        let program = copy.as_ref().map_or(self.program.clone(), |copy| copy.path());
+        let process = Command::new(program)
+            .args(["shim", id.get(..12).unwrap_or(id)])
             .env_clear()
             // For nft.
             .env(
                 "PATH",
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
-            .stdin(OwnedFd::from(control))
-            .stdout(log)
-            .stderr(log_too)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(outputs.0)
+            .stderr(outputs.1)
             .new_session()
             .spawn()
-            .map_err(ContainerError::file("run", &self.program))
+            .map_err(failed)?;
+        Ok(Supervisor {
+            process,
+            control,
+            log,
+        })
+    }
+}
+
+/// A process that waits to be told which container to start. It ends when this is dropped without having been used.
+pub struct Supervisor {
+    process: Child,
+    control: UnixStream,
+    /// What it says before it has the container's own log.
+    log: File,
+}
+
+impl Supervisor {
+    /// What it said last, for when it has died.
+    fn words(&mut self, paths: &Paths) -> String {
+        use std::io::{Read as _, Seek as _};
+        let mut text = fs::read_to_string(paths.shim_log()).unwrap_or_default();
+        if text.trim().is_empty() && self.log.rewind().is_ok() {
+            let _ = self.log.read_to_string(&mut text);
+        }
+        text.trim().to_owned()
     }
 }
 
@@ -216,18 +261,6 @@ fn attachment(stream: UnixStream, id: &str) -> Result<Attachment> {
     Ok(Attachment::new(stream, id))
 }
 
-/// Host and `none` networks publish nothing; Docker discards their ports, too.
-fn bind(definition: &Definition) -> Result<Vec<BoundPort>> {
-    if definition.network != NetworkMode::Bridge {
-        return Ok(Vec::new());
-    }
-    let mut bound = Vec::new();
-    for port in &definition.ports {
-        bound.extend(plimsoll_network::bind(port)?);
-    }
-    Ok(bound)
-}
-
 /// Makes the run-time folder, for root's eyes only: whoever reaches the socket commands the container.
 fn make_private(paths: &Paths) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -237,45 +270,4 @@ fn make_private(paths: &Paths) -> Result<()> {
         .create(&paths.run)
         .and_then(|()| fs::set_permissions(&paths.run, fs::Permissions::from_mode(0o700)))
         .map_err(ContainerError::file("make", &paths.run))
-}
-
-/// Writes the container's own /etc/hosts, resolv.conf and hostname. In place: a mount shows the file, not the name.
-fn write_files(definition: &Definition, endpoint: Option<&Endpoint>, paths: &Paths) -> Result<()> {
-    let write = |path: camino::Utf8PathBuf, text: String| {
-        fs::write(&path, text).map_err(ContainerError::file("write", &path))
-    };
-    let base = match definition.network {
-        NetworkMode::Host => fs::read_to_string("/etc/hosts").unwrap_or_else(|_| LOOPBACK.to_owned()),
-        _ => LOOPBACK.to_owned(),
-    };
-    write(paths.hosts(), hosts(&base, definition, endpoint))?;
-    let resolver = match definition.network {
-        NetworkMode::Bridge => plimsoll_network::resolv_conf(),
-        _ => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
-    };
-    write(paths.resolv_conf(), resolver)?;
-    write(paths.hostname(), format!("{}\n", definition.spec.hostname))
-}
-
-const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-                        ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-
-fn hosts(base: &str, definition: &Definition, endpoint: Option<&Endpoint>) -> String {
-    let mut text = base.to_owned();
-    let gateway = endpoint.map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| endpoint.network.ipv4.gateway);
-    for (name, address) in &definition.extra_hosts {
-        let address = if address == HOST_GATEWAY {
-            gateway.to_string()
-        } else {
-            address.clone()
-        };
-        text.push_str(&format!("{address}\t{name}\n"));
-    }
-    if let Some(endpoint) = endpoint {
-        let hostname = &definition.spec.hostname;
-        let short = hostname.split('.').next().filter(|short| short != hostname);
-        let alias = short.map(|short| format!(" {short}")).unwrap_or_default();
-        text.push_str(&format!("{}\t{hostname}{alias}\n", endpoint.address));
-    }
-    text
 }

@@ -63,6 +63,8 @@ pub struct ContainerSpec {
     pub uts: Sharing,
     /// Whose control groups.
     pub cgroupns: Sharing,
+    /// Whether libcontainer makes it even where the direct path leads.
+    pub by_library: bool,
     /// Its own user namespace; None is that of whoever makes the container.
     pub userns: Option<IdMap>,
     /// Whether a process of ours is the first one, which reaps and forwards signals.

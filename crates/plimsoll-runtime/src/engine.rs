@@ -29,7 +29,7 @@ impl Engine {
 impl OciRuntime for Engine {
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         let direct = Direct::new(bundle.filters.to_owned())?;
-        let made: Box<dyn OciRuntime> = if direct.covers(bundle.spec) {
+        let made: Box<dyn OciRuntime> = if !bundle.spec.by_library && direct.covers(bundle.spec) {
             Box::new(DirectContainer::new(direct))
         } else {
             Box::new(Libcontainer::new())

@@ -19,7 +19,7 @@ pub(crate) mod network;
 mod trail;
 
 use crate::cgroup::Cgroup;
-use crate::container_spec::{ContainerSpec, Resources};
+use crate::container_spec::{ContainerSpec, Ipc, Resources};
 use crate::direct::groups;
 use crate::host::Host;
 use crate::program::Report;
@@ -82,6 +82,10 @@ impl Libcontainer {
     pub(crate) fn create_in(&mut self, target: &Path, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         check_process()?;
         bundle.spec.check_id()?;
+        if bundle.spec.ipc == Ipc::Given {
+            let reason = "the IPC of another container can only be shared on the direct path, which needs Linux 5.12";
+            return Err(RuntimeError::Invalid(reason.into()));
+        }
         let host = Host::detect()?;
         let root = Root::open(target)?;
         let identity = user::of_container(&root, bundle.spec)?;

@@ -34,7 +34,14 @@ impl Sandbox {
     /// # Panics
     /// When no folder can be made.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let program = std::env::var_os("PLIMSOLL_BIN").map_or_else(|| program.into(), PathBuf::from);
+        Self::of(std::env::var_os("PLIMSOLL_BIN").map_or_else(|| program.into(), PathBuf::from))
+    }
+
+    /// Makes a sandbox for exactly this program: one that puts something around the real one.
+    ///
+    /// # Panics
+    /// When no folder can be made.
+    pub fn of(program: PathBuf) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("plimsoll-test-")
             .tempdir_in("/tmp")

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::output::{Client, Output};
 use super::process::{Child, Console, Ends, Sink, Source, Streams};
-use super::{DRAIN, Finished, NewRuntime, Start, chain, health, proxy, server, tokio_stream, unpublish};
+use super::{DRAIN, Finished, NewRuntime, Start, chain, health, network, server, tokio_stream};
 use crate::model::{Definition, Health, Paths, State, Status, read_json};
 use crate::protocol::Ended;
 use crate::restart::Backoff;
@@ -28,6 +28,7 @@ pub(super) struct Shim {
     definition: RefCell<Rc<Definition>>,
     name: RefCell<String>,
     pub(super) paths: Paths,
+    pub(super) network: network::Network,
     events: EventLog,
     pub(super) state: RefCell<State>,
     pub(super) runtime: RefCell<Box<dyn OciRuntime>>,
@@ -82,7 +83,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         pid,
         started_at: Some(Timestamp::now()),
         health: definition.health.as_ref().map(|_| Health::default()),
-        endpoint: start.endpoint.clone(),
+        endpoints: start.network.endpoints.clone(),
         ports: start.ports.clone(),
         ..State::default()
     };
@@ -94,6 +95,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         definition: RefCell::new(Rc::new(definition)),
         name: RefCell::new(start.name.clone()),
         paths: start.paths.clone(),
+        network: network::Network::new(&start.run),
         events: start.events.clone(),
         state: RefCell::new(state),
         runtime: RefCell::new(runtime),
@@ -129,13 +131,7 @@ type Begun = (
 fn first_run(start: &mut Start, runtime: &mut Box<dyn OciRuntime>) -> Result<Begun> {
     let output = Rc::new(Output::new(&start.definition, &start.name, &start.paths)?);
     let (pid, child, streams) = create(start, &start.definition, runtime)?;
-    if let (Some(endpoint), false) = (&start.endpoint, start.ports.is_empty()) {
-        plimsoll_network::publish(
-            start.definition.instance,
-            std::slice::from_ref(endpoint),
-            &start.ports,
-        )?;
-    }
+    plimsoll_network::publish(start.definition.instance, &start.network.endpoints, &start.ports)?;
     let client = match start.client.take() {
         Some(stream) => {
             let stream = tokio_stream(stream).map_err(about_run("attach to", &start.paths))?;
@@ -185,6 +181,11 @@ fn clean_up(runtime: &mut Box<dyn OciRuntime>) {
 }
 
 impl Life {
+    /// What was asked for and could not be given.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.shim.runtime.borrow().warnings().to_vec()
+    }
+
     /// Supervises until the program has ended for the last time, and cleans up after it.
     pub(super) async fn supervise(self, new: NewRuntime<'_>) -> Finished {
         let Self {
@@ -194,10 +195,7 @@ impl Life {
             client,
         } = self;
         let mut services = JoinSet::new();
-        if let Some(endpoint) = &start.endpoint {
-            let sockets = std::mem::take(&mut start.sockets);
-            proxy::serve(&mut services, endpoint.address.into(), sockets);
-        }
+        shim.network.serve(&start.network, std::mem::take(&mut start.sockets), start.names.take());
         let connections = Rc::new(RefCell::new(JoinSet::new()));
         if let Some((stream, client)) = client {
             connections
@@ -233,6 +231,7 @@ impl Life {
             }
         };
         services.shutdown().await;
+        shim.network.stop().await;
         shim.finish(ended);
         Finished {
             keep: shim.keep.get(),
@@ -255,6 +254,11 @@ impl Shim {
             self.definition.replace(Rc::new(definition));
         }
         Ok(())
+    }
+
+    /// Whether its program has ended for the last time.
+    pub(super) fn has_ended(&self) -> bool {
+        self.over.borrow().is_some()
     }
 
     /// What it is called.
@@ -406,11 +410,11 @@ impl Shim {
     }
 
     fn finish(&self, ended: Ended) {
-        let (endpoint, ports) = {
+        let (endpoints, ports) = {
             let mut state = self.state.borrow_mut();
-            (state.endpoint.take(), std::mem::take(&mut state.ports))
+            (std::mem::take(&mut state.endpoints), std::mem::take(&mut state.ports))
         };
-        unpublish(&self.definition(), endpoint.as_ref(), &ports);
+        network::unpublish(self.definition().instance, &endpoints, &ports);
         self.update(|state| {
             state.status = Status::Exited;
             state.stopped_by_user = self.stopping.get();

@@ -3,6 +3,7 @@
 //! Connections from elsewhere never get here, DNAT sends them to the container directly; the sockets are bound all the
 //! same, so that the kernel says when a port is taken.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
@@ -19,10 +20,30 @@ use tokio::time::Instant;
 /// A UDP client that was silent for so long is forgotten.
 const UDP_IDLE: Duration = Duration::from_secs(90);
 
+/// Where a port leads to: another address when the container changes its networks.
+struct Target {
+    container: Rc<Cell<Option<IpAddr>>>,
+    port: u16,
+}
+
+impl Target {
+    fn address(&self) -> io::Result<SocketAddr> {
+        let container = self.container.get().ok_or(io::ErrorKind::HostUnreachable)?;
+        Ok(SocketAddr::new(container, self.port))
+    }
+}
+
 /// Starts a task for each socket.
-pub(super) fn serve(tasks: &mut JoinSet<()>, container: IpAddr, sockets: Vec<(PublishedPort, OwnedFd)>) {
+pub(super) fn serve(
+    tasks: &mut JoinSet<()>,
+    container: &Rc<Cell<Option<IpAddr>>>,
+    sockets: Vec<(PublishedPort, OwnedFd)>,
+) {
     for (port, socket) in sockets {
-        let target = SocketAddr::new(container, port.container_port);
+        let target = Rc::new(Target {
+            container: container.clone(),
+            port: port.container_port,
+        });
         let served = match port.protocol {
             Protocol::Tcp => listener(socket).map(|listener| {
                 tasks.spawn_local(tcp(listener, target));
@@ -49,20 +70,21 @@ fn udp_socket(socket: OwnedFd) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-async fn tcp(listener: TcpListener, target: SocketAddr) {
+async fn tcp(listener: TcpListener, target: Rc<Target>) {
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
                 while connections.try_join_next().is_some() {}
-                connections.spawn_local(copy(client, target));
+                connections.spawn_local(copy(client, target.clone()));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-async fn copy(mut client: TcpStream, target: SocketAddr) {
+async fn copy(mut client: TcpStream, target: Rc<Target>) {
+    let Ok(target) = target.address() else { return };
     if let Ok(mut server) = TcpStream::connect(target).await {
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
@@ -71,7 +93,7 @@ async fn copy(mut client: TcpStream, target: SocketAddr) {
 }
 
 /// One socket towards the container for each client, so that answers find their way back.
-async fn udp(socket: UdpSocket, target: SocketAddr) {
+async fn udp(socket: UdpSocket, target: Rc<Target>) {
     struct Peer {
         socket: Rc<UdpSocket>,
         used: Instant,
@@ -96,7 +118,7 @@ async fn udp(socket: UdpSocket, target: SocketAddr) {
         let peer = match peers.entry(client) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let Ok(upstream) = connect(target).await else {
+                let Ok(upstream) = connect(&target).await else {
                     continue;
                 };
                 let upstream = Rc::new(upstream);
@@ -114,9 +136,9 @@ async fn udp(socket: UdpSocket, target: SocketAddr) {
     }
 }
 
-async fn connect(target: SocketAddr) -> io::Result<UdpSocket> {
+async fn connect(target: &Target) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).await?;
-    socket.connect(target).await?;
+    socket.connect(target.address()?).await?;
     Ok(socket)
 }
 
@@ -163,7 +185,7 @@ mod tests {
             let mut tasks = JoinSet::new();
             serve(
                 &mut tasks,
-                Ipv4Addr::LOCALHOST.into(),
+                &Rc::new(Cell::new(Some(Ipv4Addr::LOCALHOST.into()))),
                 vec![(port, published.into())],
             );
             let mut client = TcpStream::connect(address).await.unwrap();
@@ -189,7 +211,7 @@ mod tests {
             let mut tasks = JoinSet::new();
             serve(
                 &mut tasks,
-                Ipv4Addr::LOCALHOST.into(),
+                &Rc::new(Cell::new(Some(Ipv4Addr::LOCALHOST.into()))),
                 vec![(port, published.into())],
             );
             let (one, two) = (

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use plimsoll_network::NameSockets;
 use plimsoll_runtime::{ProcessSpec, RuntimeError, Stdio};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -20,6 +21,9 @@ use super::process::{Child, null};
 use crate::model::{Paths, Status};
 use crate::protocol::{Ended, Reply, Request};
 use crate::wire::{self, Kind, Receiver, Sender};
+
+/// How long a client may take to remove its container.
+const REMOVAL: Duration = Duration::from_secs(10);
 
 /// The socket's name in the container's run-time folder.
 pub(crate) const SOCKET: &str = "shim.sock";
@@ -136,6 +140,21 @@ async fn answer(
         Request::Rename { name } => {
             shim.rename(name);
             Reply::Done
+        }
+        Request::Namespace => match super::network::namespace(shim) {
+            Ok(namespace) => return sender.message(&Reply::Done, &[namespace.as_fd()]).await,
+            Err(error) => refused(&format!("cannot open the network namespace: {error}")),
+        },
+        Request::Network { view, sockets } => {
+            let mut fds = fds.into_iter();
+            let names = match sockets {
+                true => fds.next().zip(fds.next()).map(|(udp, tcp)| NameSockets { udp, tcp }),
+                false => None,
+            };
+            match shim.network.change(shim, view, names) {
+                Ok(()) => Reply::Done,
+                Err(error) => refused(&chain(&error)),
+            }
         }
         Request::Logs { follow } => return logs(shim, follow, sender, receiver).await,
         Request::Wait => {
@@ -276,6 +295,11 @@ async fn logs(shim: &Shim, follow: bool, sender: &Sender, receiver: &mut Receive
 pub(super) async fn attached(shim: Rc<Shim>, stream: UnixStream, client: Rc<Client>) {
     let (sender, mut receiver) = wire::split(stream);
     attach(&shim, &sender, &mut receiver, &client).await;
+    if shim.definition().auto_remove && shim.has_ended() {
+        // It is about to remove the container itself; where it does not, that is done when it has gone.
+        let gone = async { while let Ok(Some(_)) = receiver.next().await {} };
+        let _ = tokio::time::timeout(REMOVAL, gone).await;
+    }
 }
 
 /// Output to the client and input from it, until it goes or everything was sent.

@@ -114,6 +114,7 @@ fn definition() -> Definition {
             upper: "/nonexistent".into(),
             work: "/nonexistent".into(),
         },
+        isolation: Default::default(),
         snapshot: SnapshotId(1),
         instance: 1,
         entrypoint: None,
@@ -121,6 +122,9 @@ fn definition() -> Definition {
         labels: Default::default(),
         exposed_ports: Vec::new(),
         network: NetworkMode::None,
+        publish_all: false,
+        resolver: plimsoll_network::Resolver::default(),
+        links: Vec::new(),
         ports: Vec::new(),
         extra_hosts: Vec::new(),
         mounts: Vec::new(),
@@ -218,9 +222,11 @@ impl Scene {
             let start = Start {
                 definition: self.container.definition.clone(),
                 paths: self.paths.clone(),
-                endpoint: None,
+                run: self.containers.store.run().to_owned(),
+                network: NetworkView::default(),
                 ports: Vec::new(),
                 sockets: Vec::new(),
+                names: None,
                 joined: Namespaces::default(),
                 filters: "/nonexistent".into(),
                 name: "test".to_owned(),
@@ -239,7 +245,7 @@ impl Scene {
             let client = async {
                 let (_sender, mut receiver) = wire::split(control);
                 let (reply, _) = receiver.message::<StartReply>().await.unwrap().unwrap();
-                if reply == StartReply::Started {
+                if matches!(reply, StartReply::Started { .. }) {
                     test(Attachment::new(
                         tokio_stream(client).unwrap(),
                         self.container.id(),
@@ -307,7 +313,7 @@ fn output_reaches_log_and_client_and_the_code_comes_back() {
             assert!(ended.is_err() || ended.unwrap().exit_code == 3);
         },
     );
-    assert_eq!(reply, StartReply::Started);
+    assert!(matches!(reply, StartReply::Started { .. }));
     let state = scene.state();
     assert_eq!((state.status, state.exit_code, state.pid), (Status::Exited, 3, 0));
     assert!(state.started_at < state.finished_at);

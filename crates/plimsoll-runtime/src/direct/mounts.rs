@@ -85,14 +85,20 @@ pub(super) fn enter(root: &Root, spec: &Spec, joined: &Namespaces) -> Result<(),
         .map_err(RuntimeError::path("make private", top))?;
     attach(root.as_fd(), CWD, top, MoveMountFlags::empty())?;
     let mut covers = Covers::new()?;
+    // As the kernel is built.
+    let core = Path::new("/proc/kcore").exists();
     let mut proc = None;
     for mount in spec.mounts().iter().flatten() {
         let given = shm
             .as_ref()
             .filter(|_| mount.destination() == Path::new(SHARED_MEMORY));
         let made = attach_one(root, mount, given)?;
-        if mount.typ().as_deref() == Some("proc") {
-            proc = Some(made);
+        match mount.typ().as_deref() {
+            Some("proc") => proc = Some(made),
+            Some("tmpfs") if mount.destination() == Path::new("/dev") => {
+                covers.null = fill_dev(&made, core).map_err(RuntimeError::path("fill", mount.destination()))?;
+            }
+            _ => {}
         }
     }
     let linux = spec.linux().as_ref().expect("the mapping sets it");
@@ -131,8 +137,11 @@ fn attach_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> Result<Own
     let made = match kind {
         _ if let Some(given) = given => given.try_clone()?,
         "bind" => bind(mount.source().as_deref().unwrap_or(Path::new("")), options)?,
-        "cgroup" => file_system("cgroup2", options).map_err(RuntimeError::path("mount", destination))?,
-        kind => file_system(kind, options).map_err(RuntimeError::path("mount", destination))?,
+        kind => {
+            let kind = if kind == "cgroup" { "cgroup2" } else { kind };
+            let source = mount.source().as_deref().unwrap_or(Path::new(kind));
+            file_system(kind, source, options).map_err(RuntimeError::path("mount", destination))?
+        }
     };
     let target = mount_point(root, destination, &made, kind != "bind")?;
     attach(
@@ -142,15 +151,13 @@ fn attach_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> Result<Own
         MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
     )
     .map_err(|error| at(destination, error))?;
-    if kind == "tmpfs" && destination == Path::new("/dev") {
-        fill_dev(&made).map_err(RuntimeError::path("fill", destination))?;
-    }
     Ok(made)
 }
 
 /// A new file system, not attached to anything.
-fn file_system(kind: &str, options: &[String]) -> rustix::io::Result<OwnedFd> {
+fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", source)?;
     let mut set = 0;
     for option in options {
         match (attribute(option), option.split_once('=')) {
@@ -251,16 +258,17 @@ fn mount_point(root: &Root, path: &Path, mount: &OwnedFd, own: bool) -> Result<O
     root.open_place(path, links).map_err(failed)
 }
 
-fn fill_dev(dev: &OwnedFd) -> rustix::io::Result<()> {
+/// Returns its null.
+fn fill_dev(dev: &OwnedFd, core: bool) -> rustix::io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(0o666);
     for &(name, major, minor) in DEVICES {
         let number: Dev = fs::makedev(major, minor);
         fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)?;
     }
-    for (name, target) in LINKS {
+    for (name, target) in LINKS.iter().filter(|(name, _)| core || *name != "core") {
         fs::symlinkat(*target, dev, *name)?;
     }
-    Ok(())
+    fs::openat(dev, "null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -334,7 +342,7 @@ struct Covers {
 }
 
 impl Covers {
-    /// While the host's files can still be seen.
+    /// While the host's files can still be seen: a container may have a /dev of its user's.
     fn new() -> Result<Self, RuntimeError> {
         let path = Path::new("/dev/null");
         let null = fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
@@ -358,7 +366,7 @@ impl Covers {
             copy(empty, false)
         } else {
             let options = ["ro", "nosuid", "nodev", "noexec", "nr_inodes=1"];
-            file_system("tmpfs", &options.map(str::to_owned))
+            file_system("tmpfs", Path::new("tmpfs"), &options.map(str::to_owned))
         };
         let cover = cover.map_err(failed)?;
         lay(&cover, &target).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use crate::RuntimeError;
 use crate::cgroup::Hierarchies;
-use crate::container_spec::{ContainerSpec, Mount, MountKind};
+use crate::container_spec::{ContainerSpec, Ipc, Mount, MountKind};
 use crate::defaults;
 use crate::host::Host;
 use oci_spec::runtime::{Mount as OciMount, MountBuilder};
@@ -23,7 +23,13 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
             "/sys" | CGROUPS if spec.privileged => options.retain(|option| option != "ro"),
             _ => {}
         }
+        let shared = matches!(*target, "/dev/shm" | "/dev/mqueue");
         match &host.hierarchies {
+            _ if shared && spec.ipc == Ipc::NoShm && *target == "/dev/shm" => {}
+            _ if shared && spec.ipc == Ipc::Host => {
+                let options = ["rbind", "nosuid", "noexec", "nodev"].map(str::to_owned).to_vec();
+                mounts.push(mount("bind", Path::new(target), Path::new(target), options)?);
+            }
             Hierarchies::Legacy(hierarchies) if *target == CGROUPS => {
                 mounts.extend(legacy_cgroups(spec, hierarchies)?);
             }

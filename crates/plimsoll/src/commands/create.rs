@@ -15,7 +15,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let (_, container) = super::run::create(&args.container, context).await?;
+    let containers = super::containers::containers(context)?;
+    let container = super::run::create(&args.container, None, &containers, context).await?;
     writeln!(context.stdout(), "{}", container.id())?;
     Ok(ExitCode::SUCCESS)
 }

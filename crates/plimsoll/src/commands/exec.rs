@@ -57,6 +57,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    plimsoll_runtime::warm_control_groups();
     let [name, command @ ..] = args.container_and_command.as_slice() else {
         unreachable!("clap wants two at least")
     };

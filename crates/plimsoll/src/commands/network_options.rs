@@ -105,7 +105,7 @@ impl NetworkArgs {
     }
 
     /// What is asked for and has no effect.
-    pub(crate) fn warnings(&self) -> Option<&'static str> {
+    pub(crate) fn warning(&self) -> Option<&'static str> {
         let is_host = self.network.iter().any(|network| network == "host");
         let publishes = !self.publish.is_empty() || self.publish_all;
         (is_host && publishes)
@@ -436,8 +436,8 @@ mod tests {
                 .unwrap()
                 .args
         };
-        assert!(parse(&["--network", "host", "-p", "80:80"]).warnings().is_some());
-        assert!(parse(&["--network", "none", "-p", "80:80"]).warnings().is_none());
+        assert!(parse(&["--network", "host", "-p", "80:80"]).warning().is_some());
+        assert!(parse(&["--network", "none", "-p", "80:80"]).warning().is_none());
         assert_eq!(
             options(&["--expose", "3000-3002/udp"]).unwrap().expose,
             ["3000/udp", "3001/udp", "3002/udp"]

@@ -26,6 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    plimsoll_runtime::warm_control_groups();
     if !args.attach && !args.interactive {
         return each(context, &args.containers, async |containers, container| {
             containers.start(container, false).await?;
@@ -43,10 +44,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let tty = container.definition.spec.tty;
     terminal::check_input(args.interactive, tty)?;
     let session = Session::new(args.interactive, tty, true, &args.detach_keys)?;
-    let attachment = match containers.start(&container, true).await? {
+    let mut attachment = match containers.start(&container, true).await? {
         Some(attachment) => attachment,
         None => containers.attach(&container).await?,
     };
-    let outcome = session.run(attachment, &containers, &container).await?;
+    let outcome = session.run(&mut attachment, &containers, &container).await?;
     Ok(session::exit_code(context, &container, &outcome))
 }
