@@ -10,6 +10,7 @@ mod du;
 mod events;
 mod explain;
 mod exports;
+mod exports;
 mod files;
 mod health;
 mod images;
