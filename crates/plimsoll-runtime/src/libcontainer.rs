@@ -83,7 +83,8 @@ impl Libcontainer {
         check_process()?;
         bundle.spec.check_id()?;
         if bundle.spec.ipc == Ipc::Given {
-            let reason = "the IPC of another container can only be shared on the direct path, which needs Linux 5.12";
+            let reason =
+                "the IPC of another container can only be shared on the direct path, which needs Linux 5.12";
             return Err(RuntimeError::Invalid(reason.into()));
         }
         let host = Host::detect()?;

@@ -22,6 +22,16 @@ const PROJECT: &str = "plimsoll.toml";
 pub(crate) struct Settings {
     /// `[registry."docker.io"]` and so on.
     pub(crate) registry: BTreeMap<String, RegistrySettings>,
+    /// `[run]`.
+    pub(crate) run: RunSettings,
+}
+
+/// How containers are run where no flag says otherwise.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RunSettings {
+    /// As with `run --hardened`; None where a file says nothing.
+    pub(crate) hardened: Option<bool>,
 }
 
 /// A file of a project: what a cloned folder may say. Nothing yet, and never where images come from.
@@ -62,6 +72,7 @@ impl Settings {
 
     fn merge(&mut self, other: Self) {
         self.registry.extend(other.registry);
+        self.run.hardened = other.run.hardened.or(self.run.hardened);
     }
 }
 

@@ -96,7 +96,8 @@ pub(super) fn enter(root: &Root, spec: &Spec, joined: &Namespaces) -> Result<(),
         match mount.typ().as_deref() {
             Some("proc") => proc = Some(made),
             Some("tmpfs") if mount.destination() == Path::new("/dev") => {
-                covers.null = fill_dev(&made, core).map_err(RuntimeError::path("fill", mount.destination()))?;
+                covers.null =
+                    fill_dev(&made, core).map_err(RuntimeError::path("fill", mount.destination()))?;
             }
             _ => {}
         }

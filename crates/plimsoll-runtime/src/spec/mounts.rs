@@ -23,10 +23,9 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
             "/sys" | CGROUPS if spec.privileged => options.retain(|option| option != "ro"),
             _ => {}
         }
-        let shared = matches!(*target, "/dev/shm" | "/dev/mqueue");
         match &host.hierarchies {
-            _ if shared && spec.ipc == Ipc::NoShm && *target == "/dev/shm" => {}
-            _ if shared && spec.ipc == Ipc::Host => {
+            _ if *target == "/dev/shm" && spec.ipc == Ipc::NoShm => {}
+            _ if *target == "/dev/shm" && spec.ipc == Ipc::Host => {
                 let options = ["rbind", "nosuid", "noexec", "nodev"].map(str::to_owned).to_vec();
                 mounts.push(mount("bind", Path::new(target), Path::new(target), options)?);
             }

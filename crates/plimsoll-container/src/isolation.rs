@@ -1,0 +1,291 @@
+//! What a container shares with the host or with another container, and which devices of the host it has.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use camino::Utf8Path;
+use plimsoll_runtime::{ContainerSpec, Device, IdMap, Ipc, Namespaces, Sharing, SystemPaths};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::containers::Containers;
+use crate::model::{Definition, Paths, read_json};
+use crate::{ContainerError, Result};
+
+/// Docker's words of the options; empty is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Isolation {
+    /// `host` or `container:ID`.
+    pub pid: String,
+    /// `none`, `private`, `shareable`, `host` or `container:ID`.
+    pub ipc: String,
+    /// `host`.
+    pub uts: String,
+    /// `host` or `private`.
+    pub cgroupns: String,
+    /// `host`, or `UID:GID[:SIZE]` of root on the host.
+    pub userns: String,
+    /// A process of ours comes first, which reaps and forwards signals.
+    pub init: bool,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// `HOST[:CONTAINER][:rwm]`.
+    pub devices: Vec<String>,
+    /// `c 42:* rmw`.
+    pub device_rules: Vec<String>,
+    /// Nothing of /proc and /sys is covered.
+    pub unconfined_paths: bool,
+    /// A profile; empty is the one of this process.
+    pub apparmor: String,
+    /// Refused where the user turns out to be root.
+    pub non_root: bool,
+    /// Who makes it: `direct`, `libcontainer`, or one of Docker's names, which is what suits.
+    pub runtime: String,
+    /// `--security-opt`, as it was written.
+    pub security_opt: Vec<String>,
+}
+
+/// Users and groups of a map whose size was not said, as distributions give to each user.
+const MAP_SIZE: u32 = 65_536;
+
+impl Isolation {
+    /// Checks the words, names other containers by their ids, and writes it all into what the runtime gets.
+    pub(crate) fn apply(&mut self, spec: &mut ContainerSpec, containers: &Containers) -> Result<()> {
+        spec.pid = match self.pid.as_str() {
+            "" => Sharing::Own,
+            "host" => Sharing::Host,
+            other => {
+                self.pid = containers.sharer(other, "--pid: invalid PID mode")?;
+                Sharing::Given
+            }
+        };
+        spec.ipc = match self.ipc.as_str() {
+            "" | "private" | "shareable" => Ipc::Own,
+            "none" => Ipc::NoShm,
+            "host" => Ipc::Host,
+            other => {
+                self.ipc = containers.sharer(other, "--ipc: invalid IPC mode")?;
+                Ipc::Given
+            }
+        };
+        spec.uts = own_or_host(&self.uts, "--uts: invalid UTS mode")?;
+        spec.cgroupns = own_or_host(&self.cgroupns, "--cgroupns: invalid CGROUP mode")?;
+        spec.by_library = match self.runtime.as_str() {
+            "" | "direct" | "runc" | "io.containerd.runc.v2" => false,
+            "libcontainer" => true,
+            name => {
+                let text = format!("unknown or invalid runtime name: {name}");
+                return Err(ContainerError::Option(text));
+            }
+        };
+        spec.userns = id_map(&self.userns)?;
+        spec.init = self.init;
+        spec.oom_score_adj = self.oom_score_adj;
+        spec.device_rules.clone_from(&self.device_rules);
+        spec.apparmor.clone_from(&self.apparmor);
+        spec.non_root = self.non_root;
+        if self.unconfined_paths {
+            spec.system_paths = SystemPaths::Unconfined;
+        }
+        for text in &self.devices {
+            spec.devices.extend(devices(text)?);
+        }
+        Ok(())
+    }
+
+    /// Opens the namespaces of other containers, which must run.
+    pub(crate) fn join(&self, root: &Utf8Path, run: &Utf8Path, joined: &mut Namespaces) -> Result<()> {
+        if let Some(id) = self.pid.strip_prefix("container:") {
+            joined.pid = Some(namespace(root, run, id, "pid")?);
+        }
+        if let Some(id) = self.ipc.strip_prefix("container:") {
+            let definition: Option<Definition> =
+                read_json(Paths::new(root, run, id).definition().as_std_path())?;
+            if definition.is_some_and(|other| other.isolation.ipc != "shareable") {
+                let text = format!(
+                    "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                );
+                return Err(ContainerError::Option(text));
+            }
+            joined.ipc = Some(namespace(root, run, id, "ipc")?);
+            joined.mounts = Some(namespace(root, run, id, "mnt")?);
+        }
+        Ok(())
+    }
+}
+
+impl Containers {
+    /// `container:NAME` with its id.
+    fn sharer(&self, text: &str, otherwise: &str) -> Result<String> {
+        match text.strip_prefix("container:") {
+            Some(name) if !name.is_empty() => Ok(format!("container:{}", self.get(name)?.id())),
+            _ => Err(ContainerError::Option(otherwise.to_owned())),
+        }
+    }
+}
+
+/// The supervisor's lock says that the container is alive; the pid is only read while it is held.
+fn namespace(root: &Utf8Path, run: &Utf8Path, id: &str, kind: &str) -> Result<OwnedFd> {
+    let paths = Paths::new(root, run, id);
+    let gone = || ContainerError::NotRunning(id.get(..12).unwrap_or(id).to_owned());
+    let pid = paths.read_state()?.pid;
+    if pid == 0 || !paths.is_supervised() {
+        return Err(gone());
+    }
+    let path = format!("/proc/{pid}/ns/{kind}");
+    let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    if paths.read_state()?.pid != pid || !paths.is_supervised() {
+        return Err(gone());
+    }
+    opened.map_err(|error| ContainerError::file("open", path)(error.into()))
+}
+
+fn own_or_host(text: &str, otherwise: &str) -> Result<Sharing> {
+    match text {
+        "" | "private" => Ok(Sharing::Own),
+        "host" => Ok(Sharing::Host),
+        _ => Err(ContainerError::Option(otherwise.to_owned())),
+    }
+}
+
+fn id_map(text: &str) -> Result<Option<IdMap>> {
+    if matches!(text, "" | "host") {
+        return Ok(None);
+    }
+    let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
+    let (uid, gid, size) = match numbers.as_deref() {
+        Some([uid, gid]) => (*uid, *gid, MAP_SIZE),
+        Some([uid, gid, size]) if *size > 0 => (*uid, *gid, *size),
+        _ => {
+            let text = format!("--userns: invalid USER mode `{text}`: expected `host` or `UID:GID[:SIZE]`");
+            return Err(ContainerError::Option(text));
+        }
+    };
+    if uid.checked_add(size).is_none() || gid.checked_add(size).is_none() {
+        return Err(ContainerError::Option(format!(
+            "--userns: `{text}` is more than there are users"
+        )));
+    }
+    Ok(Some(IdMap { uid, gid, size }))
+}
+
+/// One device, or those in a folder.
+fn devices(text: &str) -> Result<Vec<Device>> {
+    let (source, target, access) = split(text)?;
+    let wrong = |error: std::io::Error| {
+        ContainerError::Option(format!(
+            "error gathering device information while adding custom device \"{source}\": {error}"
+        ))
+    };
+    let facts = fs::metadata(source).map_err(wrong)?;
+    if !facts.is_dir() {
+        let device = device(Path::new(source), Path::new(target), access).map_err(wrong)?;
+        return device
+            .map(|device| vec![device])
+            .ok_or_else(|| wrong(std::io::Error::other("not a device node")));
+    }
+    let mut found = Vec::new();
+    collect(Path::new(source), Path::new(target), access, &mut found).map_err(wrong)?;
+    Ok(found)
+}
+
+fn collect(folder: &Path, target: &Path, access: &str, found: &mut Vec<Device>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let inner = target.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &inner, access, found)?;
+        } else {
+            found.extend(device(&entry.path(), &inner, access)?);
+        }
+    }
+    Ok(())
+}
+
+fn device(source: &Path, target: &Path, access: &str) -> std::io::Result<Option<Device>> {
+    let facts = fs::metadata(source)?;
+    let kind = facts.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
+        return Ok(None);
+    }
+    Ok(Some(Device {
+        path: PathBuf::from(target),
+        block: kind.is_block_device(),
+        major: rustix::fs::major(facts.rdev()),
+        minor: rustix::fs::minor(facts.rdev()),
+        mode: facts.mode() & 0o777,
+        uid: facts.uid(),
+        gid: facts.gid(),
+        access: access.to_owned(),
+    }))
+}
+
+/// `/dev/a`, `/dev/a:/dev/b`, `/dev/a:r`, `/dev/a:/dev/b:rw`.
+fn split(text: &str) -> Result<(&str, &str, &str)> {
+    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, access) = match parts[..] {
+        [source] => (source, source, "rwm"),
+        [source, access] if is_access(access) => (source, source, access),
+        [source, target] => (source, target, "rwm"),
+        [source, target, access] if is_access(access) => (source, target, access),
+        [_, _, access] => return Err(ContainerError::Option(format!("invalid device mode: {access}"))),
+        _ => {
+            return Err(ContainerError::Option(format!(
+                "invalid device specification: {text}"
+            )));
+        }
+    };
+    if !source.starts_with('/') || !target.starts_with('/') {
+        return Err(ContainerError::Option(format!(
+            "invalid device specification: {text}: paths must be absolute"
+        )));
+    }
+    Ok((source, target, access))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_in_docker() {
+        let table = [
+            ("/dev/a", ("/dev/a", "/dev/a", "rwm")),
+            ("/dev/a:r", ("/dev/a", "/dev/a", "r")),
+            ("/dev/a:/dev/b", ("/dev/a", "/dev/b", "rwm")),
+            ("/dev/a:/dev/b:rw", ("/dev/a", "/dev/b", "rw")),
+        ];
+        for (text, parts) in table {
+            assert_eq!(split(text).unwrap(), parts);
+        }
+        assert!(split("/dev/a:/dev/b:x").is_err() && split("dev/a").is_err() && split("/a:/b:r:w").is_err());
+        let null = devices("/dev/null:/dev/nothing:r").unwrap();
+        assert_eq!((null[0].major, null[0].minor, null[0].block), (1, 3, false));
+        assert_eq!(
+            (null[0].path.as_path(), null[0].access.as_str()),
+            (Path::new("/dev/nothing"), "r")
+        );
+        assert!(
+            devices("/etc/passwd")
+                .unwrap_err()
+                .to_string()
+                .contains("not a device node")
+        );
+        assert!(devices("/no/such").is_err());
+    }
+
+    #[test]
+    fn maps_have_a_beginning_and_a_size() {
+        assert_eq!(id_map("host").unwrap(), None);
+        let map = |uid, gid, size| Some(IdMap { uid, gid, size });
+        assert_eq!(id_map("100000:200000").unwrap(), map(100_000, 200_000, 65_536));
+        assert_eq!(id_map("5:6:7").unwrap(), map(5, 6, 7));
+        for wrong in ["auto", "1", "1:2:0", "4294967295:1", "a:b"] {
+            assert!(id_map(wrong).is_err(), "{wrong}");
+        }
+    }
+}
