@@ -10,6 +10,7 @@ mod context;
 mod env;
 mod output;
 mod progress;
+mod report;
 mod settings;
 
 use std::process::ExitCode;

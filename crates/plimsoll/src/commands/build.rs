@@ -8,13 +8,13 @@ mod output;
 mod run;
 mod ssh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_build::record::Recording;
+use plimsoll_build::record::{BuildRecord, Recording, StepKind, StepRecord};
 use plimsoll_build::{
     Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions,
     SOURCE_DATE_EPOCH, Sources,
@@ -22,12 +22,14 @@ use plimsoll_build::{
 use plimsoll_diagnostics::Source;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::Runtime;
+use plimsoll_store::{SnapshotId, Store};
 use serde_json::{Map, Value};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
+use crate::report::Report;
 use deliver::Delivery;
 use given::given;
 
@@ -108,6 +110,9 @@ pub(crate) struct Args {
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// Write a page about the build: what took how long and why it ran, what the image is made of, and why it failed
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// How to show progress [default: auto]
     #[arg(long, value_name = "MODE", value_enum)]
     progress: Option<Mode>,
@@ -137,6 +142,7 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         &args.tags,
         args.annotations.concat(),
     )?;
+    let report = args.report.as_deref().map(Report::open).transpose()?;
     let agents = args.run.agents()?;
     let run = args.run.options(&agents)?;
     let wreck = run.wreck.clone();
@@ -164,11 +170,22 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         Ok::<_, CommandError>(delivered)
     };
     let finished = built.await;
-    display.finish();
     let record = recording.map(|recording| match &finished {
         Ok(_) => recording.complete(),
         Err(error) => recording.fail(error),
     });
+    if let Some(record) = &record {
+        display.sizes(|| layer_sizes(store, record));
+    }
+    display.finish();
+    if let (Some(report), Some(record)) = (report, &record)
+        && let Err(error) = report.write(store, &images, record)
+    {
+        if finished.is_ok() {
+            return Err(error);
+        }
+        context.report(&error);
+    }
     if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
         let code = context.report(error);
         run::shell(wreck, context).await?;
@@ -198,6 +215,17 @@ fn metadata(mut metadata: Map<String, Value>, id: &str) -> String {
     );
     metadata.sort_keys();
     serde_json::to_string_pretty(&metadata).expect("a map is JSON")
+}
+
+/// Bytes of the layers that steps made, by their tasks.
+fn layer_sizes(store: &Store, record: &BuildRecord) -> HashMap<String, u64> {
+    let steps = record.steps.iter().filter(|step| step.kind != StepKind::From);
+    let size = |step: &StepRecord| {
+        let task = record.tasks.get(step.task?)?;
+        let size = store.snapshots().size(SnapshotId(step.snapshot?)).ok()?;
+        Some((task.digest.clone(), size))
+    };
+    steps.filter_map(size).collect()
 }
 
 fn request(

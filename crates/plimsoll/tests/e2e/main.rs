@@ -25,6 +25,7 @@ mod prune;
 mod push;
 mod refusals;
 mod report;
+mod report;
 mod reset;
 mod run;
 mod seed;
