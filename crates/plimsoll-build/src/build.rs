@@ -32,11 +32,12 @@ use crate::source::{Contexts, NamedContext, Sources};
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What is to be built: plain data.
+#[derive(Clone)]
 pub struct BuildRequest {
     /// Text and name of the Dockerfile.
     pub dockerfile: Source,
     /// Files for COPY and ADD.
-    pub context: BuildContext,
+    pub context: Arc<BuildContext>,
     /// `--build-context`, by name.
     pub contexts: Vec<(String, NamedContext)>,
     /// Fetches what instructions and contexts take from elsewhere.
@@ -185,7 +186,7 @@ impl Build {
             run: &request.run,
             contexts: &contexts,
         };
-        let context = Arc::new(request.context);
+        let context = request.context;
         let lowered = lower(&dockerfile, &plans, &images, &context, &services, &settings)
             .map_err(BuildError::Diagnostics)?;
         drop(services);

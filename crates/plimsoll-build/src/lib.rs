@@ -36,6 +36,7 @@ mod run_options;
 mod scratch;
 mod source;
 mod stat;
+mod verify;
 
 pub use attest::{AttestSettings, Mode as ProvenanceMode, ProvenanceSettings, SlsaVersion};
 pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
@@ -47,5 +48,6 @@ pub use export::{
 pub use keep::keep_built;
 pub use lower::change;
 pub use network::BuildNetwork;
+pub use verify::{Aspect, Difference, compare};
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

@@ -14,6 +14,7 @@ use crate::BuildContext;
 use crate::plan::Origin;
 
 /// What a name of `--build-context` stands for.
+#[derive(Clone)]
 pub enum NamedContext {
     /// A folder, with its own ignore file.
     Folder(Arc<BuildContext>),

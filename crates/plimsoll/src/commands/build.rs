@@ -7,14 +7,15 @@ mod given;
 mod output;
 mod run;
 mod ssh;
+mod verify;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_build::record::{BuildRecord, Recording, StepKind, StepRecord};
+use plimsoll_build::record::Recording;
 use plimsoll_build::{
     Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions,
     SOURCE_DATE_EPOCH, Sources,
@@ -22,14 +23,12 @@ use plimsoll_build::{
 use plimsoll_diagnostics::Source;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::Runtime;
-use plimsoll_store::{SnapshotId, Store};
 use serde_json::{Map, Value};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
-use crate::report::Report;
 use deliver::Delivery;
 use given::given;
 
@@ -104,15 +103,19 @@ pub(crate) struct Args {
     /// `manifest-descriptor` and `index-descriptor`
     #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE", value_parser = output::annotations)]
     annotations: Vec<Vec<Annotation>>,
+    /// Give everything the time of SOURCE_DATE_EPOCH, or without it that of the context's last commit, so that who builds
+    /// the same gets the same bytes
+    #[arg(long)]
+    reproducible: bool,
+    /// Build twice, the second time without the cache, and fail saying which files differ if it is not the same
+    #[arg(long)]
+    verify: bool,
     /// Write what the build came to, as JSON, to a file
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
-    /// Write a page about the build: what took how long and why it ran, what the image is made of, and why it failed
-    #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
     /// How to show progress [default: auto]
     #[arg(long, value_name = "MODE", value_enum)]
     progress: Option<Mode>,
@@ -142,7 +145,6 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         &args.tags,
         args.annotations.concat(),
     )?;
-    let report = args.report.as_deref().map(Report::open).transpose()?;
     let agents = args.run.agents()?;
     let run = args.run.options(&agents)?;
     let wreck = run.wreck.clone();
@@ -152,6 +154,7 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
     let display = context.progress("Building", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
     let progress = display.progress();
     let mut recording = None;
+    let mut differences = Vec::new();
     let built = async {
         let keep_git_dir = build_args(&args.build_args)
             .get(KEEP_GIT_DIR)
@@ -161,31 +164,27 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         let _folder = given.folder;
         let request = request(args, given.dockerfile, given.context, sources.clone(), run)?;
         let recording = recording.insert(Recording::start(store, &request, progress)?);
-        let result = Build::new(store, &images, runtime)
-            .build(request, recording)
-            .await?;
+        let again = args.verify.then(|| verify::again(&request));
+        let build = Build::new(store, &images, runtime);
+        let result = build.build(request, recording).await?;
+        if let Some(again) = again {
+            differences = verify::differences(&build, again, &result, (store, &images), progress).await?;
+            verify::judge(&differences)?;
+        }
         let delivered = delivery
             .deliver(store, &images, &result.images, recording)
             .await?;
         Ok::<_, CommandError>(delivered)
     };
     let finished = built.await;
+    display.finish();
+    for difference in &differences {
+        writeln!(context.stdout(), "{difference}")?;
+    }
     let record = recording.map(|recording| match &finished {
         Ok(_) => recording.complete(),
         Err(error) => recording.fail(error),
     });
-    if let Some(record) = &record {
-        display.sizes(|| layer_sizes(store, record));
-    }
-    display.finish();
-    if let (Some(report), Some(record)) = (report, &record)
-        && let Err(error) = report.write(store, &images, record)
-    {
-        if finished.is_ok() {
-            return Err(error);
-        }
-        context.report(&error);
-    }
     if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
         let code = context.report(error);
         run::shell(wreck, context).await?;
@@ -217,17 +216,6 @@ fn metadata(mut metadata: Map<String, Value>, id: &str) -> String {
     serde_json::to_string_pretty(&metadata).expect("a map is JSON")
 }
 
-/// Bytes of the layers that steps made, by their tasks.
-fn layer_sizes(store: &Store, record: &BuildRecord) -> HashMap<String, u64> {
-    let steps = record.steps.iter().filter(|step| step.kind != StepKind::From);
-    let size = |step: &StepRecord| {
-        let task = record.tasks.get(step.task?)?;
-        let size = store.snapshots().size(SnapshotId(step.snapshot?)).ok()?;
-        Some((task.digest.clone(), size))
-    };
-    steps.filter_map(size).collect()
-}
-
 fn request(
     args: &Args,
     dockerfile: Source,
@@ -238,11 +226,11 @@ fn request(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(BuildRequest {
         dockerfile,
-        context,
+        context: Arc::new(context),
         contexts: given::contexts(&args.contexts)?,
         sources,
         target: args.target.clone(),
-        build_args: build_args(&args.build_args),
+        build_args: with_epoch(args, build_args(&args.build_args)),
         labels: args.labels.iter().map(|label| pair(label)).collect(),
         platforms: platforms(&args.platforms),
         no_cache: args.no_cache,
@@ -273,6 +261,17 @@ fn platforms(given: &[Platform]) -> Vec<Platform> {
 /// Go's strconv.ParseBool.
 fn is_true(text: &str) -> bool {
     ["1", "t", "T", "true", "TRUE", "True"].contains(&text)
+}
+
+/// `--reproducible` without a time takes that of the last commit, which changes with the files alone; else 1970.
+fn with_epoch(args: &Args, mut build_args: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if args.reproducible {
+        let last_commit = || given::last_commit(&args.path).unwrap_or_else(|| "0".to_owned());
+        build_args
+            .entry(SOURCE_DATE_EPOCH.to_owned())
+            .or_insert_with(last_commit);
+    }
+    build_args
 }
 
 /// `NAME=VALUE`, or `NAME` for what the environment says, left out if it says nothing. The time of

@@ -595,3 +595,45 @@ fn umoci_unpacks_what_was_built() {
         "hello\n"
     );
 }
+
+#[test]
+fn verify_names_what_differs() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let random = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /random && echo same > /same\n";
+    let outcome = build(&sandbox, random, &["--verify", "--reproducible"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert_eq!(outcome.stdout, "/random: content\n");
+    assert!(outcome.stderr.contains("they differ in one place"), "{outcome}");
+    assert_eq!(sandbox.ok(["images", "-q", "app"]), "", "nothing is named");
+    let timed = "FROM busybox\nRUN echo same > /same\n";
+    let outcome = build(&sandbox, timed, &["--verify"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.stdout.contains("configuration created: "), "{outcome}");
+    assert!(outcome.stderr.contains("only times differ: `--reproducible`"), "{outcome}");
+    let outcome = build(&sandbox, timed, &["--verify", "--reproducible"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, ""), "{outcome}");
+    assert_ne!(sandbox.ok(["images", "-q", "app"]), "");
+}
+
+#[test]
+fn reproducible_takes_the_time_of_the_last_commit() {
+    needs!(root, overlay, tool = "git");
+    let sandbox = with_busybox();
+    sandbox.write("context/Dockerfile", "FROM busybox\nRUN echo x > /x\n");
+    let git = |args: &[&str]| {
+        let done = Command::new("git")
+            .args(args)
+            .current_dir(sandbox.path("work/context"))
+            .env("GIT_COMMITTER_DATE", "1600000000 +0000")
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.unwrap().success());
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]);
+    build_ok(&sandbox, "FROM busybox\nRUN echo x > /x\n", &["--reproducible"]);
+    let created = sandbox.ok(["image", "inspect", "-f", "{{.Created}}", "app"]);
+    assert_eq!(created.trim(), "2020-09-13T12:26:40Z");
+}

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Cursor, Read as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use plimsoll_build::{
     BuildContext, ContextFolder, NamedContext, Remote, SourceError, Sources, WebContext, is_archive,
@@ -273,4 +274,18 @@ impl From<SourceError> for CommandError {
             None => failure,
         }
     }
+}
+/// Returns when the last commit of the repository was made that a folder is in, in seconds since 1970.
+pub(super) fn last_commit(folder: &str) -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["-C", folder, "log", "-1", "--format=%ct"])
+        .env_clear()
+        .envs(git_environment());
+    let output = git.stderr(Stdio::null()).output().ok()?;
+    let time = String::from_utf8(output.stdout).ok()?;
+    output
+        .status
+        .success()
+        .then(|| time.trim().to_owned())
+        .filter(|time| !time.is_empty())
 }
