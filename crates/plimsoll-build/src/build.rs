@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
@@ -25,6 +25,7 @@ use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
 use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
 use crate::record::Recording;
+use crate::remote_cache::{Caches, Exporting, INLINE, export_all, import, inline};
 use crate::run_options::RunOptions;
 use crate::source::{Contexts, NamedContext, Sources};
 
@@ -54,6 +55,8 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Runs every step of these stages again.
     pub no_cache_stages: Vec<String>,
+    /// Where results of other machines come from and go to.
+    pub caches: Caches,
     /// Asks registries even for images that are stored.
     pub pull: bool,
     /// Network of RUN.
@@ -145,9 +148,9 @@ impl Build {
         let no_triggers = vec![Triggers::new(); settings.len()];
         let first = plans(&dockerfile, &no_triggers, &settings)?;
         let known = StageImages::new();
-        let mut images = self
-            .obtain(&dockerfile, &first, &contexts, known, request.pull, progress)
-            .await?;
+        let obtain = self.obtain(&dockerfile, &first, &contexts, known, request.pull, progress);
+        let (images, imported) = join(obtain, import(&request.caches.from, progress)).await;
+        let mut images = images?;
         let triggers = first
             .iter()
             .map(|plan| triggers(plan, &images))
@@ -207,6 +210,9 @@ impl Build {
         let targets: Vec<VertexId> = targets.chain(scanned.map(|(_, vertex)| *vertex)).collect();
         let cache = BuildCache {
             store: self.store.clone(),
+            images: self.images.clone(),
+            imported: Arc::new(imported),
+            progress: progress.clone(),
         };
         let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &targets, progress);
         let watch = recording.watch(&solver);
@@ -218,6 +224,7 @@ impl Build {
             },
         };
         let tops = try_join_all(lowered.states.iter().map(|state| solve(state.vertex))).await?;
+        let solved = tops.clone();
         let mut others: Vec<Vec<Scanned>> = Vec::with_capacity(extras.len());
         for extras in &extras {
             others.push(self.extras(extras, &context, &solve).await?);
@@ -236,7 +243,11 @@ impl Build {
         for ((mut state, top), platform) in lowered.states.into_iter().zip(tops).zip(request.platforms) {
             set_labels(&mut state, &request.labels);
             let own = own_layers(&state);
-            let image = self.assemble(state, top, epoch).await?;
+            let cache = match top.filter(|_| request.caches.is_inline()) {
+                Some(top) => Some(inline(&solver, &self.store, top)?),
+                None => None,
+            };
+            let image = self.assemble(state, top, epoch, cache).await?;
             let base_layers = image.config.rootfs.diff_ids.len().saturating_sub(own);
             let mut attestations = match request.attest.sbom {
                 true => {
@@ -256,6 +267,15 @@ impl Build {
             });
         }
         task.done();
+        let tops: Vec<SnapshotId> = solved.into_iter().flatten().collect();
+        let exporting = Exporting {
+            store: &self.store,
+            images: &self.images,
+            solver: &solver,
+            tops: &tops,
+            progress,
+        };
+        export_all(&request.caches.to, &exporting).await?;
         Ok(BuildResult { images: built })
     }
 
@@ -413,6 +433,7 @@ impl Build {
         state: StageState,
         top: Option<SnapshotId>,
         epoch: Option<i64>,
+        cache: Option<String>,
     ) -> Result<Image, BuildError> {
         let (images, store) = (self.images.clone(), self.store.clone());
         let work = move || {
@@ -425,6 +446,8 @@ impl Build {
                 ..ImageConfig::default()
             };
             config.history = history(&store, state, top, epoch)?;
+            let cache = cache.map(|cache| (INLINE.to_owned(), cache.into()));
+            config.other.extend(cache);
             let last = || config.history.iter().rev().find_map(|row| row.created.clone());
             config.created = epoch.map(rfc3339).or_else(last);
             Ok(images.assemble(config, top)?)

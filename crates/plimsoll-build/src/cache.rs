@@ -1,14 +1,18 @@
 //! The solver's cache storage over the store's database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use plimsoll_image::Images;
 use plimsoll_oci::{Digest, Hasher};
+use plimsoll_progress::Progress;
 use plimsoll_solver::CacheStorage;
-use plimsoll_store::{Lock, SnapshotId, Store, now};
+use plimsoll_store::{Lock, SnapshotId, Store, StoreError, now};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::error::OpError;
 use crate::op::{BuildOp, Output};
+use crate::remote_cache::{Here, Imported};
 
 /// How often a lock that another process holds is asked for.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -16,14 +20,16 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 /// Records of what operations came to. A record goes when its snapshot goes.
 pub(crate) struct BuildCache {
     pub(crate) store: Store,
+    pub(crate) images: Images,
+    /// Asked for what is not recorded here.
+    pub(crate) imported: Arc<Imported>,
+    pub(crate) progress: Progress,
 }
 
-impl CacheStorage<BuildOp> for BuildCache {
-    type Lock = Lock;
-
+impl BuildCache {
     /// What is found is marked as used in the transaction that finds it, and so protected by this process's lease; once
     /// per build is enough.
-    async fn find(&self, key: Digest) -> Result<Option<Output>, OpError> {
+    pub(crate) fn find_here(&self, key: Digest) -> Result<Option<Output>, StoreError> {
         let lease = self.store.protect()?;
         let known = self.store.db().read(|connection| -> plimsoll_store::Result<_> {
             Ok(match find(connection, key)? {
@@ -34,13 +40,46 @@ impl CacheStorage<BuildOp> for BuildCache {
         match known {
             None => Ok(None),
             Some((output, true)) => Ok(Some(output)),
-            Some((_, false)) => {
-                let found = self.store.db().write(|transaction| -> plimsoll_store::Result<_> {
-                    touch(transaction, key)?;
-                    Ok(find(transaction, key)?)
-                });
-                Ok(found?)
-            }
+            Some((_, false)) => self.store.db().write(|transaction| {
+                touch(transaction, key)?;
+                Ok(find(transaction, key)?)
+            }),
+        }
+    }
+
+    /// Brings what another machine came to, and records it as if it had been made here.
+    async fn bring(&self, key: Digest) -> Result<Option<Output>, OpError> {
+        let here = Here {
+            store: &self.store,
+            images: &self.images,
+            progress: &self.progress,
+        };
+        let Some(brought) = self.imported.bring(&key, &here).await else {
+            return Ok(None);
+        };
+        let output = Output {
+            snapshot: brought.snapshot,
+            content: brought.content,
+        };
+        self.store
+            .db()
+            .write(|transaction| -> plimsoll_store::Result<_> {
+                for key in brought.keys.iter().chain([&key]) {
+                    insert(transaction, *key, &output, &brought.description)?;
+                }
+                Ok(())
+            })?;
+        Ok(Some(output))
+    }
+}
+
+impl CacheStorage<BuildOp> for BuildCache {
+    type Lock = Lock;
+
+    async fn find(&self, key: Digest) -> Result<Option<Output>, OpError> {
+        match self.find_here(key)? {
+            None => self.bring(key).await,
+            found => Ok(found),
         }
     }
 
@@ -119,6 +158,19 @@ fn find(connection: &rusqlite::Connection, key: Digest) -> rusqlite::Result<Opti
         snapshot: SnapshotId(snapshot),
         content,
     }))
+}
+
+/// Returns every key under which an output is recorded.
+pub(crate) fn keys_of(store: &Store, output: &Output) -> Result<Vec<Digest>, StoreError> {
+    store.db().read(|connection| {
+        let mut keys = connection
+            .prepare_cached("SELECT key FROM cache_record WHERE snapshot = ?1 AND content_key = ?2")?;
+        let keys = keys.query_map(params![output.snapshot.0, output.content.to_string()], |row| {
+            row.get::<_, String>(0)
+        })?;
+        let keys: Vec<String> = keys.collect::<rusqlite::Result<_>>()?;
+        Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
+    })
 }
 
 fn last_used(connection: &rusqlite::Connection, key: Digest) -> rusqlite::Result<i64> {

@@ -10,6 +10,7 @@ use plimsoll_network::NetworkError;
 use plimsoll_runtime::RuntimeError;
 use plimsoll_store::StoreError;
 
+use crate::remote_cache::CacheError;
 use crate::source::SourceError;
 
 /// Why a build failed.
@@ -36,6 +37,9 @@ pub enum BuildError {
     /// No list of what is installed could be made.
     #[error("cannot make a bill of materials")]
     Scan(#[from] plimsoll_scan::ScanError),
+    /// A cache that had to be exported was not.
+    #[error("cannot export the cache")]
+    Cache(#[source] Box<CacheError>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,6 +60,12 @@ pub enum BuildError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<CacheError> for BuildError {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(Box::new(error))
+    }
 }
 
 impl BuildError {

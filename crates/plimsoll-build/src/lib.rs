@@ -8,7 +8,7 @@
 //! - `lower`: each instruction edits the image configuration or becomes an operation.
 //! - `op`: what the operations do and what decides their cache keys.
 //! - `source`: what comes from elsewhere.
-//! - `cache`: the solver's cache storage over the store.
+//! - `cache`: the solver's cache storage over the store; `remote_cache`: results of other machines.
 //! - `export`: folders and archives.
 //!
 //! Nothing is named here: the caller tags the image of a build that went well.
@@ -32,6 +32,7 @@ mod op;
 mod parallel;
 mod plan;
 pub mod record;
+mod remote_cache;
 mod run_options;
 mod scratch;
 mod source;
@@ -49,5 +50,6 @@ pub use keep::keep_built;
 pub use lower::change;
 pub use network::BuildNetwork;
 pub use verify::{Aspect, Difference, compare};
+pub use remote_cache::{CacheError, CacheFrom, CacheMode, CachePlace, CacheTo, Caches, ConfigError};
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

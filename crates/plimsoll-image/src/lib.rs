@@ -11,6 +11,7 @@
 //! A layer is a blob as it came, and a snapshot. Layers that were built here are snapshots only: their tar is written
 //! again whenever somebody wants it ([`Images::save`]).
 
+mod adopt;
 mod assemble;
 mod document;
 mod du;

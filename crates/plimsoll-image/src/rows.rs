@@ -58,7 +58,7 @@ impl Registration<'_> {
 }
 
 /// Remembers a compressed form of a layer; the uncompressed one needs no row.
-fn note_layer_blob(db: &Connection, diff_id: &Digest, layer: &Descriptor) -> Result<()> {
+pub(crate) fn note_layer_blob(db: &Connection, diff_id: &Digest, layer: &Descriptor) -> Result<()> {
     let digest = layer.digest().to_string();
     if digest == diff_id.to_string() {
         return Ok(());

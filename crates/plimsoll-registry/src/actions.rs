@@ -216,7 +216,7 @@ impl ActionsCache {
     /// Reads a whole small entry whose size is not known.
     pub async fn read_document(&self, entry: &ActionsEntry, limit: usize) -> Result<Vec<u8>, ActionsError> {
         let client = self.client().await?;
-        let get = async || -> Result<Vec<u8>, Attempt> {
+        let get = || async {
             let response = client.get(&entry.url).send().await?;
             match response.status().is_success() {
                 true => Ok(read_body(response, limit).await?),
@@ -327,7 +327,7 @@ impl ActionsCache {
             list.push_str("</BlockList>");
             let url = with(&url, &[("comp", "blocklist")]);
             let client = self.client().await?;
-            let put = async || {
+            let put = || async {
                 let request = client.put(url.clone()).header(CONTENT_TYPE, "application/xml");
                 succeed(request.body(list.clone())).await.map(drop)
             };
@@ -343,7 +343,7 @@ impl ActionsCache {
     async fn put(&self, url: &Url, query: &[(&str, &str)], part: &Upload<'_>) -> Result<(), ActionsError> {
         let url = with(url, query);
         let client = self.client().await?;
-        let put = async || {
+        let put = || async {
             let request = client
                 .put(url.clone())
                 .header(CONTENT_TYPE, "application/octet-stream")
@@ -368,7 +368,7 @@ impl ActionsCache {
             .join(&format!("{SERVICE}/{method}"))
             .expect("it ends in a slash");
         let client = self.client().await?;
-        let ask = async || -> Result<A, Attempt> {
+        let ask = || async {
             let request = client
                 .post(url.clone())
                 .bearer_auth(&self.token)
@@ -403,9 +403,9 @@ async fn succeed(request: RequestBuilder) -> Result<Response, Attempt> {
 }
 
 /// Does something until it is done or will not be.
-async fn again<T>(
+async fn again<T, F: Future<Output = Result<T, Attempt>>>(
     operation: &'static str,
-    mut attempt: impl AsyncFnMut() -> Result<T, Attempt>,
+    mut attempt: impl FnMut() -> F,
 ) -> Result<T, ActionsError> {
     let mut retry = Retry::new(false);
     loop {

@@ -167,6 +167,25 @@ impl Snapshots {
         })
     }
 
+    /// Says when a committed snapshot was made, where that was elsewhere. Somebody has to hold it: as it may now be older
+    /// than every lease, nothing else protects it.
+    pub fn date(&self, id: SnapshotId, created: i64) -> Result<()> {
+        self.home.db.write(|tx| {
+            tx.prepare_cached("UPDATE snapshot SET created = ?2 WHERE id = ?1 AND kind = 'committed'")?
+                .execute(params![id.0, created])?;
+            Ok(())
+        })
+    }
+
+    /// Returns when a snapshot was prepared; of a committed one, when that was, in unix nanoseconds.
+    pub fn created(&self, id: SnapshotId) -> Result<i64> {
+        self.home.db.read(|db| {
+            let mut find = db.prepare_cached("SELECT created FROM snapshot WHERE id = ?1")?;
+            let created: Option<i64> = find.query_row([id.0], |row| row.get(0)).optional()?;
+            created.ok_or(missing(id, "any"))
+        })
+    }
+
     /// Returns the snapshot that this one lies on.
     pub fn parent(&self, id: SnapshotId) -> Result<Option<SnapshotId>> {
         self.home.db.read(|db| {

@@ -34,6 +34,10 @@ pub(crate) const COLUMNS: &str = "COLUMNS";
 pub(crate) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// Time of what is built, in seconds since 1970, unless `--build-arg` gives another. Since 0.1.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// Address of GitHub Actions' cache service, for `type=gha`. Since 0.1.
+pub(crate) const ACTIONS_RESULTS_URL: &str = "ACTIONS_RESULTS_URL";
+/// Token for [`ACTIONS_RESULTS_URL`]. Since 0.1.
+pub(crate) const ACTIONS_RUNTIME_TOKEN: &str = "ACTIONS_RUNTIME_TOKEN";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.

@@ -1,6 +1,7 @@
 //! `build`, `buildx build`, `image build`, `builder build`
 
 mod attest;
+mod cache;
 mod csv;
 mod deliver;
 mod given;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 
 use plimsoll_build::record::Recording;
 use plimsoll_build::{
-    Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, ContextError, RunOptions,
-    SOURCE_DATE_EPOCH, Sources,
+    Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, Caches, ContextError,
+    RunOptions, SOURCE_DATE_EPOCH, Sources,
 };
 use plimsoll_diagnostics::Source;
 use plimsoll_oci::{ImageRef, Platform};
@@ -34,6 +35,8 @@ use given::given;
 
 /// Build argument that keeps `.git` in a context from git.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+/// Build argument that has the image carry its own cache.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 /// Exit code of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -76,6 +79,8 @@ pub(crate) struct Args {
     /// Run every step of a stage again
     #[arg(long = "no-cache-filter", value_name = "STAGE", value_delimiter = ',')]
     no_cache_stages: Vec<String>,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
     /// Ask the registry for base images even if they are stored
     #[arg(long)]
     pull: bool,
@@ -162,7 +167,18 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         let given = given(&args.path, args.file.as_deref(), &sources, progress, keep_git_dir).await?;
         // What was unpacked for this build stays until it is over.
         let _folder = given.folder;
-        let request = request(args, given.dockerfile, given.context, sources.clone(), run)?;
+        let inline = build_args(&args.build_args)
+            .get(INLINE_CACHE)
+            .is_some_and(|value| is_true(value));
+        let caches = args.cache.caches(context, inline)?;
+        let request = request(
+            args,
+            given.dockerfile,
+            given.context,
+            sources.clone(),
+            run,
+            caches,
+        )?;
         let recording = recording.insert(Recording::start(store, &request, progress)?);
         let again = args.verify.then(|| verify::again(&request));
         let build = Build::new(store, &images, runtime);
@@ -222,6 +238,7 @@ fn request(
     context: BuildContext,
     sources: Arc<Sources>,
     run: RunOptions,
+    caches: Caches,
 ) -> Result<BuildRequest, CommandError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(BuildRequest {
@@ -235,6 +252,7 @@ fn request(
         platforms: platforms(&args.platforms),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_stages.clone(),
+        caches,
         pull: args.pull,
         network: args.network,
         add_hosts: args.add_hosts.clone(),
