@@ -121,6 +121,17 @@ pub(crate) fn runs(platform: &Platform, path: &[PathBuf]) -> Result<Runs, OpErro
     }
 }
 
+/// Returns the platforms whose programs run here, this machine's first. `path` are folders in which emulators are looked
+/// for first.
+pub fn platforms(path: &[PathBuf]) -> Vec<Platform> {
+    let host = Platform::host();
+    let others = PROCESSORS
+        .iter()
+        .map(|processor| Platform::normalised("linux", processor.architecture, None));
+    let others = others.filter(|platform| *platform != host && runs(platform, path).is_ok());
+    [host.clone()].into_iter().chain(others).collect()
+}
+
 fn impossible(platform: &Platform, emulated: bool) -> OpError {
     let host = Platform::host();
     let hint = match emulated {

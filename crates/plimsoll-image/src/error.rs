@@ -61,6 +61,15 @@ pub enum ImageError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// It is neither here nor could a registry be asked.
+    #[error("cannot look at `{name}`")]
+    Look {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// A registry did not take it.
     #[error("cannot push `{name}`")]
     Push {

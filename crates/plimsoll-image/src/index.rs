@@ -101,7 +101,8 @@ pub struct NewIndex {
 }
 
 impl Document {
-    fn new(media_type: &str, value: &Value) -> Self {
+    /// Makes a document of JSON, its fields as they come.
+    pub fn new(media_type: &str, value: &Value) -> Self {
         let bytes = serde_json::to_vec(value).expect("a value is JSON");
         Self {
             media_type: media_type.to_owned(),

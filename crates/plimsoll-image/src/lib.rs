@@ -24,6 +24,7 @@ mod layout;
 mod load;
 mod needs;
 mod pack;
+mod peek;
 mod prune;
 mod pull;
 mod push;
@@ -49,6 +50,7 @@ pub use index::{
 };
 pub use layout::layout_digest;
 pub use pack::{PackedLayer, Packing};
+pub use peek::Peeked;
 pub use plimsoll_layer::{Compression, Encoding, EncodingError};
 pub use pull::Pulled;
 pub use push::{LayerPush, Pushed};

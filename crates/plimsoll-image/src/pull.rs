@@ -192,7 +192,7 @@ impl Images {
     }
 
     /// Brings one blob into the content store, continuing what an earlier attempt left.
-    async fn download(&self, reference: &ImageRef, blob: &Descriptor, task: &Task) -> Result<()> {
+    pub(crate) async fn download(&self, reference: &ImageRef, blob: &Descriptor, task: &Task) -> Result<()> {
         let digest = document::digest_of(blob, "a descriptor")?;
         let (id, size) = (digest.short(), blob.size());
         if self.store.content().touch(&[digest])? {

@@ -227,9 +227,9 @@ impl From<ImageError> for CommandError {
             ImageError::Conflict { forceable: true, .. } => {
                 (Kind::User, Some("`--force` does it all the same".to_owned()))
             }
-            ImageError::Pull { source, .. } | ImageError::Push { source, .. } => {
-                (Kind::Registry, registry_hint(source))
-            }
+            ImageError::Pull { source, .. }
+            | ImageError::Push { source, .. }
+            | ImageError::Look { source, .. } => (Kind::Registry, registry_hint(source)),
             ImageError::Store(_) | ImageError::Database(_) | ImageError::GivenUp(_) => (Kind::Internal, None),
             _ => (Kind::User, None),
         };

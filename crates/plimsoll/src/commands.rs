@@ -16,6 +16,7 @@ pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod builder_history;
 pub(crate) mod builder_prune;
+pub(crate) mod buildx;
 pub(crate) mod buildx_du;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
@@ -32,6 +33,7 @@ pub(crate) mod history;
 pub(crate) mod image_du;
 pub(crate) mod image_inspect;
 pub(crate) mod image_prune;
+pub(crate) mod imagetools;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod inspect;
@@ -41,6 +43,7 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod manifest;
 pub(crate) mod network_connect;
 pub(crate) mod network_create;
 pub(crate) mod network_disconnect;
@@ -150,6 +153,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         ["builder history rm|remove", "buildx history rm|remove"]
     ),
     command!(builder_prune, One, ["builder prune", "buildx prune"]),
+    command!(buildx::create, One, ["buildx create"]),
+    command!(buildx::inspect, One, ["buildx inspect"]),
+    command!(buildx::ls, One, ["buildx ls"]),
+    command!(buildx::rm, One, ["buildx rm"]),
+    command!(buildx::stop, One, ["buildx stop"]),
+    command!(buildx::use_builder, One, ["buildx use"]),
+    command!(buildx::version, One, ["buildx version"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
     command!(commit, One, ["commit", "container commit"]),
     command!(container_inspect, One, ["container inspect"]),
@@ -162,6 +172,16 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(image_du, One, ["image du"]),
     command!(image_inspect, One, ["image inspect"]),
     command!(image_prune, One, ["image prune"]),
+    command!(
+        imagetools::create,
+        Many,
+        ["imagetools create", "buildx imagetools create"]
+    ),
+    command!(
+        imagetools::inspect,
+        One,
+        ["imagetools inspect", "buildx imagetools inspect"]
+    ),
     command!(images, One, ["images", "image ls|list"]),
     command!(import, One, ["import", "image import"]),
     command!(inspect, One, ["inspect"]),
@@ -170,6 +190,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(login, One, ["login"]),
     command!(logout, One, ["logout"]),
     command!(logs, One, ["logs", "container logs"]),
+    command!(manifest::annotate, One, ["manifest annotate"]),
+    command!(manifest::create, One, ["manifest create"]),
+    command!(manifest::inspect, One, ["manifest inspect"]),
+    command!(manifest::push, One, ["manifest push"]),
+    command!(manifest::rm, One, ["manifest rm"]),
     command!(port, One, ["port", "container port"]),
     command!(ps, One, ["ps", "container ls|list|ps"]),
     command!(pull, Many, ["pull", "image pull"]),
@@ -218,8 +243,17 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "Build images, under the name of Docker's extended builder",
     ),
     ("buildx history", "Look at builds of the past"),
+    (
+        "buildx imagetools",
+        "Look at images in registries, and make indexes of them",
+    ),
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    (
+        "imagetools",
+        "Look at images in registries, and make indexes of them",
+    ),
+    ("manifest", "Put lists of images together"),
     ("network", "Manage networks"),
     ("system", "Manage Plimsoll itself"),
     ("volume", "Manage volumes"),
