@@ -87,13 +87,17 @@ impl Files {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 written => written?,
             };
-            self.took(queue, written)?;
+            let waiting = queue.len();
+            if self.took(queue, written)? && queue.len() == waiting {
+                // The last bytes of a full disk; taking them back made room for them, but for nothing more.
+                return Err(io::ErrorKind::StorageFull.into());
+            }
         }
         Ok(())
     }
 
-    /// Drops what was written from the queue; half a record is taken back.
-    fn took(&mut self, queue: &mut VecDeque<Vec<u8>>, mut written: usize) -> io::Result<()> {
+    /// Drops what was written from the queue. Half a record is taken back: then it is true.
+    fn took(&mut self, queue: &mut VecDeque<Vec<u8>>, mut written: usize) -> io::Result<bool> {
         while let Some(record) = queue.front().filter(|record| record.len() <= written) {
             written -= record.len();
             self.length += record.len() as u64;
@@ -102,7 +106,7 @@ impl Files {
         if written > 0 {
             self.file.set_len(self.length)?;
         }
-        Ok(())
+        Ok(written > 0)
     }
 
     /// Begins a new file when the present one is full.
@@ -347,7 +351,7 @@ mod tests {
         let mut files = Files::open(&path, rotation(99, 1, false), gzip).unwrap();
         let mut queue: VecDeque<Vec<u8>> = ["one", "two"].map(|text| text.into()).into();
         files.file.write_all(b"onet").unwrap();
-        files.took(&mut queue, 4).unwrap();
+        assert!(files.took(&mut queue, 4).unwrap());
         assert_eq!((texts(&path), queue.len()), (vec!["one".to_owned()], 1));
         files.write(&mut queue).unwrap();
         assert_eq!(texts(&path), ["onetwo"]);

@@ -27,7 +27,11 @@ struct Waiting {
     journal: VecDeque<Vec<u8>>,
     /// Bytes that may wait; None when the program waits instead.
     limit: Option<usize>,
+    /// Bytes that do, as they were when the queue was filled or emptied last.
+    bytes: usize,
     dropped: u64,
+    /// The last attempt to write failed: the next one is made after a pause.
+    failed: bool,
 }
 
 impl LogWriter {
@@ -111,12 +115,12 @@ impl LogWriter {
         let size = |record: &Option<Vec<u8>>| record.as_ref().map_or(0, Vec::len);
         if !self.waiting.has_room(size(&file) + size(&message)) {
             // There may be room after all: the queue is emptied only between two pieces of output.
-            let _ = self.flush();
-            if !self.waiting.has_room(size(&file) + size(&message)) {
+            if self.waiting.failed || self.flush().is_err() {
                 self.waiting.dropped += 1;
                 return;
             }
         }
+        self.waiting.bytes += size(&file) + size(&message);
         self.waiting.files.extend(file);
         self.waiting.journal.extend(message);
     }
@@ -131,7 +135,11 @@ impl LogWriter {
             Some(journal) => journal.write(&mut self.waiting.journal),
             None => Ok(()),
         };
-        files.and(journal)
+        let waiting = &mut self.waiting;
+        waiting.bytes = waiting.files.iter().chain(&waiting.journal).map(Vec::len).sum();
+        let flushed = files.and(journal);
+        waiting.failed = flushed.is_err();
+        flushed
     }
 
     /// The files as they are now, and as JSON what is not in them yet.
@@ -164,9 +172,7 @@ impl LogWriter {
 
 impl Waiting {
     fn has_room(&self, more: usize) -> bool {
-        let Some(limit) = self.limit else { return true };
-        let queued: usize = self.files.iter().chain(&self.journal).map(Vec::len).sum();
-        queued == 0 || queued + more <= limit
+        self.limit.is_none_or(|limit| self.bytes == 0 || self.bytes + more <= limit)
     }
 }
 

@@ -121,7 +121,6 @@ fn stop_ends_a_container_that_would_be_started_again() {
     until(&sandbox, "{{.State.Status}} {{.State.ExitCode}}", "exited 137");
     sandbox.ok(["start", "box"]);
     sandbox.ok(["update", "--restart", "no", "box"]);
-    sandbox.ok(["exec", "box", "kill", "-9", "-1"]);
     sandbox.ok(["rm", "-f", "box"]);
     for (policy, words) in [
         ("bogus", "unknown policy 'bogus'"),
