@@ -6,7 +6,9 @@
 mod diagnostic;
 pub mod emit;
 mod source;
+mod suggest;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use emit::text::render;
 pub use source::{Position, Source, Span};
+pub use suggest::nearest;

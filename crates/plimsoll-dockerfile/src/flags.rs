@@ -4,7 +4,7 @@ use plimsoll_diagnostics::Span;
 
 use crate::fault::{Fault, Result};
 use crate::line::Slice;
-use crate::suggest::nearest;
+use plimsoll_diagnostics::nearest;
 use crate::tree::Word;
 
 /// What a flag wants.

@@ -15,7 +15,7 @@ use crate::flags::{Flags, Known};
 use crate::heredoc::{self, Found};
 use crate::line::{Lines, Slice, is_blank};
 use crate::pasted;
-use crate::suggest::nearest;
+use plimsoll_diagnostics::nearest;
 use crate::tree::{Instruction, InstructionKind, Word};
 use crate::words::json_strings;
 

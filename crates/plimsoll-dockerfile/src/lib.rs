@@ -20,7 +20,6 @@ mod instruction;
 mod line;
 mod parser;
 mod pasted;
-mod suggest;
 mod tree;
 mod words;
 
@@ -28,7 +27,7 @@ pub use directives::is_built_in as is_built_in_frontend;
 pub use expand::{ExpandError, Expanded, expand, expand_heredoc, expand_words};
 pub use glob::{BadPattern, glob_match};
 pub use ignore::{IgnoreFile, IgnoreRule};
-pub use suggest::nearest;
+pub use plimsoll_diagnostics::nearest;
 pub use tree::{
     ArgDeclaration, Command, Copy, CopySource, Directives, Dockerfile, From, HealthcheckInstruction, Heredoc,
     Instruction, InstructionKind, KeyValue, Parsed, Piece, Run, Spanned, Word,

@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _};
 
 use crate::command_error::CommandError;
+use crate::commands::compose::ComposeArgs;
 use crate::commands::{COMMANDS, Command, GROUPS, Threads};
 use crate::context::{Context, GlobalArgs};
 
@@ -35,8 +36,13 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     if global.version {
         return print_version();
     }
+    let compose = matches.subcommand_matches(COMPOSE).map(ComposeArgs::from_arg_matches);
+    let compose = match compose.transpose() {
+        Ok(compose) => compose.unwrap_or_default(),
+        Err(error) => return usage(&error, &args, name),
+    };
     let (command, matches) = leaf(&matches);
-    let context = Context::new(global);
+    let context = Context::new(global, compose);
     context.note_ignored();
     let outcome =
         runtime(command.threads).and_then(|runtime| runtime.block_on((command.run)(matches, &context)));
@@ -101,6 +107,10 @@ fn hang(mut parent: clap::Command, group: &str) -> clap::Command {
             .about(*about)
             .subcommand_required(true)
             .disable_help_subcommand(true);
+        let child = match *path {
+            COMPOSE => <ComposeArgs as clap::Args>::augment_args(child),
+            _ => child,
+        };
         let child = hang(child, path);
         if child.has_subcommands() {
             parent = parent.subcommand(child);
@@ -124,6 +134,8 @@ fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
 }
 
 const INDEX: &str = "command-index";
+/// The group whose flags come before the command.
+const COMPOSE: &str = "compose";
 
 /// `--help` only: `-h` belongs to Docker's `run --hostname`.
 fn help_flag(command: clap::Command, action: ArgAction) -> clap::Command {

@@ -18,9 +18,11 @@ pub(crate) mod builder_history;
 pub(crate) mod builder_prune;
 pub(crate) mod buildx;
 pub(crate) mod buildx_du;
+pub(crate) mod commit;
+pub(crate) mod compose;
+pub(crate) mod compose_config;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
-pub(crate) mod commit;
 pub(crate) mod container_prune;
 pub(crate) mod containers;
 pub(crate) mod cp;
@@ -162,6 +164,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(buildx::version, One, ["buildx version"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
     command!(commit, One, ["commit", "container commit"]),
+    command!(compose_config, One, ["compose config|convert"]),
     command!(container_inspect, One, ["container inspect"]),
     command!(cp, One, ["cp", "container cp"]),
     command!(create, One, ["create", "container create"]),
@@ -247,6 +250,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "buildx imagetools",
         "Look at images in registries, and make indexes of them",
     ),
+    ("compose", "Work with the services of a compose file"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     (

@@ -12,6 +12,7 @@ use plimsoll_registry::Registry;
 use plimsoll_store::Store;
 
 use crate::command_error::CommandError;
+use crate::commands::compose::ComposeArgs;
 use crate::env;
 use crate::progress::{Display, Mode};
 use crate::settings::Settings;
@@ -95,6 +96,7 @@ pub(crate) enum LogLevel {
 /// What every command is given.
 pub(crate) struct Context {
     global: GlobalArgs,
+    compose: ComposeArgs,
     settings: OnceLock<Settings>,
     store: OnceLock<Store>,
     registry: OnceLock<Arc<Registry>>,
@@ -102,15 +104,21 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: GlobalArgs) -> Self {
+    pub(crate) fn new(global: GlobalArgs, compose: ComposeArgs) -> Self {
         start_log(&global);
         Self {
             global,
+            compose,
             settings: OnceLock::new(),
             store: OnceLock::new(),
             registry: OnceLock::new(),
             stdout_closed: AtomicBool::new(false),
         }
+    }
+
+    /// Flags between `compose` and its command.
+    pub(crate) fn compose(&self) -> &ComposeArgs {
+        &self.compose
     }
 
     /// Says once what of Docker's global flags has no effect here.
@@ -259,6 +267,11 @@ impl Context {
     pub(crate) fn warn(&self, message: impl std::fmt::Display) {
         let style = anstyle::AnsiColor::Yellow.on_default().bold();
         let _ = writeln!(self.stderr(), "{style}warning{style:#}: {message}");
+    }
+
+    /// Prints a diagnostic that ends nothing.
+    pub(crate) fn show(&self, diagnostic: &plimsoll_diagnostics::Diagnostic) {
+        let _ = write!(self.stderr(), "{}", plimsoll_diagnostics::render(diagnostic, self.color()));
     }
 
     /// Prints an error and returns its exit code. Output nobody reads any more is no error.

@@ -38,6 +38,16 @@ pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 pub(crate) const ACTIONS_RESULTS_URL: &str = "ACTIONS_RESULTS_URL";
 /// Token for [`ACTIONS_RESULTS_URL`]. Since 0.1.
 pub(crate) const ACTIONS_RUNTIME_TOKEN: &str = "ACTIONS_RUNTIME_TOKEN";
+/// Compose files, where no `-f` is given; Compose's name, as all below. Since 0.1.
+pub(crate) const COMPOSE_FILE: &str = "COMPOSE_FILE";
+/// What stands between the files of [`COMPOSE_FILE`], a colon if nothing. Since 0.1.
+pub(crate) const COMPOSE_PATH_SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
+/// Active profiles, with commas between them. Since 0.1.
+pub(crate) const COMPOSE_PROFILES: &str = "COMPOSE_PROFILES";
+/// Files of variables, with commas between them, where no `--env-file` is given. Since 0.1.
+pub(crate) const COMPOSE_ENV_FILES: &str = "COMPOSE_ENV_FILES";
+/// `1` or `true`: `.env` is not read. Since 0.1.
+pub(crate) const COMPOSE_DISABLE_ENV_FILE: &str = "COMPOSE_DISABLE_ENV_FILE";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.

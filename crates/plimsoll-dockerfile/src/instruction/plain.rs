@@ -81,7 +81,7 @@ pub(super) fn signal(statement: &Statement<'_>) -> Result<Word> {
         true => Ok(word),
         false => {
             let message = format!("`{}` is not a signal", word.value);
-            let nearest = crate::suggest::nearest(bare(&word.value).as_str(), SIGNALS);
+            let nearest = plimsoll_diagnostics::nearest(bare(&word.value).as_str(), SIGNALS);
             let fault = Fault::error("unknown-signal", word.span, message);
             Err(match nearest {
                 Some(name) => fault.help(format!("did you mean `SIG{name}`?")),

@@ -4,6 +4,7 @@
 
 mod build;
 mod cli;
+mod compose;
 mod copy;
 mod crash;
 mod du;

@@ -1,0 +1,158 @@
+//! JSON values as YAML, in the form of `docker compose config`.
+
+use serde_json::Value;
+
+/// Writes a value as a block: two blanks a level, `- ` below its key.
+pub fn to_yaml(value: &Value) -> String {
+    let mut out = String::new();
+    block(&mut out, value, 0);
+    out
+}
+
+fn block(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (at, (key, value)) in map.iter().enumerate() {
+                if at > 0 || !out.ends_with("- ") {
+                    out.push_str(&" ".repeat(indent));
+                }
+                out.push_str(&scalar(key));
+                out.push(':');
+                below(out, value, indent + 2);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                out.push_str(&" ".repeat(indent));
+                out.push_str("- ");
+                match item {
+                    Value::Object(map) if !map.is_empty() => block(out, item, indent + 2),
+                    Value::Array(items) if !items.is_empty() => {
+                        // An array in an array begins on a line of its own.
+                        out.pop();
+                        out.push('\n');
+                        block(out, item, indent + 2);
+                    }
+                    _ => line(out, item),
+                }
+            }
+        }
+        value => line(out, value),
+    }
+}
+
+fn below(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            out.push('\n');
+            block(out, value, indent);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            out.push('\n');
+            block(out, value, indent);
+        }
+        Value::String(text) if is_block(text) => literal(out, text, indent),
+        value => {
+            out.push(' ');
+            line(out, value);
+        }
+    }
+}
+
+fn line(out: &mut String, value: &Value) {
+    match value {
+        Value::String(text) => out.push_str(&scalar(text)),
+        Value::Object(_) => out.push_str("{}"),
+        Value::Array(_) => out.push_str("[]"),
+        other => out.push_str(&other.to_string()),
+    }
+    out.push('\n');
+}
+
+/// Whether a text reads better as a block of lines, and survives as one.
+fn is_block(text: &str) -> bool {
+    let printable = |letter: char| letter == '\n' || (!letter.is_control() && letter != '\u{feff}');
+    text.contains('\n')
+        && text.chars().all(printable)
+        && !text.starts_with([' ', '\n'])
+        && text.lines().all(|line| !line.ends_with(' ') && !line.is_empty())
+        && !text.ends_with("\n\n")
+}
+
+fn literal(out: &mut String, text: &str, indent: usize) {
+    out.push_str(if text.ends_with('\n') { " |\n" } else { " |-\n" });
+    for line in text.lines() {
+        out.push_str(&" ".repeat(indent));
+        out.push_str(line);
+        out.push('\n');
+    }
+}
+
+/// A text without quotes where it stays a text, else in double quotes.
+fn scalar(text: &str) -> String {
+    let plain = crate::Scalar {
+        text: text.to_owned(),
+        plain: true,
+    };
+    let is_text = plain.kind() == crate::ScalarKind::Text;
+    // Words and numbers that other versions of YAML take for something else.
+    let ambiguous = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "y" | "n" | "yes" | "no" | "on" | "off" | "=" | "<<" | ".inf" | "-.inf" | "+.inf" | ".nan"
+    ) || text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.starts_with(|letter: char| letter.is_ascii_digit() || "+-.".contains(letter))
+        && text.bytes().all(|byte| {
+            byte.is_ascii_digit() || b"+-.:_eExXoOTZ".contains(&byte) || byte.is_ascii_hexdigit()
+        });
+    let first = text.chars().next().unwrap_or(' ');
+    let safe = !"-?:,[]{}#&*!|>'\"%@` ".contains(first)
+        || (first == '-' && !text[1..].starts_with(' ') && text.len() > 1);
+    let inside = text.contains(": ") || text.contains(" #") || text.ends_with([':', ' ']);
+    let printable = text
+        .chars()
+        .all(|letter| !letter.is_control() && letter != '\u{feff}');
+    if is_text
+        && !ambiguous
+        && safe
+        && !inside
+        && printable
+        && !text.starts_with("---")
+        && !text.starts_with("...")
+    {
+        return text.to_owned();
+    }
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_diagnostics::Source;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn blocks() {
+        let value = json!({
+            "name": "app",
+            "services": {"web": {"command": null, "environment": {"A": "1", "B": ""}, "ports": [{"mode": "ingress", "target": 80}],
+                "entrypoint": ["sh", "-c", "a\nb"], "networks": {}, "script": "one\ntwo\n"}},
+            "list": [["x"], []],
+        });
+        let text = "name: app\nservices:\n  web:\n    command: null\n    environment:\n      A: \"1\"\n      B: \"\"\n    ports:\n      - mode: ingress\n        target: 80\n    entrypoint:\n      - sh\n      - -c\n      - \"a\\nb\"\n    networks: {}\n    script: |\n      one\n      two\nlist:\n  -\n    - x\n  - []\n";
+        assert_eq!(to_yaml(&value), text);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_again(text in "\\PC{0,24}|[ -~\\n]{0,24}", key in "[ -~]{1,8}") {
+            let mut map = serde_json::Map::new();
+            map.insert(key, json!([text.clone(), {"k": text}]));
+            let value = Value::Object(map);
+            let written = to_yaml(&value);
+            let read = crate::parse(&Source::new("f", written.as_str()));
+            let read = read.map_err(|error| error.message).expect("it is YAML").expect("it is not empty").to_json();
+            proptest::prop_assert_eq!(read, value, "{}", written);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! From files to one document: read, interpolate, check, extend, merge, include.
+
+mod extends;
+mod find;
+mod include;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
+
+use crate::dotenv;
+use crate::interpolate::{interpolate, needs_interpolation};
+use crate::merge::{merge, settle};
+use crate::node::{Node, Scalar, Value};
+use crate::project::Project;
+use crate::schema::{Kind, PROJECT};
+use crate::shape::{Base, has_errors, shape};
+use crate::{check, yaml};
+
+pub use find::find_files;
+
+/// What is to be loaded, and with what: plain data, nothing is asked of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The files, in the order in which they are merged; `-` is `stdin`.
+    pub files: Vec<Utf8PathBuf>,
+    /// Text for the file `-`.
+    pub stdin: Option<String>,
+    /// Where relative paths of all files start; else the folder of the first file.
+    pub project_directory: Option<Utf8PathBuf>,
+    /// `-p`.
+    pub name: Option<String>,
+    /// `--profile`; `*` is all of them.
+    pub profiles: Vec<String>,
+    /// Services that are named on the command line: their profiles count as active.
+    pub named: Vec<String>,
+    /// `--env-file`; none is `.env` in the project's folder, where there is one.
+    pub env_files: Option<Vec<Utf8PathBuf>>,
+    /// The caller's environment.
+    pub environment: BTreeMap<String, String>,
+    /// The folder that the files are named from, absolute.
+    pub current: Utf8PathBuf,
+    /// Leaves `${}` as it is.
+    pub no_interpolate: bool,
+    /// Leaves `environment` and `env_file` apart.
+    pub no_env_resolution: bool,
+}
+
+/// What is wrong, all of it; there is at least one error.
+pub type Failed = Vec<Diagnostic>;
+
+/// Loads a project.
+pub fn load(options: &LoadOptions) -> Result<Project, Failed> {
+    let mut found = Vec::new();
+    let loaded = Loader::new(options, &mut found).and_then(|mut loader| loader.load(options));
+    match loaded {
+        Some(_) | None if has_errors(&found) => Err(found),
+        Some(mut project) => {
+            project.warnings = found;
+            Ok(project)
+        }
+        None => unreachable!("what cannot be loaded has said why"),
+    }
+}
+
+/// Where a value of a variable comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The value.
+    pub value: String,
+    /// `environment`, or the file.
+    pub from: String,
+}
+
+/// Loads one model: the project, or an entry of `include`.
+struct Loader<'a> {
+    folder: Utf8PathBuf,
+    environment: BTreeMap<String, Origin>,
+    home: Option<String>,
+    current: Utf8PathBuf,
+    interpolates: bool,
+    /// The file in work, and those that led to it.
+    stack: Vec<Utf8PathBuf>,
+    /// Documents read for `extends`, by path.
+    others: BTreeMap<Utf8PathBuf, Node>,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Loader<'a> {
+    /// `None` says that something was found.
+    fn new(options: &LoadOptions, found: &'a mut Vec<Diagnostic>) -> Option<Self> {
+        let first = options.files.first().map(|file| options.current.join(file));
+        let folder = match (&options.project_directory, first) {
+            (Some(folder), _) => options.current.join(folder),
+            (None, Some(file)) if file.file_name() != Some("-") => file.parent().map(Utf8Path::to_owned)?,
+            (None, _) => options.current.clone(),
+        };
+        let folder = Utf8PathBuf::from(crate::shape::absolute(
+            &Base {
+                folder: &folder,
+                home: None,
+            },
+            ".",
+        ));
+        let mut loader = Self {
+            environment: BTreeMap::new(),
+            home: options.environment.get("HOME").cloned(),
+            current: options.current.clone(),
+            interpolates: !options.no_interpolate,
+            stack: Vec::new(),
+            others: BTreeMap::new(),
+            folder,
+            found,
+        };
+        loader.take_environment(options)?;
+        Some(loader)
+    }
+
+    /// The shell's variables win over those of files.
+    fn take_environment(&mut self, options: &LoadOptions) -> Option<()> {
+        for (name, value) in &options.environment {
+            let origin = Origin {
+                value: value.clone(),
+                from: "environment".to_owned(),
+            };
+            self.environment.insert(name.clone(), origin);
+        }
+        let files = match &options.env_files {
+            Some(files) => files
+                .iter()
+                .map(|file| (options.current.join(file), true))
+                .collect(),
+            None => vec![(self.folder.join(".env"), false)],
+        };
+        let mut of_files = BTreeMap::new();
+        for (file, required) in files {
+            if !required && !file.is_file() {
+                continue;
+            }
+            let source = self.read(&file)?;
+            let lookup = |name: &str| self.environment.get(name).map(|origin| origin.value.clone());
+            match dotenv::parse(&source, false, &lookup) {
+                Ok(variables) => {
+                    self.found.extend(variables.warnings);
+                    for variable in variables.list {
+                        let value = variable
+                            .value
+                            .or_else(|| options.environment.get(&variable.name).cloned());
+                        let from = file.to_string();
+                        of_files.extend(value.map(|value| (variable.name, Origin { value, from })));
+                    }
+                }
+                Err(error) => {
+                    self.found.push(*error);
+                    return None;
+                }
+            }
+        }
+        for (name, origin) in of_files {
+            self.environment.entry(name).or_insert(origin);
+        }
+        Some(())
+    }
+
+    fn load(&mut self, options: &LoadOptions) -> Option<Project> {
+        let mut texts = Vec::new();
+        for file in &options.files {
+            texts.push(match (file.as_str(), &options.stdin) {
+                ("-", Some(text)) => (self.current.join("-"), Source::new("<stdin>", text.as_str())),
+                _ => {
+                    let path = self.current.join(file);
+                    let source = self.read(&path)?;
+                    (path, source)
+                }
+            });
+        }
+        let name = self.name(options, &texts)?;
+        let origin = Origin {
+            value: name.clone(),
+            from: "project name".to_owned(),
+        };
+        self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), origin);
+        let mut document = self.model(&texts)?;
+        settle(&mut document);
+        let project = Project {
+            name,
+            folder: self.folder.clone(),
+            files: texts.into_iter().map(|(path, _)| path).collect(),
+            environment: std::mem::take(&mut self.environment),
+            document,
+            inactive: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        check::finish(project, options, self.found)
+    }
+
+    /// Merges the files of one model, and what they include.
+    fn model(&mut self, texts: &[(Utf8PathBuf, Source)]) -> Option<Node> {
+        let mut merged: Option<Node> = None;
+        for (path, source) in texts {
+            let document = self.document(path, source)?;
+            merged = Some(match merged {
+                None => document,
+                Some(earlier) => merge(earlier, document, Kind::Object(PROJECT), self.found),
+            });
+        }
+        let depth = self.stack.len();
+        self.stack.extend(texts.iter().map(|(path, _)| path.clone()));
+        let whole = self.include(merged?);
+        self.stack.truncate(depth);
+        whole
+    }
+
+    /// One file, with what its services extend.
+    fn document(&mut self, path: &Utf8Path, source: &Source) -> Option<Node> {
+        let shaped = self.shaped(source, &self.folder.clone())?;
+        self.stack.push(path.to_owned());
+        let extended = self.extend(shaped);
+        self.stack.pop();
+        extended
+    }
+
+    /// One text: parsed, interpolated, checked.
+    fn shaped(&mut self, source: &Source, folder: &Utf8Path) -> Option<Node> {
+        let parsed = match yaml::parse(source) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.found.push(*error);
+                return None;
+            }
+        };
+        let Some(mut node) = parsed else {
+            let error = Diagnostic::error("compose-empty", source, Span::default(), "the file is empty");
+            self.found
+                .push(error.with_help("a compose file has at least `services:`"));
+            return None;
+        };
+        if self.interpolates {
+            self.interpolate(&mut node);
+        }
+        let base = Base {
+            folder,
+            home: self.home.as_deref(),
+        };
+        let before = self.found.len();
+        let mut shaped = shape(node, PROJECT, &base, self.found);
+        if let Some(version) = shaped.entry("version") {
+            let place = version.place.clone();
+            shaped.take("version");
+            self.found.push(place.warning(
+                "compose-version",
+                "`version` is obsolete and has no effect: take it out",
+            ));
+        }
+        (!has_errors(&self.found[before..])).then_some(shaped)
+    }
+
+    /// Puts variables into every value; what was changed is a text whatever it looks like.
+    fn interpolate(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Map(entries) => entries
+                .iter_mut()
+                .for_each(|entry| self.interpolate(&mut entry.value)),
+            Value::List(items) => items.iter_mut().for_each(|item| self.interpolate(item)),
+            Value::Scalar(scalar) if needs_interpolation(&scalar.text) => {
+                let lookup = |name: &str| self.environment.get(name).map(|origin| origin.value.clone());
+                match interpolate(&scalar.text, &lookup) {
+                    Ok(done) => {
+                        let unset = done.unset.into_iter().map(|name| {
+                            let message = format!("the variable `{name}` is not set: it counts as empty");
+                            node.place.warning("unset-variable", message)
+                        });
+                        self.found.extend(unset);
+                        *scalar = Scalar {
+                            text: done.text,
+                            plain: false,
+                        };
+                    }
+                    Err(error) => self
+                        .found
+                        .push(node.place.error("interpolation", error.to_string())),
+                }
+            }
+            Value::Scalar(_) => {}
+        }
+    }
+
+    /// `-p`, `COMPOSE_PROJECT_NAME`, `name:` of the last file that has it, the folder's name.
+    fn name(&mut self, options: &LoadOptions, texts: &[(Utf8PathBuf, Source)]) -> Option<String> {
+        let given = options.name.clone().filter(|name| !name.is_empty());
+        let of_environment = self
+            .environment
+            .get("COMPOSE_PROJECT_NAME")
+            .map(|origin| origin.value.clone());
+        if let Some(name) = given.or(of_environment.filter(|name| !name.is_empty())) {
+            return self.checked_name(name, None);
+        }
+        for (_, source) in texts.iter().rev() {
+            // What is wrong with a file is said when all of it is read.
+            let Ok(Some(mut node)) = yaml::parse(source) else {
+                continue;
+            };
+            if let Some(name) = node.get_mut("name").filter(|name| !name.is_null()) {
+                let place = name.place.clone();
+                let mut name = name.clone();
+                let before = self.found.len();
+                self.interpolate(&mut name);
+                self.found.truncate(before);
+                return self.checked_name(name.as_text().unwrap_or_default().to_owned(), Some(place));
+            }
+        }
+        let folder = self.folder.file_name().unwrap_or_default().to_lowercase();
+        let kept = folder
+            .chars()
+            .filter(|letter| letter.is_ascii_alphanumeric() || "_-".contains(*letter));
+        let name: String = kept.collect();
+        let name = name.trim_start_matches(['_', '-']).to_owned();
+        match name.is_empty() {
+            false => Some(name),
+            true => {
+                self.found.push(
+                    unplaced(format!(
+                        "no project name can be made of the folder `{}`",
+                        self.folder
+                    ))
+                    .with_help("give one with `-p NAME`, or `name:` in the file"),
+                );
+                None
+            }
+        }
+    }
+
+    fn checked_name(&mut self, name: String, place: Option<crate::Place>) -> Option<String> {
+        let first = name.starts_with(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+        let rest = name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+        if first && rest {
+            return Some(name);
+        }
+        let message = format!(
+            "invalid project name `{name}`: it has lower case letters, digits, `_` and `-`, and begins with a letter or digit"
+        );
+        self.found.push(match place {
+            Some(place) => place.error("project-name", message),
+            None => unplaced(message),
+        });
+        None
+    }
+
+    /// The text of a file, under the name that the user knows it by.
+    fn read(&mut self, path: &Utf8Path) -> Option<Source> {
+        let shown = path.strip_prefix(&self.current).unwrap_or(path);
+        match fs::read_to_string(path) {
+            Ok(text) => Some(Source::new(shown.as_str(), text)),
+            Err(error) => {
+                self.found
+                    .push(unplaced(format!("cannot read `{shown}`: {error}")));
+                None
+            }
+        }
+    }
+}
+
+/// An error that is about no place in a text.
+fn unplaced(message: impl Into<String>) -> Diagnostic {
+    let mut error = Diagnostic::error("compose", &Source::new("", ""), Span::default(), message);
+    error.labels.clear();
+    error
+}

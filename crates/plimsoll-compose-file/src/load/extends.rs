@@ -1,0 +1,135 @@
+//! `extends`: a service on top of another one, of the same file or of another.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plimsoll_diagnostics::nearest;
+
+use super::Loader;
+use crate::merge::merge;
+use crate::node::{Entry, Node};
+use crate::schema::{Kind, tables};
+
+/// What a service does not take from what it extends: they name things of the other's project.
+const NOT_TAKEN: [&str; 1] = ["extends"];
+
+impl Loader<'_> {
+    /// Replaces every service that extends another by what it comes to.
+    pub(super) fn extend(&mut self, mut document: Node) -> Option<Node> {
+        let names: Vec<String> = document
+            .get("services")?
+            .entries()
+            .iter()
+            .map(|entry| entry.key.clone())
+            .collect();
+        let folder = self.folder.clone();
+        for name in names {
+            let service = document.at(&["services", &name])?;
+            if service.get("extends").is_some_and(|extends| !extends.is_null()) {
+                let whole = self.extended(&document, &name, &folder, &mut Vec::new())?;
+                document.get_mut("services")?.set(&name, whole);
+            }
+        }
+        Some(document)
+    }
+
+    /// A service with all that it stands on. `chain` is what led to it.
+    fn extended(
+        &mut self,
+        document: &Node,
+        name: &str,
+        folder: &Utf8Path,
+        chain: &mut Vec<(Utf8PathBuf, String)>,
+    ) -> Option<Node> {
+        let services = document.get("services")?;
+        let service = services.get(name)?.clone();
+        let Some(extends) = service
+            .get("extends")
+            .filter(|extends| !extends.is_null())
+            .cloned()
+        else {
+            return Some(service);
+        };
+        let here = (self.stack.last().cloned().unwrap_or_default(), name.to_owned());
+        if chain.contains(&here) {
+            let names: Vec<_> = chain
+                .iter()
+                .map(|(_, name)| name.as_str())
+                .chain([name])
+                .collect();
+            let message = format!("circular reference: {}", names.join(" -> "));
+            self.found.push(extends.place.error("compose-extends", message));
+            return None;
+        }
+        chain.push(here);
+        let Some(wanted) = extends.text_of("service").map(str::to_owned) else {
+            self.found.push(
+                extends
+                    .place
+                    .error("compose-extends", "`extends` needs a `service`"),
+            );
+            return None;
+        };
+        let base = match extends.text_of("file").map(|file| folder.join(file)) {
+            None => self
+                .found_service(document, &wanted, &extends)
+                .and_then(|()| self.extended(document, &wanted, folder, chain)),
+            Some(path) => self.of_file(&path, &wanted, &extends, chain),
+        };
+        chain.pop();
+        let mut base = base?;
+        if let Some(entries) = base.entries_mut() {
+            entries.retain(|entry: &Entry| !NOT_TAKEN.contains(&entry.key.as_str()));
+        }
+        let mut merged = merge(base, service, Kind::Object(tables::SERVICE), self.found);
+        merged.take("extends");
+        Some(merged)
+    }
+
+    fn of_file(
+        &mut self,
+        path: &Utf8Path,
+        wanted: &str,
+        extends: &Node,
+        chain: &mut Vec<(Utf8PathBuf, String)>,
+    ) -> Option<Node> {
+        let folder = path.parent()?.to_owned();
+        if !self.others.contains_key(path) {
+            let before = self.found.len();
+            let document = self.read(path).and_then(|source| self.shaped(&source, &folder));
+            let Some(document) = document else {
+                // A file that is not there is said where it is named.
+                if self.found[before..].iter().all(|found| found.labels.is_empty()) {
+                    let why = self.found.split_off(before);
+                    let message = why
+                        .first()
+                        .map_or_else(String::new, |found| found.message.clone());
+                    self.found.push(extends.place.error("compose-extends", message));
+                }
+                return None;
+            };
+            self.others.insert(path.to_owned(), document);
+        }
+        let document = self.others[path].clone();
+        self.found_service(&document, wanted, extends)?;
+        self.stack.push(path.to_owned());
+        let service = self.extended(&document, wanted, &folder, chain);
+        self.stack.pop();
+        service
+    }
+
+    fn found_service(&mut self, document: &Node, wanted: &str, extends: &Node) -> Option<()> {
+        let services = document.get("services").map_or(&[][..], Node::entries);
+        if services.iter().any(|entry| entry.key == wanted) {
+            return Some(());
+        }
+        let error = extends.place.error(
+            "compose-extends",
+            format!("there is no service `{wanted}` to extend"),
+        );
+        let near = nearest(wanted, services.iter().map(|entry| entry.key.as_str()));
+        self.found.push(match near {
+            Some(near) => error.with_help(format!("did you mean `{near}`?")),
+            None => error,
+        });
+        None
+    }
+}

@@ -1,0 +1,146 @@
+//! One document over another, by the rules of the schema.
+
+use plimsoll_diagnostics::Diagnostic;
+
+use crate::node::{Entry, Mark, Node, Value};
+use crate::schema::{Form, Kind, Merge, find, tables};
+
+/// Merges `over` onto `base`; both are in their long form. A clash of types is an error and leaves what was there.
+pub(crate) fn merge(base: Node, over: Node, kind: Kind, found: &mut Vec<Diagnostic>) -> Node {
+    let mut merger = Merger {
+        found,
+        path: Vec::new(),
+    };
+    merger.node(base, over, kind, Merge::Natural)
+}
+
+/// Takes marks out of a document that nothing is merged with any more: `!reset` its key, `!override` only the mark.
+pub(crate) fn settle(node: &mut Node) {
+    node.mark = None;
+    match &mut node.value {
+        Value::Map(entries) => {
+            entries.retain(|entry| entry.value.mark != Some(Mark::Reset));
+            entries.iter_mut().for_each(|entry| settle(&mut entry.value));
+        }
+        Value::List(items) => {
+            items.retain(|item| item.mark != Some(Mark::Reset));
+            items.iter_mut().for_each(settle);
+        }
+        Value::Scalar(_) => {}
+    }
+}
+
+struct Merger<'a> {
+    found: &'a mut Vec<Diagnostic>,
+    path: Vec<String>,
+}
+
+impl Merger<'_> {
+    fn node(&mut self, base: Node, over: Node, kind: Kind, rule: Merge) -> Node {
+        if over.mark == Some(Mark::Override) || rule == Merge::Replace {
+            return over;
+        }
+        if over.is_null() {
+            return base;
+        }
+        if base.is_null() {
+            return over;
+        }
+        match (base.value, over.value) {
+            (Value::Map(mut base), Value::Map(over_entries)) => {
+                if rule == Merge::Logging && another_driver(&base, &over_entries) {
+                    base.clear();
+                }
+                for entry in over_entries {
+                    self.entry(&mut base, entry, kind);
+                }
+                Node::new(Value::Map(base), &over.place)
+            }
+            (Value::List(base), Value::List(over_items)) => {
+                Node::new(Value::List(lists(base, over_items, rule)), &over.place)
+            }
+            (Value::Scalar(_), Value::Scalar(scalar)) => Node::new(Value::Scalar(scalar), &over.place),
+            (base_value, _) => {
+                let message = format!("cannot override `{}`: another kind of value", self.path.join("."));
+                self.found.push(over.place.error("compose-merge", message));
+                Node::new(base_value, &base.place)
+            }
+        }
+    }
+
+    fn entry(&mut self, base: &mut Vec<Entry>, entry: Entry, kind: Kind) {
+        let at = base.iter().position(|known| known.key == entry.key);
+        if entry.value.mark == Some(Mark::Reset) {
+            if let Some(at) = at {
+                base.remove(at);
+            }
+            return;
+        }
+        let Some(at) = at else {
+            base.push(entry);
+            return;
+        };
+        let (kind, rule) = below(kind, &entry.key);
+        self.path.push(entry.key);
+        let known = base[at].value.clone();
+        base[at].value = self.node(known, entry.value, kind, rule);
+        base[at].place = entry.place;
+        self.path.pop();
+    }
+}
+
+/// What is below a key.
+fn below(kind: Kind, key: &str) -> (Kind, Merge) {
+    match structure(kind) {
+        Kind::Object(fields) => {
+            find(fields, key).map_or((Kind::Any, Merge::Natural), |field| (field.kind, field.merge))
+        }
+        // Of a limit that both have, the later one wins whole.
+        Kind::Map(inner) if std::ptr::eq(inner, &tables::ULIMITS) => (*inner, Merge::Replace),
+        Kind::Map(inner) => match structure(*inner) {
+            Kind::List(_) => (*inner, Merge::Unique),
+            _ => (*inner, Merge::Natural),
+        },
+        _ => (Kind::Any, Merge::Natural),
+    }
+}
+
+/// What a value is once it is in its long form.
+fn structure(kind: Kind) -> Kind {
+    match kind {
+        Kind::Form(Form::Build) => Kind::Object(tables::BUILD),
+        Kind::Form(Form::DependsOn) => Kind::Map(&tables::DEPENDENCY_KIND),
+        Kind::Form(Form::Networks) => Kind::Map(&tables::SERVICE_NETWORK_KIND),
+        Kind::Form(Form::Models) => Kind::Map(&tables::SERVICE_MODEL_KIND),
+        Kind::Form(Form::Ulimits) => Kind::Map(&tables::ULIMITS),
+        Kind::Form(Form::Hosts) => Kind::Map(&Kind::List(&Kind::Text)),
+        Kind::Either(_, object) => *object,
+        kind => kind,
+    }
+}
+
+fn another_driver(base: &[Entry], over: &[Entry]) -> bool {
+    let driver = |entries: &[Entry]| {
+        let entry = entries.iter().find(|entry| entry.key == "driver");
+        entry.and_then(|entry| entry.value.as_text()).map(str::to_owned)
+    };
+    match (driver(base), driver(over)) {
+        (Some(base), Some(over)) => base != over,
+        _ => false,
+    }
+}
+
+fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
+    for item in over {
+        let same = base.iter().position(|known| match rule {
+            Merge::Unique => known.as_text().is_some() && known.as_text() == item.as_text(),
+            Merge::By(keys) => keys.iter().all(|key| known.text_of(key) == item.text_of(key)),
+            _ => false,
+        });
+        match same {
+            Some(at) => base[at] = item,
+            None => base.push(item),
+        }
+    }
+    base
+}

@@ -1,0 +1,113 @@
+//! What a compose file may say: every key, the kind of its value, and how files are merged there.
+//!
+//! One table for all three, so that a key is added in one line. Source: the compose specification's JSON schema.
+
+pub(crate) mod tables;
+
+pub(crate) use tables::PROJECT;
+
+/// A key of a mapping.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) merge: Merge,
+}
+
+/// The kind of a value; short forms become long ones.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A text.
+    Text,
+    /// A text, number or truth value, kept as a text; or nothing.
+    Scalar,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A time such as `1m30s`.
+    Duration,
+    /// Bytes, as a number or such as `64m`.
+    Size,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    /// Anything.
+    Any,
+    /// A path from the folder of the project.
+    Path,
+    /// A list of such values.
+    List(&'static Kind),
+    /// A list, or one text that stands for a list of itself.
+    TextOrList,
+    /// A mapping with any keys.
+    Map(&'static Kind),
+    /// A mapping with these keys, and `x-` ones.
+    Object(&'static [Field]),
+    /// As `Object`, or one of the first kind.
+    Either(&'static Kind, &'static Kind),
+    /// `K=V` lines or a mapping: becomes a mapping.
+    Pairs,
+    /// What only this module's `forms` can read.
+    Form(Form),
+}
+
+/// Values with a grammar of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Command,
+    Ports,
+    Expose,
+    Mounts,
+    Build,
+    Context,
+    AdditionalContexts,
+    DependsOn,
+    EnvFile,
+    Extends,
+    FileReferences,
+    Networks,
+    Ulimits,
+    Hosts,
+    Devices,
+    Gpus,
+    Include,
+    Ssh,
+    PullPolicy,
+    HealthTest,
+    Models,
+}
+
+/// What a merge does with a value that both files have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// Mappings key by key, lists one after the other, the rest replaced.
+    Natural,
+    /// The later one wins whole.
+    Replace,
+    /// A list, each value once.
+    Unique,
+    /// A list of mappings: the later one of the same keys wins.
+    By(&'static [&'static str]),
+    /// `logging`: options merge as long as the driver is the same.
+    Logging,
+}
+
+const fn field(name: &'static str, kind: Kind) -> Field {
+    Field {
+        name,
+        kind,
+        merge: Merge::Natural,
+    }
+}
+
+impl Field {
+    const fn merged(self, merge: Merge) -> Self {
+        Self { merge, ..self }
+    }
+}
+
+/// Finds a key.
+pub(crate) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
+    fields.iter().find(|field| field.name == name)
+}

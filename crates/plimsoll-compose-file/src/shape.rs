@@ -1,0 +1,422 @@
+//! A document against the schema: what is wrong is said with its place, short forms become long ones, relative paths
+//! absolute.
+
+mod forms;
+mod mounts;
+mod ports;
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use plimsoll_diagnostics::{Diagnostic, Severity, nearest};
+
+use crate::node::{Entry, Mark, Node, Scalar, ScalarKind, Value, integer};
+use crate::schema::{Field, Kind, find};
+
+/// From where paths start.
+#[derive(Clone, Debug)]
+pub(crate) struct Base<'a> {
+    /// The folder of the project, absolute.
+    pub(crate) folder: &'a Utf8Path,
+    /// What `~` stands for.
+    pub(crate) home: Option<&'a str>,
+}
+
+/// Checks a document and brings it into its long form. What is wrong is added to `found`, and left out.
+pub(crate) fn shape(
+    node: Node,
+    fields: &'static [Field],
+    base: &Base<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> Node {
+    let mut shaper = Shaper {
+        base,
+        found,
+        path: Vec::new(),
+    };
+    shaper.kind(node, Kind::Object(fields))
+}
+
+struct Shaper<'a, 'b> {
+    base: &'a Base<'a>,
+    found: &'b mut Vec<Diagnostic>,
+    /// Keys down to the node in work.
+    path: Vec<String>,
+}
+
+impl Shaper<'_, '_> {
+    fn kind(&mut self, node: Node, kind: Kind) -> Node {
+        if node.mark == Some(Mark::Reset) {
+            return node;
+        }
+        let mark = node.mark;
+        let mut shaped = match kind {
+            Kind::Any => node,
+            Kind::Text => self.text(node),
+            Kind::Scalar => self.scalar(node),
+            Kind::Integer => self.number(node, "a whole number", |text| {
+                integer(text).map(|number| number.to_string())
+            }),
+            Kind::Number => self.number(node, "a number", |text| {
+                text.parse::<f64>().ok().map(|_| text.to_owned())
+            }),
+            Kind::Boolean => self.boolean(node),
+            Kind::Duration => self.duration(node),
+            Kind::Size => self.size(node),
+            Kind::Word(words) => self.word(node, words),
+            Kind::Path => self.path(node),
+            Kind::List(kind) => self.list(node, *kind),
+            Kind::TextOrList => match &node.value {
+                Value::Scalar(_) if !node.is_null() => {
+                    let place = node.place.clone();
+                    Node::new(Value::List(vec![self.text(node)]), &place)
+                }
+                _ => self.list(node, Kind::Text),
+            },
+            Kind::Map(kind) => self.map(node, *kind),
+            Kind::Object(fields) => self.object(node, fields),
+            Kind::Either(first, second) => match &node.value {
+                Value::Scalar(_) => self.kind(node, *first),
+                _ => self.kind(node, *second),
+            },
+            Kind::Pairs => self.pairs(node),
+            Kind::Form(form) => self.form(node, form),
+        };
+        shaped.mark = mark;
+        shaped
+    }
+
+    /// Says what is wrong with a node, which then counts for nothing.
+    fn wrong(&mut self, node: &Node, wanted: &str) -> Node {
+        let is = match &node.value {
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+            Value::Scalar(scalar) => match scalar.kind() {
+                ScalarKind::Null => "nothing",
+                ScalarKind::Bool => "a truth value",
+                ScalarKind::Int | ScalarKind::Float => "a number",
+                ScalarKind::Text => "a text",
+            },
+        };
+        let error = node.place.error(
+            "compose-type",
+            format!("`{}` must be {wanted}, not {is}", self.name()),
+        );
+        let quotable = wanted == "a text" && matches!(node.value, Value::Scalar(_)) && !node.is_null();
+        self.found.push(match (quotable, &node.value) {
+            (true, Value::Scalar(scalar)) => {
+                error.with_help(format!("put it into quotes: \"{}\"", scalar.text))
+            }
+            _ => error,
+        });
+        nothing(node)
+    }
+
+    /// Says what is wrong with a value of the right type.
+    fn invalid(&mut self, node: &Node, why: impl std::fmt::Display) -> Node {
+        let error = node
+            .place
+            .error("compose-value", format!("`{}`: {why}", self.name()));
+        self.found.push(error);
+        nothing(node)
+    }
+
+    fn name(&self) -> String {
+        self.path.join(".")
+    }
+
+    fn text(&mut self, node: Node) -> Node {
+        match &node.value {
+            Value::Scalar(scalar) if scalar.kind() == ScalarKind::Text => node,
+            Value::Scalar(scalar) if scalar.kind() == ScalarKind::Null => node,
+            _ => self.wrong(&node, "a text"),
+        }
+    }
+
+    fn scalar(&mut self, node: Node) -> Node {
+        match &node.value {
+            Value::Scalar(scalar) if scalar.kind() == ScalarKind::Null => node,
+            Value::Scalar(scalar) => Node::text(scalar.text.clone(), &node.place),
+            _ => self.wrong(&node, "a text, a number or a truth value"),
+        }
+    }
+
+    fn number(&mut self, node: Node, wanted: &str, read: impl Fn(&str) -> Option<String>) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        match node.as_text().and_then(|text| read(text.trim())) {
+            Some(number) => Node::plain(number, &node.place),
+            None => self.wrong(&node, wanted),
+        }
+    }
+
+    /// As compose-go casts: what other YAML versions take for a truth value, too.
+    fn boolean(&mut self, node: Node) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        let value = match node.as_text().map(str::to_ascii_lowercase).as_deref() {
+            Some("true" | "y" | "yes" | "on" | "1" | "t") => "true",
+            Some("false" | "n" | "no" | "off" | "0" | "f") => "false",
+            _ => return self.wrong(&node, "`true` or `false`"),
+        };
+        Node::plain(value, &node.place)
+    }
+
+    fn duration(&mut self, node: Node) -> Node {
+        let node = self.text(node);
+        match node.as_text().map(duration) {
+            Some(None) => self.invalid(&node, "not a duration: it is written as `1m30s`"),
+            _ => node,
+        }
+    }
+
+    fn size(&mut self, node: Node) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        match node.as_text().map(bytes) {
+            Some(Some(bytes)) => Node::text(bytes.to_string(), &node.place),
+            Some(None) => self.invalid(&node, "not a size: it is a number of bytes, or such as `64m`"),
+            None => self.wrong(&node, "a size"),
+        }
+    }
+
+    fn word(&mut self, node: Node, words: &[&str]) -> Node {
+        let node = self.text(node);
+        match node.as_text() {
+            Some(text) if !words.contains(&text) => {
+                self.invalid(&node, format!("`{text}` is not one of {}", words.join(", ")))
+            }
+            _ => node,
+        }
+    }
+
+    fn path(&mut self, node: Node) -> Node {
+        let node = self.text(node);
+        match node.as_text() {
+            Some(text) => Node::text(absolute(self.base, text), &node.place),
+            None => node,
+        }
+    }
+
+    fn list(&mut self, node: Node, kind: Kind) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        let Value::List(items) = node.value else {
+            return self.wrong(&node, "a list");
+        };
+        let items = items.into_iter().enumerate();
+        let shaped = items.map(|(at, item)| self.inside(at.to_string(), |shaper| shaper.kind(item, kind)));
+        let shaped: Vec<Node> = shaped.filter(|item| !item.is_null()).collect();
+        Node::new(Value::List(shaped), &node.place)
+    }
+
+    fn map(&mut self, node: Node, kind: Kind) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        let Value::Map(entries) = node.value else {
+            return self.wrong(&node, "a mapping");
+        };
+        let entries = entries.into_iter().map(|entry| self.entry(entry, kind)).collect();
+        Node::new(Value::Map(entries), &node.place)
+    }
+
+    fn object(&mut self, node: Node, fields: &'static [Field]) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        let Value::Map(entries) = node.value else {
+            return self.wrong(&node, "a mapping");
+        };
+        let mut shaped = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match find(fields, &entry.key) {
+                Some(field) => shaped.push(self.entry(entry, field.kind)),
+                None if entry.key.starts_with("x-") => shaped.push(entry),
+                None => self.unknown(&entry, fields),
+            }
+        }
+        Node::new(Value::Map(shaped), &node.place)
+    }
+
+    fn unknown(&mut self, entry: &Entry, fields: &[Field]) {
+        let of = match self.path.is_empty() {
+            true => String::new(),
+            false => format!(" in `{}`", self.name()),
+        };
+        let error = entry
+            .place
+            .error("compose-key", format!("unknown key `{}`{of}", entry.key));
+        let near = nearest(&entry.key, fields.iter().map(|field| field.name));
+        self.found.push(match near {
+            Some(near) => error.with_help(format!("did you mean `{near}`?")),
+            None => error.with_help("keys of your own begin with `x-`"),
+        });
+    }
+
+    fn entry(&mut self, entry: Entry, kind: Kind) -> Entry {
+        let Entry { key, place, value } = entry;
+        let value = self.inside(key.clone(), |shaper| shaper.kind(value, kind));
+        Entry { key, place, value }
+    }
+
+    fn inside<T>(&mut self, key: String, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(key);
+        let done = work(self);
+        self.path.pop();
+        done
+    }
+
+    /// `K=V` lines, or a mapping.
+    fn pairs(&mut self, node: Node) -> Node {
+        let place = node.place.clone();
+        match node.value {
+            Value::List(items) => {
+                let mut map = Node::map(&place);
+                for item in items {
+                    let item = self.scalar(item);
+                    let Some(text) = item.as_text() else { continue };
+                    let (key, value) = match text.split_once('=') {
+                        Some((key, value)) => (key, Node::text(value, &item.place)),
+                        None => (text, Node::plain("", &item.place)),
+                    };
+                    map.set(key, value);
+                }
+                map
+            }
+            Value::Map(_) => self.map(node, Kind::Scalar),
+            Value::Scalar(_) if node.is_null() => node,
+            Value::Scalar(_) => self.wrong(&node, "a list or a mapping"),
+        }
+    }
+}
+
+fn nothing(node: &Node) -> Node {
+    Node::new(
+        Value::Scalar(Scalar {
+            text: String::new(),
+            plain: true,
+        }),
+        &node.place,
+    )
+}
+
+/// Whether there are errors, not only warnings.
+pub(crate) fn has_errors(found: &[Diagnostic]) -> bool {
+    found
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+/// A path as the program sees it: `~` and relative ones from the folder of the project.
+pub(crate) fn absolute(base: &Base<'_>, path: &str) -> String {
+    let home = base.home.filter(|_| path == "~" || path.starts_with("~/"));
+    let path = match home {
+        Some(home) => Utf8Path::new(home).join(path[1..].trim_start_matches('/')),
+        None => base.folder.join(path),
+    };
+    let mut clean = Utf8PathBuf::new();
+    for component in path.components() {
+        match component {
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir => drop(clean.pop()),
+            component => clean.push(component),
+        }
+    }
+    clean.into_string()
+}
+
+/// Nanoseconds of a Go duration; compose knows days and weeks, too.
+pub(crate) fn duration(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest
+            .find(|letter: char| letter.is_ascii_digit())
+            .unwrap_or(rest.len());
+        total += number
+            * match &rest[..letters] {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                "d" => 86400e9,
+                "w" => 604_800e9,
+                _ => return None,
+            };
+        rest = &rest[letters..];
+    }
+    (!text.is_empty() && total < 9.2e18).then_some((sign * total) as i64)
+}
+
+/// Bytes of a size as docker/go-units reads it: powers of 1024, -1 for unlimited.
+pub(crate) fn bytes(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let end = text
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.' && letter != '-')
+        .unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    let unit = text[end..].trim().to_ascii_lowercase();
+    let power = match unit.trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    let bytes = number * 1024_f64.powi(power);
+    (bytes.abs() < 9.2e18).then_some(bytes as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("1m30s"), Some(90_000_000_000));
+        assert_eq!(duration("1.5h"), Some(5_400_000_000_000));
+        assert_eq!(duration("200ms"), Some(200_000_000));
+        for text in ["", "10", "1x", "s", "1m30"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        assert_eq!(bytes("64m"), Some(64 << 20));
+        assert_eq!(bytes("1.5 GiB"), Some(3 << 29));
+        assert_eq!(bytes("100"), Some(100));
+        assert_eq!(bytes("-1"), Some(-1));
+        assert_eq!(bytes("64x"), None);
+    }
+
+    #[test]
+    fn paths_are_made_absolute() {
+        let base = Base {
+            folder: Utf8Path::new("/work/app"),
+            home: Some("/home/me"),
+        };
+        for (path, expected) in [
+            (".", "/work/app"),
+            ("./x/../y", "/work/app/y"),
+            ("../z", "/work/z"),
+            ("~/k", "/home/me/k"),
+            ("~", "/home/me"),
+            ("/etc/", "/etc"),
+        ] {
+            assert_eq!(absolute(&base, path), expected, "{path}");
+        }
+    }
+}

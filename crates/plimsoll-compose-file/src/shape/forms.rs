@@ -1,0 +1,475 @@
+//! Values that have a short and a long form.
+
+use super::{Shaper, absolute, mounts, ports};
+use crate::node::{Node, Place, Value};
+use crate::schema::{Field, Form, Kind, tables};
+
+impl Shaper<'_, '_> {
+    pub(super) fn form(&mut self, node: Node, form: Form) -> Node {
+        if node.is_null() {
+            return node;
+        }
+        match form {
+            Form::Command => self.command(node),
+            Form::Ports => self.each(node, "a list of ports", Self::port),
+            Form::Expose => self.each(node, "a list of ports", Self::expose),
+            Form::Mounts => self.each(node, "a list of mounts", Self::mount),
+            Form::Build => self.build(node),
+            Form::Context => self.context(node),
+            Form::AdditionalContexts => self.additional_contexts(node),
+            Form::DependsOn => self.depends_on(node),
+            Form::EnvFile => self.env_file(node),
+            Form::Extends => self.text_or(node, tables::EXTENDS, "service"),
+            Form::FileReferences => self.each(node, "a list", Self::file_reference),
+            Form::Networks => self.names_or_map(node, tables::SERVICE_NETWORK),
+            Form::Models => self.names_or_map(node, tables::SERVICE_MODEL),
+            Form::Ulimits => self.map(node, tables::ULIMITS),
+            Form::Hosts => self.hosts(node),
+            Form::Devices => self.each(node, "a list of devices", Self::device),
+            Form::Gpus => self.gpus(node),
+            Form::Include => self.each(node, "a list", Self::include),
+            Form::Ssh => self.ssh(node),
+            Form::PullPolicy => self.pull_policy(node),
+            Form::HealthTest => self.health_test(node),
+        }
+    }
+
+    /// A list whose items may become several.
+    fn each(&mut self, node: Node, wanted: &str, item: impl Fn(&mut Self, Node) -> Vec<Node>) -> Node {
+        let Value::List(items) = node.value else {
+            return self.wrong(&node, wanted);
+        };
+        let items = items.into_iter().enumerate();
+        let shaped = items.flat_map(|(at, node)| self.inside(at.to_string(), |shaper| item(shaper, node)));
+        Node::new(
+            Value::List(shaped.filter(|node| !node.is_null()).collect()),
+            &node.place,
+        )
+    }
+
+    /// A mapping, or a text that stands for its key `short`.
+    fn text_or(&mut self, node: Node, fields: &'static [Field], short: &str) -> Node {
+        match &node.value {
+            Value::Scalar(_) => {
+                let place = node.place.clone();
+                let mut map = Node::map(&place);
+                let text = self.text(node);
+                map.set(short, text);
+                self.object(map, fields)
+            }
+            _ => self.object(node, fields),
+        }
+    }
+
+    /// Words as a shell takes them apart, without running one.
+    fn command(&mut self, node: Node) -> Node {
+        match &node.value {
+            Value::Scalar(_) => match shell_words::split(node.as_text().unwrap_or_default()) {
+                Ok(words) => {
+                    let words = words
+                        .into_iter()
+                        .map(|word| Node::text(word, &node.place))
+                        .collect();
+                    Node::new(Value::List(words), &node.place)
+                }
+                Err(_) => self.invalid(&node, "a quote is not closed"),
+            },
+            Value::List(_) => self.list(node, Kind::Scalar),
+            Value::Map(_) => self.wrong(&node, "a text or a list"),
+        }
+    }
+
+    fn port(&mut self, node: Node) -> Vec<Node> {
+        let place = node.place.clone();
+        if let Value::Map(_) = node.value {
+            let mut port = self.object(node, tables::PORT);
+            let target = port
+                .text_of("target")
+                .and_then(|target| target.parse::<u16>().ok());
+            match target {
+                Some(target) => port.set("target", Node::plain(target.to_string(), &place)),
+                None => {
+                    return vec![
+                        self.invalid(&port, "`target` is the port in the container, from 1 to 65535"),
+                    ];
+                }
+            }
+            default(&mut port, "mode", "ingress");
+            default(&mut port, "protocol", "tcp");
+            return vec![port];
+        }
+        let node = self.scalar(node);
+        let ports = match ports::parse(node.as_text().unwrap_or_default()) {
+            Ok(ports) => ports,
+            Err(error) => return vec![self.invalid(&node, error)],
+        };
+        let long = |port: ports::Port| {
+            let mut map = Node::map(&place);
+            map.set("mode", Node::text("ingress", &place));
+            if let Some(address) = port.host_ip {
+                map.set("host_ip", Node::text(address, &place));
+            }
+            map.set("target", Node::plain(port.target.to_string(), &place));
+            if let Some(published) = port.published {
+                map.set("published", Node::text(published, &place));
+            }
+            map.set("protocol", Node::text(port.protocol, &place));
+            map
+        };
+        ports.into_iter().map(long).collect()
+    }
+
+    fn expose(&mut self, node: Node) -> Vec<Node> {
+        let node = self.scalar(node);
+        match ports::parse(node.as_text().unwrap_or_default()) {
+            Ok(_) => vec![node],
+            Err(error) => vec![self.invalid(&node, error)],
+        }
+    }
+
+    fn mount(&mut self, node: Node) -> Vec<Node> {
+        let place = node.place.clone();
+        if let Value::Map(_) = node.value {
+            return vec![self.long_mount(node)];
+        }
+        let node = self.text(node);
+        let Some(text) = node.as_text() else {
+            return Vec::new();
+        };
+        let mount = match mounts::parse(text) {
+            Ok(mount) => mount,
+            Err(error) => return vec![self.invalid(&node, error)],
+        };
+        let mut map = Node::map(&place);
+        let text = |text: &str| Node::text(text, &place);
+        map.set("type", text(if mount.bind { "bind" } else { "volume" }));
+        if let Some(source) = &mount.source {
+            match mount.bind {
+                true => map.set("source", text(&absolute(self.base, source))),
+                false => map.set("source", text(source)),
+            }
+        }
+        map.set("target", text(&clean(&mount.target)));
+        if mount.read_only {
+            map.set("read_only", Node::plain("true", &place));
+        }
+        if let Some(consistency) = &mount.consistency {
+            map.set("consistency", text(consistency));
+        }
+        let mut own = Node::map(&place);
+        if mount.bind {
+            own.set("create_host_path", Node::plain("true", &place));
+            for (key, value) in [("selinux", &mount.selinux), ("propagation", &mount.propagation)] {
+                if let Some(value) = value {
+                    own.set(key, text(value));
+                }
+            }
+        } else if mount.nocopy {
+            own.set("nocopy", Node::plain("true", &place));
+        }
+        map.set(if mount.bind { "bind" } else { "volume" }, own);
+        vec![map]
+    }
+
+    fn long_mount(&mut self, node: Node) -> Node {
+        let mut mount = self.object(node, tables::MOUNT);
+        let place = mount.place.clone();
+        let Some(kind) = mount.text_of("type").map(str::to_owned) else {
+            return self.invalid(&mount, "`type` is missing: it is bind, volume, tmpfs or image");
+        };
+        let Some(target) = mount.text_of("target").map(clean) else {
+            return self.invalid(&mount, "`target` is missing: the path in the container");
+        };
+        mount.set("target", Node::text(target, &place));
+        match (kind.as_str(), mount.text_of("source").map(str::to_owned)) {
+            ("bind", Some(source)) => {
+                mount.set("source", Node::text(absolute(self.base, &source), &place));
+                if mount.get("bind").is_none() {
+                    mount.set("bind", Node::map(&place));
+                }
+                mount
+            }
+            ("bind", None) => self.invalid(&mount, "a bind needs a `source`"),
+            _ => mount,
+        }
+    }
+
+    fn build(&mut self, node: Node) -> Node {
+        let place = node.place.clone();
+        let mut build = self.text_or(node, tables::BUILD, "context");
+        if build.get("context").is_none() {
+            build.set("context", Node::text(absolute(self.base, "."), &place));
+        }
+        if let (Some(_), Some(inline)) = (build.get("dockerfile"), build.entry("dockerfile_inline")) {
+            let error = inline.place.error(
+                "compose-value",
+                format!("`{}` has both `dockerfile` and `dockerfile_inline`", self.name()),
+            );
+            self.found.push(error);
+        }
+        build
+    }
+
+    fn context(&mut self, node: Node) -> Node {
+        let node = self.text(node);
+        match node.as_text() {
+            Some(text) if !is_remote(text) => Node::text(absolute(self.base, text), &node.place),
+            _ => node,
+        }
+    }
+
+    fn additional_contexts(&mut self, node: Node) -> Node {
+        let mut map = self.pairs(node);
+        for entry in map.entries_mut().into_iter().flatten() {
+            let value = entry.value.as_text().unwrap_or_default().to_owned();
+            if !is_remote(&value) && !value.starts_with("service:") {
+                entry.value = Node::text(absolute(self.base, &value), &entry.value.place);
+            }
+        }
+        map
+    }
+
+    fn depends_on(&mut self, node: Node) -> Node {
+        let mut map = self.names_or_map(node, tables::DEPENDENCY);
+        for entry in map.entries_mut().into_iter().flatten() {
+            let place = entry.value.place.clone();
+            if entry.value.is_null() {
+                entry.value = Node::map(&place);
+            }
+            default(&mut entry.value, "condition", "service_started");
+            if entry.value.get("required").is_none() {
+                entry.value.set("required", Node::plain("true", &place));
+            }
+        }
+        map
+    }
+
+    /// A list of names, or a mapping from names.
+    fn names_or_map(&mut self, node: Node, fields: &'static [Field]) -> Node {
+        let place = node.place.clone();
+        match node.value {
+            Value::List(items) => {
+                let mut map = Node::map(&place);
+                for item in items {
+                    let item = self.text(item);
+                    if let Some(name) = item.as_text() {
+                        map.set(name, Node::plain("", &item.place));
+                    }
+                }
+                map
+            }
+            _ => self.map(node, Kind::Object(fields)),
+        }
+    }
+
+    fn env_file(&mut self, node: Node) -> Node {
+        let place = node.place.clone();
+        let list = match node.value {
+            Value::List(_) => node,
+            _ => Node::new(Value::List(vec![node]), &place),
+        };
+        self.each(list, "a list of files", |shaper, node| {
+            let place = node.place.clone();
+            let mut file = shaper.text_or(node, tables::ENV_FILE, "path");
+            if file.get("required").is_none() {
+                file.set("required", Node::plain("true", &place));
+            }
+            vec![file]
+        })
+    }
+
+    /// A secret or a config; where it goes by default depends on which it is.
+    fn file_reference(&mut self, node: Node) -> Vec<Node> {
+        let place = node.place.clone();
+        let mut reference = self.text_or(node, tables::FILE_REFERENCE, "source");
+        let Some(source) = reference.text_of("source").map(str::to_owned) else {
+            return vec![self.invalid(&reference, "`source` is missing")];
+        };
+        let of_build = self.path.iter().any(|key| key == "build");
+        let folder = match self.path.iter().rev().nth(1).map(String::as_str) {
+            Some("secrets") => "/run/secrets/",
+            _ => "/",
+        };
+        let target = reference.text_of("target").map_or(source, str::to_owned);
+        match of_build {
+            true if reference.text_of("target").is_none() => {}
+            true => reference.set("target", Node::text(target, &place)),
+            false if target.starts_with('/') => reference.set("target", Node::text(target, &place)),
+            false => reference.set("target", Node::text(format!("{folder}{target}"), &place)),
+        }
+        vec![reference]
+    }
+
+    /// `name=address` or `name:address` lines, or a mapping to one or several: becomes a mapping to lists.
+    fn hosts(&mut self, node: Node) -> Node {
+        let place = node.place.clone();
+        let mut hosts = Node::map(&place);
+        let mut add = |name: &str, address: Node| match hosts.get_mut(name) {
+            Some(Node {
+                value: Value::List(addresses),
+                ..
+            }) => addresses.push(address),
+            _ => hosts.set(
+                name,
+                Node::new(Value::List(vec![address.clone()]), &address.place),
+            ),
+        };
+        match node.value {
+            Value::List(items) => {
+                for item in items {
+                    let item = self.text(item);
+                    let Some(text) = item.as_text() else { continue };
+                    match text.split_once('=').or_else(|| text.split_once(':')) {
+                        Some((name, address)) => add(name, Node::text(bare(address), &item.place)),
+                        None => drop(self.invalid(&item, "it is written as `NAME=ADDRESS`")),
+                    }
+                }
+            }
+            Value::Map(entries) => {
+                for entry in entries {
+                    let place = entry.value.place.clone();
+                    let list = match &entry.value.value {
+                        Value::List(_) => entry.value,
+                        _ => Node::new(Value::List(vec![entry.value]), &place),
+                    };
+                    for address in self.list(list, Kind::Text).items() {
+                        let text = bare(address.as_text().unwrap_or_default());
+                        add(&entry.key, Node::text(text, &address.place));
+                    }
+                }
+            }
+            Value::Scalar(_) => return self.wrong(&node, "a list or a mapping"),
+        }
+        hosts
+    }
+
+    fn device(&mut self, node: Node) -> Vec<Node> {
+        if let Value::Map(_) = node.value {
+            let mut device = self.object(node, tables::DEVICE);
+            let source = device.text_of("source").unwrap_or_default().to_owned();
+            default(&mut device, "target", &source);
+            default(&mut device, "permissions", "rwm");
+            return vec![device];
+        }
+        let node = self.text(node);
+        let Some(text) = node.as_text() else {
+            return Vec::new();
+        };
+        let parts: Vec<&str> = text.split(':').collect();
+        let (source, target, permissions) = match parts[..] {
+            [source] => (source, source, "rwm"),
+            [source, target] => (source, target, "rwm"),
+            [source, target, permissions] => (source, target, permissions),
+            _ => return vec![self.invalid(&node, "too many colons")],
+        };
+        let mut device = Node::map(&node.place);
+        for (key, value) in [
+            ("source", source),
+            ("target", target),
+            ("permissions", permissions),
+        ] {
+            device.set(key, Node::text(value, &node.place));
+        }
+        vec![device]
+    }
+
+    fn gpus(&mut self, node: Node) -> Node {
+        match node.as_text() {
+            Some("all") => {
+                let mut request = Node::map(&node.place);
+                request.set("count", Node::text("-1", &node.place));
+                Node::new(Value::List(vec![request]), &node.place)
+            }
+            Some(_) => self.invalid(&node, "it is `all` or a list"),
+            None => self.list(node, Kind::Object(tables::DEVICE_REQUEST)),
+        }
+    }
+
+    fn include(&mut self, node: Node) -> Vec<Node> {
+        vec![self.text_or(node, tables::INCLUDE, "path")]
+    }
+
+    /// `default`, or `ID=PATH` lines, or a mapping.
+    fn ssh(&mut self, node: Node) -> Node {
+        let place = node.place.clone();
+        let pairs = match &node.value {
+            Value::Scalar(_) => self.pairs(Node::new(Value::List(vec![node]), &place)),
+            _ => self.pairs(node),
+        };
+        let line = |entry: &crate::node::Entry| match entry.value.as_text() {
+            Some(path) => Node::text(
+                format!("{}={}", entry.key, absolute(self.base, path)),
+                &entry.place,
+            ),
+            None => Node::text(entry.key.clone(), &entry.place),
+        };
+        Node::new(Value::List(pairs.entries().iter().map(line).collect()), &place)
+    }
+
+    fn pull_policy(&mut self, node: Node) -> Node {
+        const WORDS: &[&str] = &[
+            "always",
+            "never",
+            "missing",
+            "if_not_present",
+            "build",
+            "daily",
+            "weekly",
+            "refresh",
+        ];
+        let node = self.text(node);
+        match node.as_text() {
+            Some("if_not_present") => Node::text("missing", &node.place),
+            Some(text)
+                if text
+                    .strip_prefix("every_")
+                    .is_some_and(|time| super::duration(time).is_some()) =>
+            {
+                node
+            }
+            _ => self.word(node, WORDS),
+        }
+    }
+
+    fn health_test(&mut self, node: Node) -> Node {
+        if let Value::Scalar(_) = node.value {
+            let node = self.text(node);
+            let words = ["CMD-SHELL", node.as_text().unwrap_or_default()];
+            let words = words.iter().map(|word| Node::text(*word, &node.place)).collect();
+            return Node::new(Value::List(words), &node.place);
+        }
+        let list = self.list(node, Kind::Scalar);
+        match list.items().first().and_then(Node::as_text) {
+            Some("NONE" | "CMD" | "CMD-SHELL") => list,
+            _ => self.invalid(&list, "a list begins with NONE, CMD or CMD-SHELL"),
+        }
+    }
+}
+
+fn default(map: &mut Node, key: &str, value: &str) {
+    if map.get(key).is_none_or(Node::is_null) {
+        let place: Place = map.place.clone();
+        map.set(key, Node::text(value, &place));
+    }
+}
+
+fn is_remote(text: &str) -> bool {
+    text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/")
+}
+
+/// An address without the brackets of IPv6.
+fn bare(address: &str) -> &str {
+    let address = address.trim();
+    address
+        .strip_prefix('[')
+        .and_then(|address| address.strip_suffix(']'))
+        .unwrap_or(address)
+}
+
+/// A path in the container without a final slash.
+fn clean(path: &str) -> String {
+    match path.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    }
+}

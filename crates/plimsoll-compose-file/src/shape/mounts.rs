@@ -1,0 +1,71 @@
+//! `volumes` of a service: the short grammar, `[SOURCE:]TARGET[:OPTIONS]`.
+
+/// One mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) source: Option<String>,
+    pub(super) target: String,
+    /// A path of the host, not a volume.
+    pub(super) bind: bool,
+    pub(super) read_only: bool,
+    pub(super) nocopy: bool,
+    pub(super) selinux: Option<String>,
+    pub(super) propagation: Option<String>,
+    pub(super) consistency: Option<String>,
+}
+
+/// Reads the short form. A source that begins like a path is one; a name of one letter is a name.
+pub(super) fn parse(text: &str) -> Result<Mount, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts[..] {
+        [target] => (None, target, ""),
+        [source, target] => (Some(source), target, ""),
+        [source, target, options] => (Some(source), target, options),
+        _ => return Err("too many colons".to_owned()),
+    };
+    if !target.starts_with('/') {
+        return Err(format!("the path in the container, `{target}`, is not absolute"));
+    }
+    if source == Some("") {
+        return Err("the source is empty".to_owned());
+    }
+    let mut mount = Mount {
+        bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),
+        source: source.map(str::to_owned),
+        target: target.to_owned(),
+        ..Mount::default()
+    };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let own = || Some(option.to_owned());
+        match option {
+            "ro" => mount.read_only = true,
+            "rw" => {}
+            "nocopy" => mount.nocopy = true,
+            "z" | "Z" => mount.selinux = own(),
+            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => mount.propagation = own(),
+            "cached" | "delegated" | "consistent" => mount.consistency = own(),
+            other => return Err(format!("unknown option `{other}`")),
+        }
+    }
+    Ok(mount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_forms() {
+        let mount = parse("./a:/b:ro,z").unwrap();
+        assert!(mount.bind && mount.read_only);
+        assert_eq!(
+            (mount.source.as_deref(), mount.selinux.as_deref()),
+            (Some("./a"), Some("z"))
+        );
+        assert!(!parse("v:/x").unwrap().bind);
+        assert_eq!(parse("/data").unwrap().source, None);
+        for text in ["", "a", "a:b", ":/x", "a:/b:what", "a:/b:ro:x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `ports`: the short grammar, `[[IP:][HOST]:]CONTAINER[/PROTOCOL]`, with ranges.
+
+/// One published port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) host_ip: Option<String>,
+    /// A port, or a range to choose from.
+    pub(super) published: Option<String>,
+    pub(super) target: u16,
+    pub(super) protocol: String,
+}
+
+/// Reads the short form; a range in the container gives one for each of its ports.
+pub(super) fn parse(text: &str) -> Result<Vec<Port>, String> {
+    let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(format!("invalid protocol `{protocol}`: it is tcp, udp or sctp"));
+    }
+    let (host, container) = rest
+        .rsplit_once(':')
+        .map_or((None, rest), |(host, port)| (Some(host), port));
+    let (host_ip, published) = match host {
+        None => (None, None),
+        Some(host) => match host.rsplit_once(':') {
+            Some((address, port)) => (Some(address_of(address)?), Some(port)),
+            None => (None, Some(host)),
+        },
+    };
+    let targets = range(container)?;
+    let published = published.filter(|port| !port.is_empty());
+    let hosts = published.map(range).transpose()?;
+    let several = targets.1 > targets.0;
+    if let Some(hosts) = hosts
+        && several
+        && hosts.1 - hosts.0 != targets.1 - targets.0
+    {
+        return Err("the ranges of host and container differ in length".to_owned());
+    }
+    let port = |target: u16| Port {
+        host_ip: host_ip.clone(),
+        published: match (published, hosts) {
+            (Some(text), Some(_)) if !several => Some(text.to_owned()),
+            (_, Some(hosts)) => Some((hosts.0 + (target - targets.0)).to_string()),
+            _ => None,
+        },
+        target,
+        protocol: protocol.clone(),
+    };
+    Ok((targets.0..=targets.1).map(port).collect())
+}
+
+fn address_of(text: &str) -> Result<String, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    match bare.parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(bare.to_owned()),
+        Err(_) => Err(format!("invalid IP address `{text}`")),
+    }
+}
+
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("invalid port `{text}`: it is a number from 1 to 65535")),
+    };
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    match (number(from)?, number(to)?) {
+        (from, to) if from <= to => Ok((from, to)),
+        _ => Err(format!("invalid range `{text}`: it ends before it begins")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        match parse(text) {
+            Ok(ports) => {
+                let shown = ports.iter().map(|port| {
+                    let host = port.host_ip.as_deref().unwrap_or("-");
+                    format!(
+                        "{host} {} {}/{}",
+                        port.published.as_deref().unwrap_or("-"),
+                        port.target,
+                        port.protocol
+                    )
+                });
+                shown.collect::<Vec<_>>().join(", ")
+            }
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn short_forms() {
+        for (text, expected) in [
+            ("80", "- - 80/tcp"),
+            ("8080:80", "- 8080 80/tcp"),
+            ("8080:80/udp", "- 8080 80/udp"),
+            ("127.0.0.1:8080:80", "127.0.0.1 8080 80/tcp"),
+            ("127.0.0.1::80", "127.0.0.1 - 80/tcp"),
+            ("[::1]:8080:80", "::1 8080 80/tcp"),
+            ("8000-8001:80-81", "- 8000 80/tcp, - 8001 81/tcp"),
+            ("8000-8010:80", "- 8000-8010 80/tcp"),
+            ("80-81", "- - 80/tcp, - - 81/tcp"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "0",
+            "70000",
+            "8000-8002:80-81",
+            "81-80",
+            "1.2.3:8080:80",
+            "80/icmp",
+        ] {
+            assert!(shown(text).starts_with("error"), "{text}: {}", shown(text));
+        }
+    }
+}
