@@ -7,7 +7,7 @@ use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
 use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
-use plimsoll_image::{Attestation, Image, ImageError, Images};
+use plimsoll_image::{Attestation, Image, ImageError, Images, Packing};
 use plimsoll_oci::{Digest, ImageConfig, ImageRef, Platform};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
@@ -19,6 +19,7 @@ use crate::attest::{AttestSettings, Facts, Scanned, provenances, sbom};
 use crate::cache::BuildCache;
 use crate::context::BuildContext;
 use crate::credentials;
+use crate::early::EarlyPacking;
 use crate::error::{BuildError, OpError};
 use crate::lower::{Extras, LowerSettings, StageImages, StageState, lower};
 use crate::network::{BuildNetwork, NetworkPool};
@@ -67,6 +68,8 @@ pub struct BuildRequest {
     pub run: RunOptions,
     /// Which statements about the result are wanted.
     pub attest: AttestSettings,
+    /// The form in which an exporter will want the layers: they are packed while later steps run.
+    pub pack_early: Option<Packing>,
     /// Operations at a time.
     pub max_parallelism: usize,
 }
@@ -165,6 +168,9 @@ impl Build {
                 plans
             }
         };
+        let early = request
+            .pack_early
+            .map(|packing| Arc::new(EarlyPacking::new(&self.images, packing, &plans)));
         let services = Arc::new(Services {
             store: self.store.clone(),
             images: self.images.clone(),
@@ -179,6 +185,7 @@ impl Build {
             run: request.run.clone(),
             folder: recording.folder().to_owned(),
             journal: recording.journal(),
+            early: early.clone(),
         });
         let settings = LowerSettings {
             build_args: &request.build_args,
@@ -230,6 +237,9 @@ impl Build {
             others.push(self.extras(extras, &context, &solve).await?);
         }
         drop(watch);
+        if let Some(early) = early {
+            early.finish().await;
+        }
         let facts = Facts {
             epoch,
             images: self.had(&images)?,

@@ -19,6 +19,7 @@ mod build;
 mod cache;
 mod context;
 mod credentials;
+mod early;
 mod emulate;
 mod error;
 pub mod explain;
@@ -50,7 +51,7 @@ pub use export::{
 pub use keep::keep_built;
 pub use lower::change;
 pub use network::BuildNetwork;
-pub use verify::{Aspect, Difference, compare};
 pub use remote_cache::{CacheError, CacheFrom, CacheMode, CachePlace, CacheTo, Caches, ConfigError};
+pub use verify::{Aspect, Difference, compare};
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};

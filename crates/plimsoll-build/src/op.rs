@@ -23,6 +23,7 @@ use plimsoll_runtime::Runtime;
 use plimsoll_solver::Op;
 use plimsoll_store::{MergedTree, SnapshotId, Store};
 
+use crate::early::EarlyPacking;
 use crate::error::OpError;
 use crate::network::NetworkPool;
 use crate::record::{Journal, PartKind, StageRecord};
@@ -59,6 +60,7 @@ pub(crate) struct Services {
     /// Scratch of this build.
     pub(crate) folder: camino::Utf8PathBuf,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) early: Option<Arc<EarlyPacking>>,
 }
 
 /// One vertex of a build.
@@ -151,6 +153,33 @@ impl Op for BuildOp {
     }
 
     async fn run(&self, held: &Self::Held, inputs: &[Output], task: &Task) -> Result<Output, OpError> {
+        let output = self.operate(held, inputs, task).await?;
+        let makes_layer = !matches!(
+            self.operation,
+            Operation::Image(_) | Operation::Http(_) | Operation::Git(_)
+        );
+        if let Some(early) = self.services.early.as_ref().filter(|_| makes_layer) {
+            early.start(self.stage.index, output.snapshot);
+        }
+        Ok(output)
+    }
+
+    fn cacheable(&self) -> bool {
+        self.cacheable
+    }
+
+    fn trivial(&self) -> bool {
+        matches!(self.operation, Operation::Image(_))
+    }
+}
+
+impl BuildOp {
+    async fn operate(
+        &self,
+        held: &<Self as Op>::Held,
+        inputs: &[Output],
+        task: &Task,
+    ) -> Result<Output, OpError> {
         match &self.operation {
             Operation::Image(op) => op.run(&self.services).await,
             Operation::Exec(op) => op.run(&self.services, inputs, held, task).await,
@@ -170,14 +199,6 @@ impl Op for BuildOp {
             Operation::Http(op) => op.run(&self.services, self.key().await?, task).await,
             Operation::Git(op) => op.run(&self.services, self.key().await?).await,
         }
-    }
-
-    fn cacheable(&self) -> bool {
-        self.cacheable
-    }
-
-    fn trivial(&self) -> bool {
-        matches!(self.operation, Operation::Image(_))
     }
 }
 

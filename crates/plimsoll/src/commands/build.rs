@@ -178,6 +178,7 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
             sources.clone(),
             run,
             caches,
+            &delivery,
         )?;
         let recording = recording.insert(Recording::start(store, &request, progress)?);
         let again = args.verify.then(|| verify::again(&request));
@@ -239,20 +240,26 @@ fn request(
     sources: Arc<Sources>,
     run: RunOptions,
     caches: Caches,
+    delivery: &Delivery,
 ) -> Result<BuildRequest, CommandError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let build_args = with_epoch(args, build_args(&args.build_args));
+    let has_epoch = build_args
+        .get(SOURCE_DATE_EPOCH)
+        .is_some_and(|epoch| !epoch.is_empty());
     Ok(BuildRequest {
         dockerfile,
         context: Arc::new(context),
         contexts: given::contexts(&args.contexts)?,
         sources,
         target: args.target.clone(),
-        build_args: with_epoch(args, build_args(&args.build_args)),
+        build_args,
         labels: args.labels.iter().map(|label| pair(label)).collect(),
         platforms: platforms(&args.platforms),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_stages.clone(),
         caches,
+        pack_early: delivery.packing(has_epoch),
         pull: args.pull,
         network: args.network,
         add_hosts: args.add_hosts.clone(),

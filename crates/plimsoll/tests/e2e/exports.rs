@@ -610,7 +610,10 @@ fn verify_names_what_differs() {
     let outcome = build(&sandbox, timed, &["--verify"]);
     assert_eq!(outcome.code, 1, "{outcome}");
     assert!(outcome.stdout.contains("configuration created: "), "{outcome}");
-    assert!(outcome.stderr.contains("only times differ: `--reproducible`"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("only times differ: `--reproducible`"),
+        "{outcome}"
+    );
     let outcome = build(&sandbox, timed, &["--verify", "--reproducible"]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, ""), "{outcome}");
     assert_ne!(sandbox.ok(["images", "-q", "app"]), "");
@@ -636,4 +639,52 @@ fn reproducible_takes_the_time_of_the_last_commit() {
     build_ok(&sandbox, "FROM busybox\nRUN echo x > /x\n", &["--reproducible"]);
     let created = sandbox.ok(["image", "inspect", "-f", "{{.Created}}", "app"]);
     assert_eq!(created.trim(), "2020-09-13T12:26:40Z");
+}
+
+#[test]
+fn layers_are_packed_while_later_steps_run() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    sandbox.write(
+        "context/Dockerfile",
+        "FROM busybox AS base\nRUN head -c 3000000 /dev/urandom > /noise\nFROM base\nRUN while [ ! -e /go ]; do sleep 0.1; done\n",
+    );
+    let mut child = sandbox
+        .command([
+            "build",
+            "-q",
+            "--network=none",
+            "-o",
+            "type=oci,dest=out.tar",
+            "context",
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let blobs = sandbox.root().join("content/blobs/sha256");
+    crate::wait_for("the layer's blob", 60, || {
+        let large = |path: &camino::Utf8PathBuf| {
+            path.metadata()
+                .is_ok_and(|file| (3_000_000..3_100_000).contains(&file.len()))
+        };
+        blobs
+            .read_dir_utf8()
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.into_path())
+            .find(large)
+    });
+    assert!(child.try_wait().unwrap().is_none(), "the last step still runs");
+    let snapshots = sandbox.root().join("snapshots");
+    let newest = snapshots
+        .read_dir_utf8()
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.into_path());
+    let active = newest
+        .filter(|path| path.join("work").exists())
+        .max_by_key(|path| path.metadata().unwrap().created().unwrap());
+    fs::write(active.unwrap().join("fs/go"), "").unwrap();
+    assert!(child.wait().unwrap().success());
+    check_layout(&tar_files(&fs::read(sandbox.path("work/out.tar")).unwrap()));
 }

@@ -78,6 +78,19 @@ impl Delivery {
         })
     }
 
+    /// The form of layers that some output will want as the steps leave them.
+    pub(super) fn packing(&self, has_epoch: bool) -> Option<Packing> {
+        let wanted = |output: &Output| match output {
+            Output::Image { form, .. } | Output::Layout { form, .. } => {
+                // With an epoch other layers go out.
+                form.packing
+                    .filter(|_| !has_epoch || form.rewrite_timestamp == Some(false))
+            }
+            _ => None,
+        };
+        self.outputs.iter().find_map(wanted)
+    }
+
     /// True when standard output has an archive, and nothing else may go there.
     pub(super) fn uses_stdout(&self) -> bool {
         let stdout = |output: &Output| match output {

@@ -1,7 +1,7 @@
 //! `--verify`: whether building again gives the same.
 
 use plimsoll_build::record::Recording;
-use plimsoll_build::{Build, BuildRequest, BuildResult, Difference, compare};
+use plimsoll_build::{Build, BuildRequest, BuildResult, Caches, Difference, compare};
 use plimsoll_image::Images;
 use plimsoll_progress::Progress;
 use plimsoll_store::Store;
@@ -13,6 +13,7 @@ pub(super) fn again(request: &BuildRequest) -> BuildRequest {
     BuildRequest {
         no_cache: true,
         pull: false,
+        caches: Caches::default(),
         ..request.clone()
     }
 }
