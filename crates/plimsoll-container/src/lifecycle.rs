@@ -98,7 +98,7 @@ impl Containers {
             definition.restart = policy;
         }
         let request = Request::Update {
-            resources: definition.spec.resources.clone(),
+            resources: Box::new(definition.spec.resources.clone()),
         };
         // First where the kernel may refuse.
         let warnings = match self.ask(container, &request).await {

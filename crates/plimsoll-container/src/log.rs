@@ -26,4 +26,4 @@ pub use reader::{LogQuery, LogReader};
 
 pub(crate) use entry::Format;
 pub(crate) use files::{LogFile, compress, log_files};
-pub(crate) use writer::LogWriter;
+pub(crate) use writer::{LogWriter, Snapshot};

@@ -80,7 +80,7 @@ pub(crate) enum Request {
     /// Lets them go on.
     Unpause,
     /// Changes its limits, until it is started the next time.
-    Update { resources: Resources },
+    Update { resources: Box<Resources> },
     /// Its definition was replaced: read it again.
     Reload,
     /// It has another name.

@@ -54,12 +54,12 @@ impl LogReader {
     /// Returns the next line, or None at the end. Lines that are damaged are passed over.
     pub async fn next(&mut self) -> Result<Option<LogLine>> {
         loop {
-            let read = self.from_files();
+            let read = self.next_stored();
             let read = read.map_err(ContainerError::file("read", "the log"))?;
             if let Some(line) = read {
                 return Ok(Some(line));
             }
-            if let Some(line) = self.from_lines() {
+            if let Some(line) = self.next_received() {
                 return Ok(Some(line));
             }
             if !self.receive().await? {
@@ -73,7 +73,7 @@ impl LogReader {
         !self.files.is_empty() || !self.lines.is_empty()
     }
 
-    fn from_files(&mut self) -> io::Result<Option<LogLine>> {
+    fn next_stored(&mut self) -> io::Result<Option<LogLine>> {
         while let Some(file) = self.files.front_mut() {
             self.record.clear();
             if !read_record(self.format, file, &mut self.record)? {
@@ -87,10 +87,10 @@ impl LogReader {
         Ok(None)
     }
 
-    fn from_lines(&mut self) -> Option<LogLine> {
+    fn next_received(&mut self) -> Option<LogLine> {
         loop {
             self.record.clear();
-            let found = (&mut self.lines).read_until(b'\n', &mut self.record).unwrap_or(0);
+            let found = self.lines.read_until(b'\n', &mut self.record).unwrap_or(0);
             if found == 0 {
                 return None;
             }

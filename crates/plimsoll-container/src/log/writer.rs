@@ -20,6 +20,15 @@ pub(crate) struct LogWriter {
     waiting: Waiting,
 }
 
+/// A log at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) format: Format,
+    /// The oldest first.
+    pub(crate) files: Vec<LogFile>,
+    /// As JSON what is not in the files yet.
+    pub(crate) waiting: Vec<u8>,
+}
+
 /// Records on their way.
 #[derive(Default)]
 struct Waiting {
@@ -142,8 +151,8 @@ impl LogWriter {
         flushed
     }
 
-    /// The files as they are now, and as JSON what is not in them yet.
-    pub(crate) fn snapshot(&self) -> io::Result<Option<(Format, Vec<LogFile>, Vec<u8>)>> {
+    /// The log as it is now; None when nothing is kept.
+    pub(crate) fn snapshot(&self) -> io::Result<Option<Snapshot>> {
         let Some((format, files)) = &self.files else {
             return Ok(None);
         };
@@ -166,7 +175,11 @@ impl LogWriter {
                 }
             }
         }
-        Ok(Some((*format, files.snapshot()?, waiting)))
+        Ok(Some(Snapshot {
+            format: *format,
+            files: files.snapshot()?,
+            waiting,
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::spool::Spool;
 use crate::Result;
-use crate::log::{Format, LogFile, LogStream, LogWriter};
+use crate::log::{LogStream, LogWriter, Snapshot};
 use crate::model::{Definition, Paths};
 use crate::protocol::{Ended, Reply};
 use crate::wire::{self, Kind, Sender};
@@ -111,16 +111,12 @@ impl Output {
     }
 
     /// The log's files and what is not in them yet, and with `follow` a queue of what comes after it.
-    #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
-    pub(super) fn read_log(
-        &self,
-        follow: bool,
-    ) -> io::Result<Option<(Format, Vec<LogFile>, Vec<u8>, Option<Rc<Client>>)>> {
-        let Some((format, files, waiting)) = self.log.borrow().snapshot()? else {
+    pub(super) fn read_log(&self, follow: bool) -> io::Result<Option<(Snapshot, Option<Rc<Client>>)>> {
+        let Some(snapshot) = self.log.borrow().snapshot()? else {
             return Ok(None);
         };
         let follower = follow.then(|| self.client(&self.followers));
-        Ok(Some((format, files, waiting, follower)))
+        Ok(Some((snapshot, follower)))
     }
 
     /// How many lines the log had no room for.

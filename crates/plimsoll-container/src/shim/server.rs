@@ -18,6 +18,7 @@ use super::chain;
 use super::life::Shim;
 use super::output::Client;
 use super::process::{Child, null};
+use crate::log::Snapshot;
 use crate::model::{Paths, Status};
 use crate::protocol::{Ended, Reply, Request};
 use crate::wire::{self, Kind, Receiver, Sender};
@@ -256,8 +257,8 @@ pub(super) fn thaw(shim: &Shim) {
 
 /// Hands out the log's files, and what is added to the log from this moment on.
 async fn logs(shim: &Shim, follow: bool, sender: &Sender, receiver: &mut Receiver) -> io::Result<()> {
-    let (format, files, waiting, follower) = match shim.output.read_log(follow) {
-        Ok(Some((format, files, waiting, follower))) => (format, files, waiting, follower),
+    let (snapshot, follower) = match shim.output.read_log(follow) {
+        Ok(Some(read)) => read,
         Ok(None) => return sender.message(&Reply::NoLog, &[]).await,
         Err(error) => {
             return sender
@@ -265,6 +266,11 @@ async fn logs(shim: &Shim, follow: bool, sender: &Sender, receiver: &mut Receive
                 .await;
         }
     };
+    let Snapshot {
+        format,
+        files,
+        waiting,
+    } = snapshot;
     let reply = Reply::Logs {
         format,
         files: files.iter().map(|file| (file.length, file.packed)).collect(),
