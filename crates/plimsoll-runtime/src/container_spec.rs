@@ -1,6 +1,6 @@
 //! What the user asked for, in Docker's words.
 
-use crate::RuntimeError;
+use crate::{RuntimeError, defaults};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,6 +82,14 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Returns the paths of /proc and /sys that are covered, and those that are read-only.
+    pub fn covered_paths(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        if self.privileged || self.system_paths == SystemPaths::Unconfined {
+            return (&[], &[]);
+        }
+        (defaults::MASKED_PATHS, defaults::READ_ONLY_PATHS)
+    }
+
     /// The id names a folder that is removed at the end: it must be a name, and no way out.
     pub(crate) fn check_id(&self) -> Result<(), RuntimeError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);

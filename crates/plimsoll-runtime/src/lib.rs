@@ -11,7 +11,7 @@
 //! | `defaults` | Docker's hardening defaults, as data |
 //! | `spec` | request -> OCI runtime spec; pure |
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
-//! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
+//! | `rootfs`, `owners`, `stubs` | the overlay, and what must not be left in it |
 //! | `cgroup`, `host`, `warm` | the machine |
 //! | `usage` | what a container uses |
 //! | `program`, `own_program` | becoming the program, or saying why not; our own |
@@ -27,12 +27,13 @@ mod cgroup;
 mod container_spec;
 mod defaults;
 mod direct;
-mod engine;
 mod emulation;
+mod engine;
 mod error;
 mod host;
 mod libcontainer;
 mod own_program;
+mod owners;
 mod program;
 mod root;
 mod rootfs;
@@ -51,8 +52,8 @@ pub use container_spec::{
     ContainerSpec, Device, DeviceRate, IdMap, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp,
     Sharing, SystemPaths, Ulimit,
 };
-pub use engine::Engine;
 pub use emulation::Emulator;
+pub use engine::Engine;
 pub use error::RuntimeError;
 pub use libcontainer::Libcontainer;
 pub use own_program::{ReadOnlyProgram, read_only_program};

@@ -25,8 +25,8 @@ use crate::host::Host;
 use crate::program::Report;
 use crate::root::Root;
 use crate::{
-    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, rootfs, spec,
-    user,
+    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, owners, rootfs,
+    spec, user,
 };
 use console::Console;
 pub(crate) use console::{receive as receive_descriptor, send as send_descriptor};
@@ -398,7 +398,16 @@ fn mount(bundle: &Bundle<'_>) -> Result<PathBuf, RuntimeError> {
         let forgotten = bundle.rootfs.forget_volatile();
         forgotten.map_err(RuntimeError::path("clean", &bundle.rootfs.work))?;
     }
-    bundle.rootfs.mount_with(&target, bundle.volatile)?;
+    let Some(map) = bundle.spec.userns else {
+        bundle.rootfs.mount_with(&target, bundle.volatile)?;
+        return Ok(target);
+    };
+    let scratch = bundle.state.join("layers");
+    let mounted = owners::mapped(bundle.rootfs, map, &scratch)
+        .and_then(|mapped| mapped.mount_with(&target, bundle.volatile));
+    // The overlay has its own hold on them; nothing is there where mapping failed.
+    let _ = unmount(&scratch);
+    mounted?;
     Ok(target)
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod mounts;
 pub(crate) mod seccomp;
 
 use crate::RuntimeError;
-use crate::container_spec::{ContainerSpec, Ipc, NetworkNamespace, Seccomp, Sharing, SystemPaths};
+use crate::container_spec::{ContainerSpec, Ipc, NetworkNamespace, Seccomp, Sharing};
 use crate::defaults;
 use crate::host::Host;
 use crate::user::User;
@@ -252,13 +252,11 @@ fn linux(
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<oci_spec::runtime::Linux, RuntimeError> {
-    let (masked, read_only) = if spec.privileged || spec.system_paths == SystemPaths::Unconfined {
-        (Vec::new(), Vec::new())
-    } else {
-        let mut read_only = owned(defaults::READ_ONLY_PATHS);
+    let (masked, read_only) = spec.covered_paths();
+    let (masked, mut read_only) = (owned(masked), owned(read_only));
+    if !read_only.is_empty() {
         read_only.extend(mounts::read_only_afterwards(host));
-        (owned(defaults::MASKED_PATHS), read_only)
-    };
+    }
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(spec, paths)?)
         .cgroups_path(&spec.cgroup)
