@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use plimsoll_progress::{Event, Status};
 
 use super::Renderer;
-use super::trace::Trace;
+use super::trace::{Trace, amount};
 
 /// How long a task that has something to say waits for the one that is speaking.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -157,11 +157,7 @@ fn reading(view: &mut View, status: &Status) -> Option<String> {
         Some(known) => *known = told,
         None => view.readings.push(told),
     }
-    let amount = match (status.current, status.total) {
-        (0, 0) => String::new(),
-        (current, 0) => format!(" {}", amount(current)),
-        (current, total) => format!(" {} / {}", amount(current), amount(total)),
-    };
+    let amount = amount(status);
     let end = status.completed.unwrap_or(status.timestamp);
     let seconds = status
         .started
@@ -173,22 +169,6 @@ fn reading(view: &mut View, status: &Status) -> Option<String> {
     };
     let done = if status.completed.is_some() { " done" } else { "" };
     Some(format!("{}{amount}{time}{done}", status.id))
-}
-
-/// Bytes as BuildKit writes them: two decimals behind the point, of whole bytes none.
-fn amount(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if bytes < 1000 {
-        return format!("{bytes}B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "rounded to a few digits anyway")]
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 1000.0 {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.2}{}", UNITS[unit])
 }
 
 impl Renderer for Plain {
@@ -212,19 +192,6 @@ impl Renderer for Plain {
 mod tests {
     use super::super::fixture;
     use super::*;
-
-    #[test]
-    fn amounts_have_two_decimals() {
-        for (bytes, shown) in [
-            (0, "0B"),
-            (999, "999B"),
-            (1000, "1.00kB"),
-            (3_620_000, "3.62MB"),
-            (u64::MAX, "18.45EB"),
-        ] {
-            assert_eq!(amount(bytes), shown);
-        }
-    }
 
     #[test]
     fn a_count_that_moves_slowly_is_told_now_and_then() {

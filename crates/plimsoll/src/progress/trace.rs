@@ -161,6 +161,31 @@ impl Task {
     }
 }
 
+/// How far a count is, after a blank: `1.50MB / 2.00MB`; nothing when there is nothing to count.
+pub(super) fn amount(status: &Status) -> String {
+    match (status.current, status.total) {
+        (0, 0) => String::new(),
+        (current, 0) => format!(" {}", bytes_text(current)),
+        (current, total) => format!(" {} / {}", bytes_text(current), bytes_text(total)),
+    }
+}
+
+/// Bytes as BuildKit writes them: two decimals behind the point, of whole bytes none.
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes}B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "rounded to a few digits anyway")]
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 1000.0 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
+}
+
 /// What a terminal would show of a line: after the last carriage return, without control characters other
 /// than the escape sequences of colours, which programs in a pipe do not send anyway.
 pub(crate) fn visible(line: &str) -> String {
@@ -196,5 +221,18 @@ mod tests {
         trace.update(fixture::log("a", &text, 1));
         assert_eq!(trace.tasks[0].tail.len(), 6);
         assert_eq!(trace.tasks[0].tail[5].1, "99");
+    }
+
+    #[test]
+    fn amounts_have_two_decimals() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (3_620_000, "3.62MB"),
+            (u64::MAX, "18.45EB"),
+        ] {
+            assert_eq!(bytes_text(bytes), shown);
+        }
     }
 }

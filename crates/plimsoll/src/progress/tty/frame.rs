@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use plimsoll_progress::Status;
 
 use super::colors::Colors;
-use crate::output::units::human_size;
-use crate::progress::trace::{Task, Trace};
+use crate::progress::trace::{Task, Trace, amount};
 
 /// One line: a text, and figures at its right end.
 #[derive(Clone, Debug, Default)]
@@ -180,11 +179,7 @@ fn status_lines(statuses: &[Status], view: &View<'_>, most: usize) -> Vec<Line> 
 }
 
 fn status_line(status: &Status, now: Timestamp) -> Line {
-    let amount = match (status.current, status.total) {
-        (0, 0) => String::new(),
-        (current, 0) => format!(" {}", human_size(current)),
-        (current, total) => format!(" {} / {}", human_size(current), human_size(total)),
-    };
+    let amount = amount(status);
     let end = status.completed.unwrap_or(now);
     let seconds = |started| end.duration_since(started).as_secs_f64().max(0.0);
     Line {
@@ -198,6 +193,7 @@ mod tests {
     use plimsoll_progress::Event;
 
     use super::*;
+    use crate::output::units::human_size;
     use crate::progress::fixture::{at, build, log, status, vertex};
 
     fn trace(events: impl IntoIterator<Item = Event>) -> Trace {
