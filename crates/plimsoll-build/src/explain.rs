@@ -116,6 +116,8 @@ pub enum Cause {
     },
     /// It failed the last time: failures are not kept.
     FailedBefore,
+    /// It ran the last time too, but the build ended before it did.
+    Interrupted,
     /// Nothing changed, but its result is not in the store any more.
     Removed,
     /// No earlier build had this step.
@@ -158,6 +160,13 @@ pub struct FileChange {
     pub files: Option<usize>,
     /// The rule of the ignore file that leaves it out, or did.
     pub rule: Option<IgnoreRule>,
+}
+
+impl FileChange {
+    /// Tells whether both builds had it.
+    fn is_of_both(&self) -> bool {
+        !matches!(self.change, Change::Added | Change::Removed)
+    }
 }
 
 /// What about a file changed.

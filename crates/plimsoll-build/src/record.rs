@@ -166,7 +166,7 @@ pub struct StepRecord {
     pub same_as_earlier: bool,
     /// Number of the result in the store, as long as it is there.
     pub snapshot: Option<i64>,
-    /// Bytes of its layer, where it is known; see [`History::measure`].
+    /// Bytes of the files of its layer, where that is known; see [`History::measure`].
     pub bytes: Option<u64>,
     /// What decides its keys, by name.
     pub parts: Vec<Part>,

@@ -34,9 +34,11 @@ impl<'a> Comparison<'a> {
             let (now, then) = (&record.options, &then.options);
             now.build_args == then.build_args && now.platforms == then.platforms
         };
+        let file_name = |path: &str| path.rsplit('/').next().map(str::to_owned);
         let mut earlier = Vec::new();
         for summary in history.list()? {
-            let same = summary.detail.dockerfile == record.dockerfile.name
+            // A name depends on where the command ran.
+            let same = file_name(&summary.detail.dockerfile) == file_name(&record.dockerfile.name)
                 && summary.detail.context == record.context.root;
             let before = summary.started < record.started && summary.status != BuildStatus::Running;
             if same && before && summary.id != record.id && earlier.len() < LOOK_BACK {
@@ -45,7 +47,7 @@ impl<'a> Comparison<'a> {
             }
         }
         // Stable: of those the latest first.
-        earlier.sort_by_key(|then| !alike(then));
+        earlier.sort_by_key(|then| (then.dockerfile.name != record.dockerfile.name, !alike(then)));
         Ok(Self::of(history.store(), record, earlier))
     }
 
@@ -93,14 +95,13 @@ impl<'a> Comparison<'a> {
         });
         explained.causes = self.causes(pair);
         if explained.causes.is_empty() {
-            let failed = pair.old.outcome == StepOutcome::Failed;
-            explained.causes.push(if failed {
-                Cause::FailedBefore
-            } else {
-                Cause::Removed
+            explained.causes.push(match pair.old.outcome {
+                StepOutcome::Failed => Cause::FailedBefore,
+                StepOutcome::Unfinished => Cause::Interrupted,
+                _ => Cause::Removed,
             });
         }
-        explained.notes = notes(pair);
+        explained.notes = self.notes(step);
         explained
     }
 
@@ -108,8 +109,8 @@ impl<'a> Comparison<'a> {
     fn pair(&'a self, step: &'a StepRecord) -> Option<Pair<'a>> {
         self.earlier.iter().find_map(|then| {
             let old = earlier(self.record, step, then)?;
-            let reached = old.outcome != StepOutcome::Unfinished && old.key.is_some();
-            reached.then_some(Pair { new: step, old, then })
+            let reached = old.outcome != StepOutcome::Unfinished || old.started.is_some();
+            (reached && old.key.is_some()).then_some(Pair { new: step, old, then })
         })
     }
 
@@ -137,16 +138,16 @@ impl<'a> Comparison<'a> {
         let Some(old) = self.old_files(pair) else {
             return Vec::new();
         };
-        match new.value == old {
-            true => Vec::new(),
-            false => files::changes(
-                self.store,
-                &old,
-                &new.value,
-                &pair.then.context,
-                &self.record.context,
-            ),
+        if new.value == old {
+            return Vec::new();
         }
+        let (then, now) = (&pair.then.context, &self.record.context);
+        let mut changes = files::changes(self.store, &old, &new.value, then, now);
+        if !differing(pair, &[PartKind::Command]).is_empty() {
+            // Other paths name other files; what those that stayed hold may be a cause besides.
+            changes.retain(|cause| matches!(cause, Cause::File(change) if change.is_of_both()));
+        }
+        changes
     }
 
     /// The list that the earlier step read. If it was found by its definition it read none, but then an earlier one of
@@ -207,6 +208,24 @@ impl<'a> Comparison<'a> {
                 name: new.name.clone().unwrap_or_else(|| new.instruction.clone()),
             }],
         }
+    }
+
+    /// Cache mounts that had to be made, though a run of an earlier build had them.
+    fn notes(&self, step: &StepRecord) -> Vec<Note> {
+        let had = |name: &str| {
+            let mut before = self
+                .earlier
+                .iter()
+                .filter_map(|then| earlier(self.record, step, then));
+            before.any(|old| part(old, PartKind::CacheMount, name).is_some())
+        };
+        let made = step.parts.iter();
+        let made = made.filter(|part| part.kind == PartKind::CacheMount && part.value == "new");
+        made.filter(|part| had(&part.name))
+            .map(|part| Note::CacheMountGone {
+                id: part.name.clone(),
+            })
+            .collect()
     }
 
     fn same_result(&self, pair: Pair<'_>) -> bool {
@@ -341,14 +360,4 @@ fn base_image(pair: Pair<'_>) -> Option<Cause> {
         old,
         new,
     })
-}
-
-fn notes(pair: Pair<'_>) -> Vec<Note> {
-    let made = pair.new.parts.iter();
-    let made = made.filter(|part| part.kind == PartKind::CacheMount && part.value == "new");
-    let gone = made.filter(|new| part(pair.old, new.kind, &new.name).is_some());
-    gone.map(|part| Note::CacheMountGone {
-        id: part.name.clone(),
-    })
-    .collect()
 }

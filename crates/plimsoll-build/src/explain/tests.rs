@@ -121,7 +121,7 @@ fn a_step_put_between_others_is_new_and_moves_those_after_it() {
         (
             "[3/9] three",
             [
-                "`[2/9] new` before it came to other files",
+                "it builds on `[2/9] new`, which came to other files",
             ],
         ),
     ]
@@ -223,5 +223,5 @@ fn a_parent_that_was_found_by_its_definition_is_known_from_before() {
     moved.content = Some("other files".to_owned());
     let now = build("c", moved, run(1, "two", Ran));
     let said = told(&now, vec![then, oldest]);
-    assert_eq!(said[1].1, ["`[0/9] one` before it came to other files"]);
+    assert_eq!(said[1].1, ["it builds on `[0/9] one`, which came to other files"]);
 }

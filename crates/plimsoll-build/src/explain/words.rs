@@ -89,7 +89,7 @@ impl fmt::Display for Cause {
                     Some(before) => write!(f, "the base image is `{reference}`, was `{before}`: {digests}"),
                 }
             }
-            Self::Parent { name, .. } => write!(f, "`{name}` before it came to other files"),
+            Self::Parent { name, .. } => write!(f, "it builds on `{name}`, which came to other files"),
             Self::Setting { name, old, new } => match (old, new) {
                 (Some(old), Some(new)) => write!(f, "{name} changed: {} -> {}", quoted(old), quoted(new)),
                 (None, Some(new)) => write!(f, "{name} is new: {}", quoted(new)),
@@ -108,6 +108,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::FailedBefore => f.write_str("it failed the last time, and failures are not kept"),
+            Self::Interrupted => f.write_str("it had not ended when the last build was given up"),
             Self::Removed => f.write_str("nothing changed, but its result was removed from the cache"),
             Self::NewStep => f.write_str("no earlier build had this step"),
             Self::FirstBuild => f.write_str("no earlier build of this Dockerfile and context is known"),

@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use plimsoll_store::{Meter, SnapshotId, Store, StoreError};
+use plimsoll_store::{SnapshotId, Store, StoreError};
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -189,20 +189,13 @@ impl History {
     }
 
     /// Fills in the sizes of layers that are still in the store.
-    pub fn measure(&self, record: &mut BuildRecord) -> Result<(), HistoryError> {
-        let mut meter = Meter::default();
+    pub fn measure(&self, record: &mut BuildRecord) {
         for step in &mut record.steps {
-            let (None, Some(snapshot)) = (step.bytes, step.snapshot) else {
-                continue;
-            };
-            let Ok((upper, _)) = self.store.snapshots().directories(SnapshotId(snapshot)) else {
-                continue;
-            };
-            if let Ok(upper) = Utf8PathBuf::from_path_buf(upper) {
-                step.bytes = Some(meter.measure(&upper)?);
+            if let (None, Some(snapshot)) = (step.bytes, step.snapshot) {
+                // One that was removed since has no size any more.
+                step.bytes = self.store.snapshots().size(SnapshotId(snapshot)).ok();
             }
         }
-        Ok(())
     }
 
     /// Forgets builds. One that goes on is left alone.

@@ -251,15 +251,15 @@ fn step(
             .zip(output)
             .is_some_and(|(made, output)| made.snapshot != output.snapshot),
         snapshot: output.map(|output| output.snapshot.0),
-        bytes: output.and_then(|output| tar_size(store, output.snapshot)),
+        bytes: output.and_then(|output| known_size(store, output.snapshot)),
         parts: op.parts(),
     }
 }
 
-/// Size of a layer whose tar was made before.
-fn tar_size(store: &Store, snapshot: SnapshotId) -> Option<u64> {
+/// Size of a layer that was measured before.
+fn known_size(store: &Store, snapshot: SnapshotId) -> Option<u64> {
     let size = store.db().read(|db| -> plimsoll_store::Result<Option<i64>> {
-        let mut query = db.prepare_cached("SELECT tar_size FROM snapshot WHERE id = ?1")?;
+        let mut query = db.prepare_cached("SELECT size FROM snapshot WHERE id = ?1")?;
         Ok(query
             .query_row([snapshot.0], |row| row.get(0))
             .optional()?

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let (history, mut record) = args.reference.load(context)?;
-    history.measure(&mut record)?;
+    history.measure(&mut record);
     let mut out = context.stdout();
     match args.format.as_str() {
         "pretty" => print(&mut out, &record)?,
