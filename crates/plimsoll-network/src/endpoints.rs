@@ -508,13 +508,18 @@ impl Endpoint {
     }
 }
 
-/// `plv` and 12 hexadecimal digits that follow from bridge and address: as long as a name may be, the same at every start, and
-/// different for every container of the host (FNV-1a).
+/// `plv` and 12 hexadecimal digits, as long as a name may be: another one for every start of a container of this host (FNV-1a).
+///
+/// The device of an earlier life may still be there for a while, and to remove it first would take longer than all the rest.
 fn host_interface(bridge: &str, address: Ipv4Addr) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let now = plimsoll_store::now().to_ne_bytes();
+    let process = std::process::id().to_ne_bytes();
     let hash = bridge
         .bytes()
         .chain(address.octets())
+        .chain(now)
+        .chain(process)
         .fold(0xcbf2_9ce4_8422_2325, step);
     format!("plv{:012x}", hash >> 16)
 }

@@ -4,7 +4,7 @@ use plimsoll_linux::UnshareFlags;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::host::set;
@@ -38,8 +38,8 @@ fn make_namespace() -> io::Result<OwnedFd> {
     set("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     set("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
     let mut netlink = Netlink::open()?;
-    if let Some(loopback) = netlink.link("lo")? {
-        netlink.set_up(loopback.index)?;
+    if let Some(loopback) = netlink.index("lo")? {
+        netlink.set_up(loopback)?;
     }
     // Not /proc/self: that is the namespace of the process's first thread.
     Ok(File::open("/proc/thread-self/ns/net")?.into())
@@ -66,22 +66,21 @@ pub(crate) fn inside<T: Send>(
 ///
 /// Threads are used, so the single-threaded shim must not call this.
 pub fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
-    let mut outside = Netlink::open().map_err(|source| NetworkError::connect(endpoint, source))?;
-    let bridge = outside
-        .link(&endpoint.network.bridge)
-        .map_err(|source| NetworkError::connect(endpoint, source))?
-        .ok_or_else(|| NetworkError::BridgeGone {
-            bridge: endpoint.network.bridge.clone(),
-        })?;
-    plug(&mut outside, bridge.index, ns, endpoint).map_err(|source| NetworkError::connect(endpoint, source))
+    let failed = |source| NetworkError::connect(endpoint, source);
+    let mut outside = Netlink::open().map_err(failed)?;
+    let bridge = outside.index(&endpoint.network.bridge).map_err(failed)?;
+    let bridge = bridge.ok_or_else(|| NetworkError::BridgeGone {
+        bridge: endpoint.network.bridge.clone(),
+    })?;
+    plug(&mut outside, bridge, ns, endpoint).map_err(failed)
 }
 
 /// Takes an endpoint's devices away; fine when they are gone.
 pub fn disconnect(endpoint: &Endpoint) -> Result<(), NetworkError> {
     let remove = || {
         let mut outside = Netlink::open()?;
-        match outside.link(&endpoint.host_interface)? {
-            Some(link) => outside.remove_link(link.index),
+        match outside.index(&endpoint.host_interface)? {
+            Some(index) => outside.remove_link(index),
             None => Ok(()),
         }
     };
@@ -96,8 +95,8 @@ pub fn set_default_routes(ns: BorrowedFd<'_>, endpoints: &[Endpoint]) -> Result<
     {
         let route = || {
             let mut inner = Netlink::open()?;
-            let device = inner.link(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
-            add_default_routes(&mut inner, device.index, endpoint)
+            let device = inner.index(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
+            inner.furnish(device, &[], &gateways(endpoint))
         };
         inside(ns, route).map_err(|source| NetworkError::connect(endpoint, source))?;
     }
@@ -106,50 +105,50 @@ pub fn set_default_routes(ns: BorrowedFd<'_>, endpoints: &[Endpoint]) -> Result<
 
 fn plug(outside: &mut Netlink, bridge: u32, ns: BorrowedFd<'_>, endpoint: &Endpoint) -> io::Result<()> {
     let (host, inner) = (&endpoint.host_interface, &endpoint.interface);
-    // The device of an earlier life of this container may still be on its way out.
-    if let Some(stale) = outside.link(host)? {
-        outside.remove_link(stale.index)?;
-    }
     let hardware = parse_hardware(&endpoint.mac)?;
     outside.add_veth(host, bridge, endpoint.network.mtu, ns, inner, hardware)?;
-    let link = outside.link(host)?.ok_or(io::ErrorKind::NotFound)?;
-    let result = bring_up(outside, link.index, ns, endpoint);
+    let link = outside.index(host)?.ok_or(io::ErrorKind::NotFound)?;
+    let result = bring_up(outside, link, hardware, ns, endpoint);
     if result.is_err() {
-        outside.remove_link(link.index)?;
+        outside.remove_link(link)?;
     }
     result
 }
 
-fn bring_up(outside: &mut Netlink, link: u32, ns: BorrowedFd<'_>, endpoint: &Endpoint) -> io::Result<()> {
+fn bring_up(
+    outside: &mut Netlink,
+    link: u32,
+    hardware: [u8; 6],
+    ns: BorrowedFd<'_>,
+    endpoint: &Endpoint,
+) -> io::Result<()> {
     let network = &endpoint.network;
     set(
         &format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", endpoint.host_interface),
         "1",
     );
-    outside.set_port_up(link, !network.allows("enable_icc"))?;
+    outside.set_port_up(link, hardware, !network.allows("enable_icc"))?;
     inside(ns, || {
         let mut inner = Netlink::open()?;
-        let device = inner.link(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
-        inner.add_address(device.index, endpoint.address.into(), network.ipv4.subnet)?;
+        let device = inner.index(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut addresses = vec![(endpoint.address.into(), network.ipv4.subnet)];
         if let Some((address, subnet, _)) = endpoint.subnet6() {
             let of_device = format!("/proc/sys/net/ipv6/conf/{}", endpoint.interface);
             set(&format!("{of_device}/disable_ipv6"), "0");
             set(&format!("{of_device}/accept_ra"), "0");
-            inner.add_address(device.index, address.into(), subnet)?;
+            addresses.push((address.into(), subnet));
         }
-        inner.set_up(device.index)?;
-        add_default_routes(&mut inner, device.index, endpoint)
+        inner.furnish(device, &addresses, &gateways(endpoint))
     })
 }
 
-fn add_default_routes(inner: &mut Netlink, device: u32, endpoint: &Endpoint) -> io::Result<()> {
-    if endpoint.default_route {
-        inner.add_default_route(device, endpoint.network.ipv4.gateway)?;
-    }
-    match endpoint.subnet6() {
-        Some((.., gateway)) if endpoint.default_route6 => inner.add_default_route(device, gateway),
-        _ => Ok(()),
-    }
+/// Where the container sends what no other route knows.
+fn gateways(endpoint: &Endpoint) -> Vec<IpAddr> {
+    let four = endpoint.default_route.then_some(endpoint.network.ipv4.gateway);
+    let six = endpoint.subnet6().map(|(.., gateway)| gateway);
+    four.into_iter()
+        .chain(six.filter(|_| endpoint.default_route6))
+        .collect()
 }
 
 /// `02:42:ac:11:00:02`

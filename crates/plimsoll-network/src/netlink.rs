@@ -11,6 +11,7 @@ use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
     LinkInfo, LinkMessage,
 };
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -191,16 +192,24 @@ impl Netlink {
 
     /// Brings a device up.
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
+        self.batch(vec![(RouteNetlinkMessage::SetLink(up(index)), 0)])
+    }
+
+    /// The number of the device called `name`: what a whole answer about it would cost is saved.
+    pub(crate) fn index(&self, name: &str) -> io::Result<Option<u32>> {
+        match rustix::net::netdevice::name_to_index(&self.socket, name) {
+            Ok(index) => Ok(Some(index)),
+            Err(Errno::NODEV) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Brings a port of a bridge up, and lets the bridge send packets back where they came from: a container that asks for
     /// a port it publishes itself gets its own packet back. An `isolated` port reaches no other isolated one.
-    pub(crate) fn set_port_up(&mut self, index: u32, isolated: bool) -> io::Result<()> {
+    ///
+    /// Packets for `hardware` go to this port from now on: the bridge may still know it behind the port of an earlier life of
+    /// the container, which goes when the kernel finds the time.
+    pub(crate) fn set_port_up(&mut self, index: u32, hardware: [u8; 6], isolated: bool) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.header.flags = LinkFlags::Up;
@@ -213,8 +222,20 @@ impl Netlink {
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(port)),
         ]));
-        // Without NLM_F_CREATE this changes the device that is there; RTM_SETLINK does not read what belongs to its bridge.
-        self.request(RouteNetlinkMessage::NewLink(message), 0).map(drop)
+        let mut entry = NeighbourMessage::default();
+        entry.header.family = AddressFamily::Bridge;
+        entry.header.ifindex = index;
+        entry.header.state = NeighbourState::Noarp;
+        entry.header.flags = NeighbourFlags::Controller;
+        entry.attributes = vec![NeighbourAttribute::LinkLayerAddress(hardware.to_vec())];
+        self.batch(vec![
+            // Without NLM_F_CREATE this changes the device that is there; RTM_SETLINK does not read what belongs to its bridge.
+            (RouteNetlinkMessage::NewLink(message), 0),
+            (
+                RouteNetlinkMessage::NewNeighbour(entry),
+                NLM_F_CREATE | NLM_F_REPLACE,
+            ),
+        ])
     }
 
     /// Writes a device's description (`ip link show` prints it as alias).
@@ -237,45 +258,54 @@ impl Netlink {
 
     /// Gives a device an address; fine when it has it.
     pub(crate) fn add_address(&mut self, index: u32, address: IpAddr, subnet: Subnet) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = family(address);
-        message.header.prefix_len = subnet.prefix();
-        message.header.index = index;
-        message.attributes = vec![
-            AddressAttribute::Local(address),
-            AddressAttribute::Address(address),
-        ];
-        match subnet.last() {
-            IpAddr::V4(last) => message.attributes.push(AddressAttribute::Broadcast(last)),
-            // Addresses are given out here, so nobody else has it: asking around would make it unusable for a second.
-            IpAddr::V6(_) => message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad)),
-        }
-        self.request(
-            RouteNetlinkMessage::NewAddress(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .map(drop)
+        self.batch(vec![new_address(index, address, subnet)])
     }
 
-    /// Sends whatever no other route knows to `gateway`.
-    pub(crate) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(gateway);
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Boot;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
-        message.attributes = vec![
-            RouteAttribute::Gateway(gateway.into()),
-            RouteAttribute::Oif(index),
-        ];
-        self.request(
-            RouteNetlinkMessage::NewRoute(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .map(drop)
+    /// Gives a device addresses, brings it up, and sends whatever no other route knows to the gateways.
+    pub(crate) fn furnish(
+        &mut self,
+        index: u32,
+        addresses: &[(IpAddr, Subnet)],
+        gateways: &[IpAddr],
+    ) -> io::Result<()> {
+        let addresses = addresses
+            .iter()
+            .map(|(address, subnet)| new_address(index, *address, *subnet));
+        let gateways = gateways.iter().map(|gateway| new_default_route(index, *gateway));
+        let up = (RouteNetlinkMessage::SetLink(up(index)), 0);
+        self.batch(addresses.chain([up]).chain(gateways).collect())
+    }
+
+    /// Sends all messages at once and reads all answers; the first failure is returned.
+    fn batch(&mut self, messages: Vec<(RouteNetlinkMessage, u16)>) -> io::Result<()> {
+        let mut waiting = messages.len();
+        let first = self.sequence + 1;
+        let mut bytes = Vec::new();
+        for (message, flags) in messages {
+            bytes.extend(self.serialize(message, flags | NLM_F_ACK));
+        }
+        send(&self.socket, &bytes, SendFlags::empty())?;
+        let mut buffer = vec![0_u8; BUFFER];
+        let mut result = Ok(());
+        while waiting > 0 {
+            let (_, length) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
+            let mut rest = &buffer[..length.min(BUFFER)];
+            while let Some((piece, after)) = split(rest) {
+                rest = after;
+                let Ok(answer) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(piece) else {
+                    continue;
+                };
+                if let NetlinkPayload::Error(error) = answer.payload
+                    && answer.header.sequence_number >= first
+                {
+                    waiting -= 1;
+                    if error.code.is_some() && result.is_ok() {
+                        result = Err(error.to_io());
+                    }
+                }
+            }
+        }
+        result
     }
 
     fn dump(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
@@ -330,17 +360,69 @@ impl Netlink {
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        let bytes = self.serialize(message, flags);
+        send(&self.socket, &bytes, SendFlags::empty())?;
+        Ok(())
+    }
+
+    fn serialize(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
         self.sequence += 1;
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = self.sequence;
         let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
         message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        send(&self.socket, &bytes, SendFlags::empty())?;
-        Ok(())
+        let mut bytes = vec![0; message.buffer_len().next_multiple_of(NLMSG_ALIGNTO)];
+        message.serialize(&mut bytes[..]);
+        bytes
     }
+}
+
+fn up(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
+fn new_address(index: u32, address: IpAddr, subnet: Subnet) -> (RouteNetlinkMessage, u16) {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = subnet.prefix();
+    message.header.index = index;
+    message.attributes = vec![
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
+    ];
+    match subnet.last() {
+        IpAddr::V4(last) => message.attributes.push(AddressAttribute::Broadcast(last)),
+        // Addresses are given out here, so nobody else has it: asking around would make it unusable for a second.
+        IpAddr::V6(_) => message
+            .attributes
+            .push(AddressAttribute::Flags(AddressFlags::Nodad)),
+    }
+    (
+        RouteNetlinkMessage::NewAddress(message),
+        NLM_F_CREATE | NLM_F_REPLACE,
+    )
+}
+
+fn new_default_route(index: u32, gateway: IpAddr) -> (RouteNetlinkMessage, u16) {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Gateway(gateway.into()),
+        RouteAttribute::Oif(index),
+    ];
+    (
+        RouteNetlinkMessage::NewRoute(message),
+        NLM_F_CREATE | NLM_F_REPLACE,
+    )
 }
 
 /// Splits the first message off; None at the end, or where the length makes no sense.
