@@ -2,6 +2,7 @@
 //!
 //! Development only. Helpers panic with a reason instead of returning errors, as a test would.
 
+mod actions;
 mod archive;
 mod filters;
 mod needs;
@@ -9,6 +10,7 @@ mod registry;
 mod sandbox;
 mod terminal;
 
+pub use actions::ActionsService;
 pub use archive::Archive;
 pub use filters::filters;
 pub use needs::{Need, skip};

@@ -1,9 +1,8 @@
 //! Results that are elsewhere, and bringing them here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -33,8 +32,8 @@ pub(crate) struct Imported {
 pub(crate) struct ImportedCache {
     pub(super) place: CachePlace,
     pub(super) config: CacheConfig,
-    /// Something could not be brought, and that has been said.
-    failed: AtomicBool,
+    /// Blobs that could not be brought: they are not tried again, and what needs them is not here.
+    failed: Mutex<HashSet<Digest>>,
 }
 
 impl ImportedCache {
@@ -42,8 +41,12 @@ impl ImportedCache {
         Self {
             place,
             config,
-            failed: AtomicBool::new(false),
+            failed: Mutex::default(),
         }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns every key of a result.
@@ -86,8 +89,8 @@ impl Imported {
         Some((cache, &cache.config.results[key]))
     }
 
-    /// Brings the result of a key from the first cache that gives it. What cannot be brought is warned about once for each
-    /// cache, and then there is none.
+    /// Brings the result of a key from the first cache that gives it. What cannot be brought is warned about and not tried
+    /// again.
     pub(crate) async fn bring(&self, key: &Digest, here: &Here<'_>) -> Option<Brought> {
         for cache in &self.caches {
             let Some(result) = cache.config.results.get(key) else {
@@ -95,7 +98,8 @@ impl Imported {
             };
             let name = cache.place.name();
             match self.bring_result(cache, result, here).await {
-                Ok(snapshot) => {
+                Ok(None) => {}
+                Ok(Some(snapshot)) => {
                     return Some(Brought {
                         snapshot,
                         content: result.content,
@@ -103,22 +107,22 @@ impl Imported {
                         description: result.description.clone(),
                     });
                 }
-                Err(error) if !cache.failed.swap(true, Ordering::Relaxed) => {
+                Err(error) => {
                     let message = format!("cannot use a result of the cache `{name}`: {}", chain(&error));
                     here.progress.warn(warning("cache-import", message));
                 }
-                Err(_) => {}
             }
         }
         None
     }
 
+    /// Returns none if it is known that it cannot be brought.
     async fn bring_result(
         &self,
         cache: &ImportedCache,
         result: &CacheResult,
         here: &Here<'_>,
-    ) -> Result<SnapshotId, CacheError> {
+    ) -> Result<Option<SnapshotId>, CacheError> {
         let layers = cache.config.chain(result.top);
         let mut ids: Vec<Digest> = Vec::with_capacity(layers.len());
         for layer in &layers {
@@ -126,7 +130,12 @@ impl Imported {
         }
         let (mut parent, known) = highest(here.store, &ids)?;
         if known == layers.len() {
-            return parent.ok_or_else(|| CacheError::NoCache("a result without layers".to_owned()));
+            return Ok(parent);
+        }
+        for layer in &layers[known..] {
+            if cache.failed().contains(&digest_of(&layer.descriptor)?) {
+                return Ok(None);
+            }
         }
         let task = here.progress.start(format!(
             "importing {} from {}",
@@ -141,12 +150,13 @@ impl Imported {
             }
             let mut coming = stream::iter(blobs).buffered(AT_ONCE);
             for layer in new {
-                if let Some(came) = coming.next().await {
-                    came?;
+                if let Some(Err(error)) = coming.next().await {
+                    cache.failed().insert(digest_of(&layer.descriptor)?);
+                    return Err(error);
                 }
                 parent = Some(unpack(here, parent, layer).await?);
             }
-            parent.ok_or(CacheError::Missing)
+            Ok(parent)
         };
         let brought = brought.await;
         match &brought {

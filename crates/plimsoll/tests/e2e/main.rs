@@ -3,6 +3,7 @@
 //! Behaviour that a crate can show alone is tested there; these tests show that it is wired.
 
 mod build;
+mod caches;
 mod cli;
 mod compose;
 mod copy;
