@@ -22,6 +22,7 @@ mod logs;
 mod mounts;
 mod network;
 mod networks;
+mod platforms;
 mod progress;
 mod prune;
 mod push;

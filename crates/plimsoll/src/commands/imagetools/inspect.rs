@@ -59,7 +59,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             let text = template
                 .render(&value)
                 .map_err(|error| CommandError::user(error.to_string()))?;
-            writeln!(out, "{text}")?;
+            // As buildx's own function `json` prints it.
+            match serde_json::from_str::<Value>(&text) {
+                Ok(value @ (Value::Object(_) | Value::Array(_))) => {
+                    writeln!(
+                        out,
+                        "{}",
+                        serde_json::to_string_pretty(&value).unwrap_or_default()
+                    )?;
+                }
+                _ => writeln!(out, "{text}")?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -75,24 +85,30 @@ fn print(peeked: &Peeked, out: &mut dyn Write) -> Result<(), CommandError> {
     };
     writeln!(out, "{:<11}", "")?;
     writeln!(out, "{:<11}", "Manifests:")?;
+    let annotated = |entry: &Descriptor| entry.annotations().as_ref().is_some_and(|all| !all.is_empty());
+    let width = if index.manifests().iter().any(annotated) {
+        15
+    } else {
+        13
+    };
     for (at, entry) in index.manifests().iter().enumerate() {
         if at > 0 {
-            writeln!(out, "{:<13}", "")?;
+            writeln!(out, "{:<width$}", "")?;
         }
-        writeln!(out, "{:<13}{}@{}", "  Name:", peeked.name, entry.digest())?;
-        writeln!(out, "{:<13}{}", "  MediaType:", entry.media_type())?;
+        writeln!(out, "{:<width$}{}@{}", "  Name:", peeked.name, entry.digest())?;
+        writeln!(out, "{:<width$}{}", "  MediaType:", entry.media_type())?;
         if let Some(platform) = entry.platform() {
             let variant = platform
                 .variant()
                 .as_ref()
                 .map_or(String::new(), |variant| format!("/{variant}"));
             let shown = format!("{}/{}{variant}", platform.os(), platform.architecture());
-            writeln!(out, "{:<13}{shown}", "  Platform:")?;
+            writeln!(out, "{:<width$}{shown}", "  Platform:")?;
         }
         let Some(annotations) = entry.annotations().as_ref().filter(|all| !all.is_empty()) else {
             continue;
         };
-        writeln!(out, "{:<13}", "  Annotations:")?;
+        writeln!(out, "{:<width$}", "  Annotations:")?;
         let mut annotations: Vec<_> = annotations.iter().collect();
         annotations.sort();
         let widest = annotations

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use plimsoll_image::{Document, Images, Peeked};
 use plimsoll_oci::ImageRef;
 use serde::Serialize as _;
@@ -42,7 +44,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         true => verbose(&images, &peeked).await?,
     };
     let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    // Docker's own: lists in threes, everything else by tabs.
+    let indent: &[u8] = if value["manifests"].is_array() {
+        b"   "
+    } else {
+        b"\t"
+    };
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent);
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
     value.serialize(&mut serializer).expect("a value is JSON");
     let mut out = context.stdout();
@@ -68,6 +76,7 @@ async fn verbose(images: &Images, peeked: &Peeked) -> Result<Value, CommandError
         all.push(json!({
             "Ref": found.part.name.to_string(),
             "Descriptor": found.entry,
+            "Raw": STANDARD.encode(&found.part.top.bytes),
             kind: manifest,
         }));
     }
