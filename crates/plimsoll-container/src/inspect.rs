@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use plimsoll_network::Networks;
-use plimsoll_runtime::{MountKind, Seccomp};
+use plimsoll_runtime::MountKind;
 use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
@@ -20,7 +20,9 @@ impl Containers {
     /// Returns what `inspect` prints for a container, with Docker's field names.
     pub fn inspect(&self, container: &Container) -> Value {
         let paths = self.paths(container.id());
-        let attachments = Networks::new(&self.store).attachments(container.id()).unwrap_or_default();
+        let attachments = Networks::new(&self.store)
+            .attachments(container.id())
+            .unwrap_or_default();
         let definition = &container.definition;
         let (path, args) = definition
             .spec
@@ -135,22 +137,13 @@ fn host_config(container: &Container) -> Value {
         .filter(|mount| mount.kind == MountKind::Tmpfs)
         .map(|mount| (mount.target.to_string_lossy(), mount.options.join(",")))
         .collect();
-    let mut security = Vec::new();
-    if spec.no_new_privileges {
-        security.push("no-new-privileges");
-    }
-    match spec.seccomp {
-        Seccomp::Unconfined => security.push("seccomp=unconfined"),
-        Seccomp::Profile(_) => security.push("seccomp=profile"),
-        Seccomp::Default => {}
-    }
     let memory = resources.memory.unwrap_or(0);
     let ulimits: Vec<_> = spec
         .ulimits
         .iter()
         .map(|limit| json!({ "Name": limit.name, "Hard": limit.hard, "Soft": limit.soft }))
         .collect();
-    json!({
+    let mut config = json!({
         "Binds": list(binds),
         "NetworkMode": definition.network.to_string(),
         "PortBindings": network::port_bindings(definition),
@@ -170,7 +163,7 @@ fn host_config(container: &Container) -> Value {
         "Privileged": spec.privileged,
         "PublishAllPorts": definition.publish_all,
         "ReadonlyRootfs": spec.read_only,
-        "SecurityOpt": list(security),
+        "SecurityOpt": list(definition.isolation.security_opt.clone()),
         "Tmpfs": if tmpfs.is_empty() { Value::Null } else { json!(tmpfs) },
         "ShmSize": if spec.shm_size == 0 { 64 << 20 } else { spec.shm_size },
         "Sysctls": spec.sysctls,
@@ -184,8 +177,54 @@ fn host_config(container: &Container) -> Value {
         "Ulimits": ulimits,
         "CgroupParent": "",
         "LogConfig": { "Type": definition.log.driver, "Config": definition.log.options },
-        "Init": Value::Null,
-    })
+    });
+    let fields = config.as_object_mut().expect("an object was written");
+    fields.extend(isolation(definition));
+    config
+}
+
+/// What is shared, and with whom; devices; what only few containers have.
+fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
+    let (spec, isolation) = (&definition.spec, &definition.isolation);
+    let resources = &spec.resources;
+    let or = |text: &str, otherwise: &str| match text {
+        "" => otherwise.to_owned(),
+        text => text.to_owned(),
+    };
+    let device = |device: &plimsoll_runtime::Device| json!({ "PathOnHost": device.path, "PathInContainer": device.path, "CgroupPermissions": device.access });
+    let rates = |rates: &[plimsoll_runtime::DeviceRate]| {
+        let one = |rate: &plimsoll_runtime::DeviceRate| json!({ "Path": format!("/dev/block/{}:{}", rate.major, rate.minor), "Rate": rate.value });
+        list(rates.iter().map(one).collect::<Vec<_>>())
+    };
+    let (masked, read_only) = spec.covered_paths();
+    let value = json!({
+        "PidMode": isolation.pid,
+        "IpcMode": or(&isolation.ipc, "private"),
+        "UTSMode": isolation.uts,
+        "UsernsMode": isolation.userns,
+        "CgroupnsMode": or(&isolation.cgroupns, "private"),
+        "Runtime": or(&isolation.runtime, "direct"),
+        "Init": isolation.init.then_some(true),
+        "OomScoreAdj": isolation.oom_score_adj.unwrap_or(0),
+        "OomKillDisable": resources.oom_kill_disable,
+        "MemorySwappiness": resources.memory_swappiness,
+        "Devices": spec.devices.iter().map(device).collect::<Vec<_>>(),
+        "DeviceCgroupRules": list(isolation.device_rules.clone()),
+        "CpuPeriod": resources.cpu_period.unwrap_or(0),
+        "CpuQuota": resources.cpu_quota.unwrap_or(0),
+        "CpusetMems": resources.cpuset_mems,
+        "BlkioWeight": resources.blkio_weight.unwrap_or(0),
+        "BlkioDeviceReadBps": rates(&resources.device_read_bps),
+        "BlkioDeviceWriteBps": rates(&resources.device_write_bps),
+        "BlkioDeviceReadIOps": rates(&resources.device_read_iops),
+        "BlkioDeviceWriteIOps": rates(&resources.device_write_iops),
+        "MaskedPaths": masked,
+        "ReadonlyPaths": read_only,
+    });
+    match value {
+        Value::Object(fields) => fields,
+        _ => unreachable!("an object was written"),
+    }
 }
 
 /// Go prints a list nobody has filled as null.
@@ -219,10 +258,7 @@ fn mount(mount: &MountPoint) -> Value {
     }
     fields.insert("Mode".to_owned(), json!(if mount.writable { "" } else { "ro" }));
     fields.insert("RW".to_owned(), json!(mount.writable));
-    fields.insert(
-        "Propagation".to_owned(),
-        json!(propagation(mount)),
-    );
+    fields.insert("Propagation".to_owned(), json!(propagation(mount)));
     Value::Object(fields)
 }
 

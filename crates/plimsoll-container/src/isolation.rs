@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
-use plimsoll_runtime::{ContainerSpec, Device, IdMap, Ipc, Namespaces, Sharing, SystemPaths};
+use plimsoll_runtime::{ContainerSpec, Device, Ipc, Namespaces, Sharing, SystemPaths};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct Isolation {
     pub uts: String,
     /// `host` or `private`.
     pub cgroupns: String,
-    /// `host`, or `UID:GID[:SIZE]` of root on the host.
+    /// `host`.
     pub userns: String,
     /// A process of ours comes first, which reaps and forwards signals.
     pub init: bool,
@@ -47,9 +47,6 @@ pub struct Isolation {
     /// `--security-opt`, as it was written.
     pub security_opt: Vec<String>,
 }
-
-/// Users and groups of a map whose size was not said, as distributions give to each user.
-const MAP_SIZE: u32 = 65_536;
 
 impl Isolation {
     /// Checks the words, names other containers by their ids, and writes it all into what the runtime gets.
@@ -81,7 +78,7 @@ impl Isolation {
                 return Err(ContainerError::Option(text));
             }
         };
-        spec.userns = id_map(&self.userns)?;
+        check_users(&self.userns)?;
         spec.init = self.init;
         spec.oom_score_adj = self.oom_score_adj;
         spec.device_rules.clone_from(&self.device_rules);
@@ -151,25 +148,14 @@ fn own_or_host(text: &str, otherwise: &str) -> Result<Sharing> {
     }
 }
 
-fn id_map(text: &str) -> Result<Option<IdMap>> {
-    if matches!(text, "" | "host") {
-        return Ok(None);
+/// The host's own, which is the default. A map of users is refused rather than ignored.
+fn check_users(text: &str) -> Result<()> {
+    match text {
+        "" | "host" => Ok(()),
+        _ => Err(ContainerError::Option(format!(
+            "--userns: invalid USER mode `{text}`: only `host` is supported yet"
+        ))),
     }
-    let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
-    let (uid, gid, size) = match numbers.as_deref() {
-        Some([uid, gid]) => (*uid, *gid, MAP_SIZE),
-        Some([uid, gid, size]) if *size > 0 => (*uid, *gid, *size),
-        _ => {
-            let text = format!("--userns: invalid USER mode `{text}`: expected `host` or `UID:GID[:SIZE]`");
-            return Err(ContainerError::Option(text));
-        }
-    };
-    if uid.checked_add(size).is_none() || gid.checked_add(size).is_none() {
-        return Err(ContainerError::Option(format!(
-            "--userns: `{text}` is more than there are users"
-        )));
-    }
-    Ok(Some(IdMap { uid, gid, size }))
 }
 
 /// One device, or those in a folder.
@@ -276,16 +262,5 @@ mod tests {
                 .contains("not a device node")
         );
         assert!(devices("/no/such").is_err());
-    }
-
-    #[test]
-    fn maps_have_a_beginning_and_a_size() {
-        assert_eq!(id_map("host").unwrap(), None);
-        let map = |uid, gid, size| Some(IdMap { uid, gid, size });
-        assert_eq!(id_map("100000:200000").unwrap(), map(100_000, 200_000, 65_536));
-        assert_eq!(id_map("5:6:7").unwrap(), map(5, 6, 7));
-        for wrong in ["auto", "1", "1:2:0", "4294967295:1", "a:b"] {
-            assert!(id_map(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -36,7 +36,6 @@ pub fn clone_process(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWNET
-        | UnshareFlags::NEWUSER
         | UnshareFlags::NEWCGROUP;
     if !allowed.contains(namespaces) {
         return Err(Errno::INVAL.into());

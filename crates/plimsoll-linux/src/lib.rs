@@ -10,7 +10,7 @@
 //! - [`exec`], [`exec_or_tell`], [`reset_signals`]: become another program, with everything as it expects it;
 //! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
 //! - [`be_init`]: the first process of a container that keeps another;
-//! - [`mount_setattr`], [`map_owners`], [`load_filter`]: what a container's mounts and programs may do;
+//! - [`mount_setattr`], [`load_filter`]: what a container's mounts and programs may do;
 //! - [`attach_device_program`]: the device limit of a cgroup v2 group.
 
 mod clone;
@@ -32,7 +32,7 @@ pub use exec::{exec, exec_or_tell, reset_signals};
 pub use filter::load_filter;
 pub use inherit::inherited;
 pub use init::be_init;
-pub use mount::{MountAttributes, map_owners, mount_setattr};
+pub use mount::{MountAttributes, mount_setattr};
 
 /// Moves the calling thread into new namespaces of the kinds in `flags`.
 ///

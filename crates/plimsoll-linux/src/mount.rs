@@ -37,22 +37,8 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::
     let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
     wanted.attr_set = attributes.set;
     wanted.attr_clr = attributes.clear;
-    change(mount, &wanted, attributes.recursive)
-}
-
-/// Makes the mount whose root `mount` is show and take owners as the user namespace `users` maps them: who is 0 on disk
-/// is who its 0 is outside. Only for a mount that is not attached yet.
-pub fn map_owners(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: as above.
-    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
-    wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
-    wanted.userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
-    change(mount, &wanted, false)
-}
-
-fn change(mount: BorrowedFd<'_>, wanted: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
-    if recursive {
+    if attributes.recursive {
         flags |= libc::AT_RECURSIVE;
     }
     // SAFETY: the path is an empty text, and `wanted` is as long as said and outlives the call, which only reads it.
@@ -62,8 +48,8 @@ fn change(mount: BorrowedFd<'_>, wanted: &libc::mount_attr, recursive: bool) -> 
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            std::ptr::from_ref(wanted),
-            size_of_val(wanted),
+            &raw const wanted,
+            size_of_val(&wanted),
         )
     };
     if result < 0 {

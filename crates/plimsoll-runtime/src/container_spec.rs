@@ -65,8 +65,6 @@ pub struct ContainerSpec {
     pub cgroupns: Sharing,
     /// Whether libcontainer makes it even where the direct path leads.
     pub by_library: bool,
-    /// Its own user namespace; None is that of whoever makes the container.
-    pub userns: Option<IdMap>,
     /// Whether a process of ours is the first one, which reaps and forwards signals.
     pub init: bool,
     /// How readily the kernel kills it for want of memory, -1000 to 1000.
@@ -185,17 +183,6 @@ pub enum SystemPaths {
     Confined,
     /// Nothing.
     Unconfined,
-}
-
-/// Users and groups 0 to `size` - 1 of a container, as they are on the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMap {
-    /// Root's user on the host.
-    pub uid: u32,
-    /// Root's group.
-    pub gid: u32,
-    /// How many.
-    pub size: u32,
 }
 
 /// A device of the host in the container.

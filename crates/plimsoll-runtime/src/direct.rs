@@ -89,8 +89,7 @@ impl Direct {
     pub(crate) fn covers(&self, spec: &ContainerSpec) -> bool {
         let binds = spec.mounts.iter().filter(|mount| mount.kind == MountKind::Bind);
         let mut options = binds.flat_map(|mount| &mount.options);
-        spec.userns.is_none()
-            && self.host.kernel >= (5, 12)
+        self.host.kernel >= (5, 12)
             && ["SYS_ADMIN", "MKNOD", "SETPCAP", "SETUID", "SETGID"]
                 .iter()
                 .all(|capability| self.host.holds(capability))

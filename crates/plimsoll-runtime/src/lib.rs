@@ -11,7 +11,7 @@
 //! | `defaults` | Docker's hardening defaults, as data |
 //! | `spec` | request -> OCI runtime spec; pure |
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
-//! | `rootfs`, `owners`, `stubs` | the overlay, and what must not be left in it |
+//! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
 //! | `cgroup`, `host`, `warm` | the machine |
 //! | `usage` | what a container uses |
 //! | `program`, `own_program` | becoming the program, or saying why not; our own |
@@ -33,7 +33,6 @@ mod error;
 mod host;
 mod libcontainer;
 mod own_program;
-mod owners;
 mod program;
 mod root;
 mod rootfs;
@@ -49,7 +48,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 pub use container_spec::{
-    ContainerSpec, Device, DeviceRate, IdMap, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp,
+    ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp,
     Sharing, SystemPaths, Ulimit,
 };
 pub use emulation::Emulator;

@@ -25,7 +25,7 @@ use crate::host::Host;
 use crate::program::Report;
 use crate::root::Root;
 use crate::{
-    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, owners, rootfs,
+    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, rootfs,
     spec, user,
 };
 use console::Console;
@@ -398,16 +398,7 @@ fn mount(bundle: &Bundle<'_>) -> Result<PathBuf, RuntimeError> {
         let forgotten = bundle.rootfs.forget_volatile();
         forgotten.map_err(RuntimeError::path("clean", &bundle.rootfs.work))?;
     }
-    let Some(map) = bundle.spec.userns else {
-        bundle.rootfs.mount_with(&target, bundle.volatile)?;
-        return Ok(target);
-    };
-    let scratch = bundle.state.join("layers");
-    let mounted = owners::mapped(bundle.rootfs, map, &scratch)
-        .and_then(|mapped| mapped.mount_with(&target, bundle.volatile));
-    // The overlay has its own hold on them; nothing is there where mapping failed.
-    let _ = unmount(&scratch);
-    mounted?;
+    bundle.rootfs.mount_with(&target, bundle.volatile)?;
     Ok(target)
 }
 

@@ -64,7 +64,7 @@ impl Rootfs {
         }
     }
 
-    pub(crate) fn lowers_or_empty(&self) -> Result<Vec<PathBuf>, RuntimeError> {
+    fn lowers_or_empty(&self) -> Result<Vec<PathBuf>, RuntimeError> {
         if !self.lowers.is_empty() {
             return Ok(self.lowers.clone());
         }
@@ -266,8 +266,7 @@ fn short_name(path: &Path, held: &mut Vec<OwnedFd>) -> rustix::io::Result<PathBu
     Ok(name)
 }
 
-/// The deepest directory that all are in.
-pub(crate) fn common_parent<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
+fn common_parent<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
     let parents = paths.map(|path| path.parent().unwrap_or(path).to_owned());
     parents
         .reduce(|a, b| {

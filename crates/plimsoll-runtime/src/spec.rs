@@ -12,9 +12,9 @@ use crate::host::Host;
 use crate::user::User;
 use crate::{Namespaces, ProcessSpec};
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxIdMapping, LinuxIdMappingBuilder,
-    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec,
+    SpecBuilder, UserBuilder,
 };
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -270,20 +270,11 @@ fn linux(
         let nodes = spec.devices.iter().map(limits::node);
         linux.set_devices(Some(nodes.collect::<Result<_, _>>()?));
     }
-    if let Some(map) = spec.userns {
-        linux.set_uid_mappings(Some(vec![mapping(map.uid, map.size)?]));
-        linux.set_gid_mappings(Some(vec![mapping(map.gid, map.size)?]));
-    }
     Ok(linux)
 }
 
-fn mapping(host: u32, size: u32) -> Result<LinuxIdMapping, RuntimeError> {
-    let built = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(host);
-    Ok(built.size(size).build()?)
-}
-
 fn namespaces(spec: &ContainerSpec, paths: &Paths) -> Result<Vec<LinuxNamespace>, RuntimeError> {
-    use LinuxNamespaceType::{Cgroup, Ipc as IpcKind, Mount, Network, Pid, User, Uts};
+    use LinuxNamespaceType::{Cgroup, Ipc as IpcKind, Mount, Network, Pid, Uts};
     let pid = (Pid, spec.pid != Sharing::Host, &paths.pid);
     let ipc = (IpcKind, spec.ipc != Ipc::Host, &paths.ipc);
     let network = (Network, spec.network != NetworkNamespace::Host, &paths.network);
@@ -292,7 +283,6 @@ fn namespaces(spec: &ContainerSpec, paths: &Paths) -> Result<Vec<LinuxNamespace>
         own(Mount, true),
         own(Uts, spec.uts == Sharing::Own),
         own(Cgroup, spec.cgroupns == Sharing::Own),
-        own(User, spec.userns.is_some()),
         pid,
         ipc,
         network,
@@ -313,7 +303,7 @@ fn sysctls(spec: &ContainerSpec) -> Result<HashMap<String, String>, RuntimeError
     for name in spec.sysctls.keys() {
         check_sysctl(name, spec)?;
     }
-    let defaults = if own_network && spec.userns.is_none() {
+    let defaults = if own_network {
         defaults::NETWORK_SYSCTLS
     } else {
         &[]

@@ -25,13 +25,6 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
         }
         match &host.hierarchies {
             _ if *target == "/dev/shm" && spec.ipc == Ipc::NoShm => {}
-            // The kernel mounts it anew only for whose network it is, and that is made outside of the users' namespace.
-            _ if *target == "/sys" && spec.userns.is_some() => {
-                let flags = ["rbind", "nosuid", "noexec", "nodev", "ro"]
-                    .map(str::to_owned)
-                    .to_vec();
-                mounts.push(mount("bind", Path::new(target), Path::new(target), flags)?);
-            }
             _ if *target == "/dev/shm" && spec.ipc == Ipc::Host => {
                 let options = ["rbind", "nosuid", "noexec", "nodev"].map(str::to_owned).to_vec();
                 mounts.push(mount("bind", Path::new(target), Path::new(target), options)?);

@@ -30,7 +30,7 @@ pub(crate) struct IsolationArgs {
     /// Whose host name it has: `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     uts: String,
-    /// Whose users it has: `host`, or `UID:GID[:SIZE]` of its root on the host
+    /// Whose users it has: `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     userns: String,
     /// Whose control groups it sees: `private` or `host`
