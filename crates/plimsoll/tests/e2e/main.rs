@@ -16,6 +16,7 @@ mod exports;
 mod files;
 mod health;
 mod images;
+mod inside;
 mod instructions;
 mod lifecycle;
 mod logs;
