@@ -273,7 +273,7 @@ impl Containers {
             seccomp: options.seccomp.clone(),
             resources: options.resources.clone(),
             ulimits: options.ulimits.clone(),
-            sysctls: options.sysctls.clone(),
+            sysctls: options.kernel_parameters(),
             shm_size: options.shm_size,
             network: network.namespace(),
             cgroup: format!("/plimsoll-{instance:08x}/{id}"),

@@ -8,8 +8,8 @@ use plimsoll_network::{AttachOptions, PortRequest, Protocol, Resolver};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
 use plimsoll_runtime::{Mount, MountKind, Resources, Seccomp, Ulimit};
 
-use crate::log::LogConfig;
 use crate::isolation::Isolation;
+use crate::log::LogConfig;
 use crate::model::{HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
 use crate::mounts::{MountRequest, MountSource, VolumeMount};
 use crate::restart::RestartPolicy;
@@ -182,6 +182,15 @@ impl CreateOptions {
             }
         }
         merged
+    }
+
+    /// What `--sysctl` says, and the domain, which is one of these, too.
+    pub(crate) fn kernel_parameters(&self) -> BTreeMap<String, String> {
+        let mut parameters = self.sysctls.clone();
+        if !self.domainname.is_empty() {
+            parameters.insert("kernel.domainname".to_owned(), self.domainname.clone());
+        }
+        parameters
     }
 
     pub(crate) fn labels(&self, image: &ContainerConfig) -> BTreeMap<String, String> {
@@ -357,7 +366,14 @@ pub(crate) fn runtime_mounts(
     };
     let mut mounts: Vec<Mount> = points
         .iter()
-        .map(|point| bind(&point.source, point.target.as_str(), !point.writable, &point.options))
+        .map(|point| {
+            bind(
+                &point.source,
+                point.target.as_str(),
+                !point.writable,
+                &point.options,
+            )
+        })
         .collect();
     mounts.extend(tmpfs);
     mounts.sort_by_key(|mount| mount.target.components().count());

@@ -54,7 +54,7 @@ pub enum ContainerError {
     #[error("no command specified")]
     NoCommand,
     /// An option whose value makes no sense here.
-    #[error("invalid option: {0}")]
+    #[error("{0}")]
     Option(String),
     /// The source of `--mount type=bind` does not exist.
     #[error("bind source path does not exist: {0}")]

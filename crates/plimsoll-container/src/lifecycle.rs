@@ -16,6 +16,9 @@ use crate::protocol::{Reply, Request};
 use crate::restart::RestartPolicy;
 use crate::{ContainerError, Result, leftovers, names};
 
+/// Docker refuses less: nothing would start.
+const LEAST_MEMORY: i64 = 6 << 20;
+
 /// What `update` changes; what is not set stays.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -204,6 +207,14 @@ fn not_running_is_fine(result: Result<()>) -> Result<()> {
 fn merged(present: &Resources, changes: &Resources) -> Result<Resources> {
     fn text(changed: &str, present: &str) -> String {
         if changed.is_empty() { present } else { changed }.to_owned()
+    }
+    if changes
+        .memory
+        .is_some_and(|memory| memory > 0 && memory < LEAST_MEMORY)
+    {
+        return Err(ContainerError::Option(
+            "Minimum memory limit allowed is 6MB".to_owned(),
+        ));
     }
     let merged = Resources {
         memory: changes.memory.or(present.memory),

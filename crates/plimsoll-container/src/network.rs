@@ -420,8 +420,11 @@ fn hosts(base: &str, definition: &Definition, view: &NetworkView) -> String {
             text.push_str(&format!("{address}\t{}\n", names.join(" ")));
         }
     }
-    let hostname = &definition.spec.hostname;
-    let short = hostname.split('.').next().filter(|short| short != hostname);
+    let mut hostname = definition.spec.hostname.clone();
+    if !definition.domainname.is_empty() {
+        hostname = format!("{hostname}.{}", definition.domainname);
+    }
+    let short = hostname.split('.').next().filter(|short| *short != hostname);
     let alias = short.map(|short| format!(" {short}")).unwrap_or_default();
     for endpoint in &view.endpoints {
         text.push_str(&format!("{}\t{hostname}{alias}\n", endpoint.address));

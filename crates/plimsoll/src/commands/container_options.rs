@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_container::{Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, OnFailure, RestartPolicy};
+use plimsoll_container::{
+    Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, OnFailure, RestartPolicy,
+};
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
 
-use super::network_options::NetworkArgs;
 use super::isolation_options::IsolationArgs;
+use super::network_options::NetworkArgs;
 use crate::command_error::CommandError;
 
 /// Flags that say what the container is.
@@ -350,6 +352,18 @@ impl ContainerArgs {
                 Unhealthy::Stop => OnFailure::Stop,
             },
         };
+        for (name, given) in [
+            ("Interval", health.interval),
+            ("Timeout", health.timeout),
+            ("StartPeriod", health.start_period),
+            ("StartInterval", health.start_interval),
+        ] {
+            if given.is_some_and(|given| !given.is_zero() && given < Duration::from_millis(1)) {
+                return Err(CommandError::usage(format!(
+                    "{name} in Healthcheck cannot be less than 1ms"
+                )));
+            }
+        }
         let any = self.health_cmd.is_some()
             || health
                 .interval
@@ -461,7 +475,8 @@ fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
             ("systempaths", "unconfined") | ("label", "disable") => {}
             ("apparmor", profile) if !profile.is_empty() => {}
             // Where SELinux is not in force, labels are only names.
-            ("label", label) if !label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() => {}
+            ("label", label)
+                if !label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() => {}
             _ => {
                 return Err(CommandError::usage(format!(
                     "security option `{option}` is not supported"
@@ -605,7 +620,10 @@ mod tests {
                 "conflicting options: cannot specify both --restart and --rm",
             ),
             (&["--restart", "often", "x"], "unknown policy 'often'"),
-            (&["--log-opt", "x=y", "x"], "unknown log opt 'x' for json-file log driver"),
+            (
+                &["--log-opt", "x=y", "x"],
+                "unknown log opt 'x' for json-file log driver",
+            ),
             (&["-m", "1m", "x"], "minimum memory limit allowed is 6MB"),
             (
                 &["--security-opt", "systempaths=open", "x"],

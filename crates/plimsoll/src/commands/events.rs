@@ -188,7 +188,7 @@ impl Filter {
             "scope",
             "daemon",
         ];
-        let wrong = || CommandError::usage(format!("invalid filter `{text}`"));
+        let wrong = || CommandError::user(format!("invalid filter `{text}`"));
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
         if !KNOWN.contains(&key) {
             let near = plimsoll_dockerfile::nearest(key, KNOWN.iter().copied());

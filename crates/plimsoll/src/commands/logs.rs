@@ -171,7 +171,7 @@ async fn flush(stdout: Vec<u8>, stderr: Vec<u8>) -> Result<bool, CommandError> {
 /// A time as Docker takes it: RFC 3339 (without a zone: local), seconds since 1970, or a duration ago.
 pub(super) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
     let wrong = || {
-        CommandError::usage(format!(
+        CommandError::user(format!(
             "invalid time `{text}`: expected a date and time, or a duration such as 10m"
         ))
     };

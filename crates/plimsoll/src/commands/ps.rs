@@ -1,5 +1,6 @@
 //! `ps`, `container ls`
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -97,8 +98,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         }
         return Ok(ExitCode::SUCCESS);
     }
+    // Sizes of images, which stand beside what a container has written.
+    let images: HashMap<String, u64> = if args.size {
+        let lines = context.images()?.list()?.into_iter();
+        lines.map(|line| (line.image.id.to_string(), line.size)).collect()
+    } else {
+        HashMap::new()
+    };
     let rows: Vec<Value> = shown
-        .map(|container| row(container, args.no_trunc, args.size))
+        .map(|container| {
+            let image = images.get(&container.definition.image_id).copied().unwrap_or(0);
+            row(container, args.no_trunc, args.size.then_some(image))
+        })
         .collect();
     let mut default =
         "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}".to_owned();
@@ -109,7 +120,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn row(container: &Container, whole: bool, size: bool) -> Value {
+/// `image` is the size of its image, if sizes are asked for.
+pub(super) fn row(container: &Container, whole: bool, image: Option<u64>) -> Value {
     let definition = &container.definition;
     let labels: Vec<_> = definition
         .labels
@@ -139,7 +151,10 @@ pub(super) fn row(container: &Container, whole: bool, size: bool) -> Value {
         "Networks": networks(container).join(","),
         "Ports": ports(container),
         "RunningFor": units::ago(definition.created),
-        "Size": if size { units::human_size(written(&definition.rootfs.upper)) } else { "0B".to_owned() },
+        "Size": image.map_or_else(|| "0B".to_owned(), |image| {
+            let own = written(&definition.rootfs.upper);
+            format!("{} (virtual {})", units::human_size(own), units::human_size(own + image))
+        }),
         "State": container.state.status.as_str(),
         "Status": status(container, Timestamp::now()),
     })
@@ -259,6 +274,12 @@ fn written(directory: &Path) -> u64 {
         .sum()
 }
 
+/// What `--filter` knows.
+const KEYS: &[&str] = &[
+    "id", "name", "label", "status", "health", "exited", "ancestor", "volume", "network", "publish",
+    "expose", "before", "since",
+];
+
 /// One `--filter`. Those of the same key are alternatives, but labels.
 enum Filter {
     Id(String),
@@ -278,7 +299,7 @@ enum Filter {
 
 impl Filter {
     fn parse(text: &str, all: &[Container]) -> Result<Self, CommandError> {
-        let wrong = || CommandError::usage(format!("invalid filter `{text}`"));
+        let wrong = || CommandError::user(format!("invalid filter `{text}`"));
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
         let created = || {
             let same = |container: &&Container| container.name == value || container.id().starts_with(value);
@@ -300,7 +321,11 @@ impl Filter {
                 "created" | "running" | "exited" | "dead" | "paused" | "restarting" | "removing" => {
                     Self::Status(owned)
                 }
-                _ => return Err(wrong()),
+                _ => {
+                    return Err(wrong().hint(
+                        "status is one of created, running, paused, restarting, removing, exited, dead",
+                    ));
+                }
             },
             "health" => Self::Health(owned),
             "exited" => Self::Exited(value.parse().map_err(|_| wrong())?),
@@ -311,7 +336,11 @@ impl Filter {
             "expose" => Self::Expose(Ports::parse(value).ok_or_else(wrong)?),
             "before" => Self::Before(created()?),
             "since" => Self::Since(created()?),
-            _ => return Err(wrong()),
+            _ => {
+                let near = plimsoll_dockerfile::nearest(key, KEYS.iter().copied());
+                let hint = near.map(|near| format!("did you mean `{near}`?"));
+                return Err(hint.into_iter().fold(wrong(), CommandError::hint));
+            }
         })
     }
 
@@ -361,10 +390,10 @@ impl Filter {
                 .iter()
                 .any(|mount| mount.volume.as_ref() == Some(wanted) || mount.target == wanted.as_str()),
             Self::Network(wanted) => on_network(container, wanted),
-            Self::Publish(wanted) => state.ports.iter().any(|port| {
-                wanted.holds(port.host_port, &inside(port))
-                    || wanted.holds(port.container_port, &inside(port))
-            }),
+            Self::Publish(wanted) => state
+                .ports
+                .iter()
+                .any(|port| wanted.holds(port.host_port, &inside(port))),
             Self::Expose(wanted) => definition.exposed_ports.iter().any(|port| {
                 let number = port.split('/').next().and_then(|number| number.parse().ok());
                 number.is_some_and(|number| wanted.holds(number, port))

@@ -119,6 +119,11 @@ pub(crate) async fn create(
     context: &Context,
 ) -> Result<Container, CommandError> {
     let mut options = args.options()?;
+    if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
+        return Err(CommandError::user(format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        )));
+    }
     if let Some(warning) = args.network.warning() {
         writeln!(context.stderr(), "{warning}")?;
     }
@@ -126,7 +131,8 @@ pub(crate) async fn create(
     options.mounts.splice(..0, args.inherited_mounts(containers)?);
     let image = image(args, context).await?;
     let hardened = context.settings()?.run.hardened.unwrap_or(false);
-    args.isolation.harden(hardened, &mut options, &image.config.config)?;
+    args.isolation
+        .harden(hardened, &mut options, &image.config.config)?;
     let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
     // From here on the container keeps what it needs, and `run` may last for weeks.

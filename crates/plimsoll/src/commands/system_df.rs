@@ -184,7 +184,7 @@ impl Survey {
 
     fn containers(&self) -> Vec<Value> {
         let rows = self.containers.iter().map(|container| {
-            let mut row = ps::row(container, false, false);
+            let mut row = ps::row(container, false, None);
             let size = self.usage.containers.get(container.id()).copied();
             row["Size"] = human(size.unwrap_or_default()).into();
             row

@@ -374,7 +374,7 @@ fn an_unhealthy_container_is_started_again_if_asked_for() {
         "--name",
         "box",
         "--health-cmd",
-        "test -e /tmp/ok",
+        "test -e /ok",
         "--health-interval",
         "100ms",
         "--health-retries",
@@ -384,14 +384,12 @@ fn an_unhealthy_container_is_started_again_if_asked_for() {
         "busybox",
         "sh",
         "-c",
-        "trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        "test -e /first && touch /ok; touch /first; trap 'exit 0' TERM; while :; do sleep 0.05; done",
     ]);
-    until(&sandbox, "{{.RestartCount}}", "1");
-    sandbox.ok(["exec", "box", "touch", "/tmp/ok"]);
     until(
         &sandbox,
-        "{{.State.Health.Status}} {{.State.Status}}",
-        "healthy running",
+        "{{.RestartCount}} {{.State.Health.Status}} {{.State.Status}}",
+        "1 healthy running",
     );
 }
 

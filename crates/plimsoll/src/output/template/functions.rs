@@ -71,7 +71,23 @@ const FUNCTIONS: &[(&str, Implementation)] = &[
     }),
 ];
 
+/// What Docker's rows can be asked with an argument: `{{.Label "tier"}}`, looked up in the text of `.Labels`.
+const LABEL: &(&str, Implementation) = &("Label", |arguments| {
+    let (labels, name) = two(arguments)?;
+    let name = string(name)?;
+    let found = string(labels)?
+        .split(',')
+        .filter_map(|label| label.split_once('='))
+        .find(|(known, _)| *known == name);
+    Ok(found.map_or("", |(_, value)| value).into())
+});
+
 impl Function {
+    /// `.Label`, whose first argument is the row's `.Labels`.
+    pub(super) fn label() -> Self {
+        Self(LABEL)
+    }
+
     pub(super) fn named(name: &str) -> Option<Self> {
         FUNCTIONS.iter().find(|(known, _)| *known == name).map(Self)
     }

@@ -44,6 +44,19 @@ pub(super) struct Operand {
     pub(super) fields: Vec<(String, Place)>,
 }
 
+impl Operand {
+    /// Turns `.Label`, which stands before an argument, into the `.Labels` that it looks in.
+    fn asks_for_label(&mut self) -> bool {
+        match self.fields.last_mut() {
+            Some((name, _)) if name == "Label" => {
+                *name = "Labels".to_owned();
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Where an operand starts.
 #[derive(Debug)]
 pub(super) enum Base {
@@ -302,6 +315,11 @@ impl Parser<'_> {
         let place = self.place(start, tokens.end_before());
         match (&function, operands.len()) {
             (None, 0) => Err(self.error("missing value for command")),
+            (None, 2) if operands[0].asks_for_label() => Ok(Command {
+                function: Some(Function::label()),
+                operands,
+                place,
+            }),
             (None, 2..) => Err(self.error(format!("can't give argument to non-function {}", place.text))),
             _ => Ok(Command {
                 function,
