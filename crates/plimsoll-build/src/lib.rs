@@ -25,7 +25,6 @@ mod error;
 pub mod explain;
 mod export;
 mod flat;
-mod keep;
 mod lower;
 mod mount;
 mod network;
@@ -48,7 +47,6 @@ pub use error::{BuildError, OpError};
 pub use export::{
     Annotation, AnnotationLevel, Annotations, Release, ReleaseSettings, export_local, export_tar, write_tar,
 };
-pub use keep::keep_built;
 pub use lower::change;
 pub use network::BuildNetwork;
 pub use remote_cache::{CacheError, CacheFrom, CacheMode, CachePlace, CacheTo, Caches, ConfigError};
