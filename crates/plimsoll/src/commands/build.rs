@@ -10,13 +10,13 @@ mod run;
 mod ssh;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_build::record::Recording;
+use plimsoll_build::record::{BuildRecord, History, Recording, StepKind, StepRecord};
 use plimsoll_build::{
     Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, Caches, ContextError,
     RunOptions, SOURCE_DATE_EPOCH, Sources,
@@ -24,12 +24,15 @@ use plimsoll_build::{
 use plimsoll_diagnostics::Source;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::Runtime;
+use plimsoll_store::{SnapshotId, Store};
 use serde_json::{Map, Value};
 
+use super::builder_history::explain::json;
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
+use crate::report::Report;
 use deliver::Delivery;
 use given::given;
 
@@ -121,6 +124,14 @@ pub(crate) struct Args {
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// Say afterwards why steps ran: which file, argument, base image or mount changed. JSON on request, and with
+    /// `--progress=json`
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text",
+          value_parser = ["text", "json"])]
+    explain: Option<String>,
+    /// Write a page about the build: what took how long and why it ran, what the image is made of, and why it failed
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// How to show progress [default: auto]
     #[arg(long, value_name = "MODE", value_enum)]
     progress: Option<Mode>,
@@ -150,6 +161,7 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         &args.tags,
         args.annotations.concat(),
     )?;
+    let report = args.report.as_deref().map(Report::open).transpose()?;
     let agents = args.run.agents()?;
     let run = args.run.options(&agents)?;
     let wreck = run.wreck.clone();
@@ -194,14 +206,28 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         Ok::<_, CommandError>(delivered)
     };
     let finished = built.await;
-    display.finish();
-    for difference in &differences {
-        writeln!(context.stdout(), "{difference}")?;
-    }
     let record = recording.map(|recording| match &finished {
         Ok(_) => recording.complete(),
         Err(error) => recording.fail(error),
     });
+    if let Some(record) = &record {
+        display.sizes(|| layer_sizes(store, record));
+    }
+    display.finish();
+    for difference in &differences {
+        writeln!(context.stdout(), "{difference}")?;
+    }
+    if let (Some(report), Some(record)) = (report, &record)
+        && let Err(error) = report.write(store, &images, record)
+    {
+        if finished.is_ok() {
+            return Err(error);
+        }
+        context.report(&error);
+    }
+    if let (Some(format), Some(record)) = (&args.explain, &record) {
+        explain(context, record, format == "json" || wants_json(context, args)?)?;
+    }
     if let (Err(error), Some(wreck)) = (&finished, wreck.as_ref().and_then(|place| place.get())) {
         let code = context.report(error);
         run::shell(wreck, context).await?;
@@ -221,6 +247,34 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         writeln!(context.stdout(), "{id}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes of the layers that steps made, by their tasks.
+fn layer_sizes(store: &Store, record: &BuildRecord) -> HashMap<String, u64> {
+    let steps = record.steps.iter().filter(|step| step.kind != StepKind::From);
+    let size = |step: &StepRecord| {
+        let task = record.tasks.get(step.task?)?;
+        let size = store.snapshots().size(SnapshotId(step.snapshot?)).ok()?;
+        Some((task.digest.clone(), size))
+    };
+    steps.filter_map(size).collect()
+}
+
+/// Says why steps ran.
+fn explain(context: &Context, record: &BuildRecord, as_json: bool) -> Result<(), CommandError> {
+    let explanation = plimsoll_build::explain::explain(&History::new(context.store()?), record)?;
+    let mut err = context.stderr();
+    match as_json {
+        true => writeln!(err, "{}", json(&explanation))?,
+        false => write!(err, "\n{explanation}")?,
+    }
+    Ok(())
+}
+
+/// Whether progress is for programs.
+fn wants_json(context: &Context, args: &Args) -> Result<bool, CommandError> {
+    let mode = context.progress_mode(args.progress)?;
+    Ok(matches!(mode, Mode::Json | Mode::Rawjson))
 }
 
 /// As buildx writes it: sorted, indented, and with a name of the build under which `builder history` knows it.

@@ -179,7 +179,7 @@ fn a_base_image_pulled_again() {
     elsewhere.ok(["push", &name]);
     let text = explained(&sandbox, &dockerfile, &["--pull"]).replace(&name, "[NAME]");
     insta::assert_snapshot!(text, @"
-    2 of 4 steps ran, 2 came from the cache
+    2 of 3 steps ran, 1 came from the cache
 
     [build 2/2] RUN cat /version >/copy
       the base image `[NAME]` is another one: sha256:[DIGEST] -> sha256:[DIGEST]
