@@ -26,7 +26,7 @@ use crate::network::{BuildNetwork, NetworkPool};
 use crate::op::{BuildOp, Services};
 use crate::plan::{Origin, Plan, PlanSettings, Stage, Triggers, is_predefined, plan};
 use crate::record::Recording;
-use crate::remote_cache::{Caches, Exporting, INLINE, export_all, import, inline};
+use crate::remote_cache::{Caches, Exporting, INLINE, TravellingMounts, export_all, import, inline};
 use crate::run_options::RunOptions;
 use crate::source::{Contexts, NamedContext, Sources};
 
@@ -171,6 +171,8 @@ impl Build {
         let early = request
             .pack_early
             .map(|packing| Arc::new(EarlyPacking::new(&self.images, packing, &plans)));
+        let imported = Arc::new(imported);
+        let mounts = Arc::new(TravellingMounts::new(imported.clone()));
         let services = Arc::new(Services {
             store: self.store.clone(),
             images: self.images.clone(),
@@ -186,6 +188,7 @@ impl Build {
             folder: recording.folder().to_owned(),
             journal: recording.journal(),
             early: early.clone(),
+            mounts: mounts.clone(),
         });
         let settings = LowerSettings {
             build_args: &request.build_args,
@@ -218,7 +221,7 @@ impl Build {
         let cache = BuildCache {
             store: self.store.clone(),
             images: self.images.clone(),
-            imported: Arc::new(imported),
+            imported,
             progress: progress.clone(),
         };
         let solver = Solver::new(lowered.graph, cache, request.max_parallelism, &targets, progress);
@@ -284,6 +287,7 @@ impl Build {
             solver: &solver,
             tops: &tops,
             progress,
+            mounts: &mounts,
         };
         export_all(&request.caches.to, &exporting).await?;
         Ok(BuildResult { images: built })

@@ -27,6 +27,7 @@ use crate::early::EarlyPacking;
 use crate::error::OpError;
 use crate::network::NetworkPool;
 use crate::record::{Journal, PartKind, StageRecord};
+use crate::remote_cache::TravellingMounts;
 use crate::run_options::RunOptions;
 use crate::source::Sources;
 pub(crate) use copy::{Chown, CopyOp, InlineFile, SourcePath, SourceTree, patterns};
@@ -61,6 +62,7 @@ pub(crate) struct Services {
     pub(crate) folder: camino::Utf8PathBuf,
     pub(crate) journal: Arc<Journal>,
     pub(crate) early: Option<Arc<EarlyPacking>>,
+    pub(crate) mounts: Arc<TravellingMounts>,
 }
 
 /// One vertex of a build.

@@ -20,6 +20,7 @@ mod gather;
 mod import;
 mod layout;
 mod load;
+mod mounts;
 mod place;
 
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
@@ -29,6 +30,7 @@ pub use export::{CacheMode, CacheTo};
 pub(crate) use export::{Exporting, export_all, inline};
 pub(crate) use import::{Here, Imported};
 pub(crate) use load::import;
+pub(crate) use mounts::TravellingMounts;
 pub use place::{CacheError, CacheFrom, CachePlace};
 
 pub(crate) use config::INLINE;

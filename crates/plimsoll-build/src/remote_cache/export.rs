@@ -18,7 +18,7 @@ use super::config::{CONFIG, CacheConfig, CacheLayer, CacheResult};
 use super::gather::{self, BlobFrom, Found, Gathering};
 use super::layout::Layout;
 use super::place::{CacheError, CachePlace, blocking, index_key};
-use super::{Imported, chain, warning};
+use super::{Imported, TravellingMounts, chain, warning};
 use crate::cache::{BuildCache, keys_of};
 use crate::op::BuildOp;
 
@@ -50,6 +50,8 @@ pub struct CacheTo {
     pub packing: Packing,
     /// An image's manifest, which every registry takes, rather than an index.
     pub image_manifest: bool,
+    /// The files of cache mounts too.
+    pub cache_mounts: bool,
     /// An export that fails fails the build; otherwise it is warned about.
     pub must_succeed: bool,
 }
@@ -62,6 +64,7 @@ pub(crate) struct Exporting<'a> {
     /// The snapshots of what was built.
     pub(crate) tops: &'a [SnapshotId],
     pub(crate) progress: &'a Progress,
+    pub(crate) mounts: &'a Arc<TravellingMounts>,
 }
 
 /// Writes all caches, one after the other: they share the layers that are packed for it.
@@ -117,9 +120,18 @@ async fn gather(
     found: Vec<Found>,
 ) -> Result<Gathered, CacheError> {
     let (store, images, packing) = (exporting.store.clone(), exporting.images.clone(), to.packing);
+    let mounts = to.cache_mounts.then(|| Arc::clone(exporting.mounts));
     blocking(move || {
         let mut gathering = Gathering::new(&store, &images, &packing);
         gathering.add(&found, &imported)?;
+        for (mount, from) in mounts
+            .map(|mounts| mounts.pack(&store, &packing))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
+            gathering.add_mount(mount, from);
+        }
         Ok((gathering.config, gathering.blobs.into_values().collect()))
     })
     .await

@@ -8,7 +8,7 @@ use plimsoll_oci::{Descriptor, Digest};
 use plimsoll_solver::{Op as _, Solver};
 use plimsoll_store::{SnapshotId, Store, chain_id};
 
-use super::config::{CacheConfig, CacheLayer, CacheResult};
+use super::config::{CacheConfig, CacheLayer, CacheMount, CacheResult};
 use super::export::CacheMode;
 use super::import::{Imported, ImportedCache};
 use super::place::{CacheError, CachePlace, digest_of};
@@ -42,16 +42,14 @@ pub(super) fn results(
             None => cache.find_here(key)?,
         };
         match output {
-            Some(output) => {
-                if mode == CacheMode::Max || result_layers.contains(&output.snapshot) {
-                    let description = op.name().unwrap_or_default();
-                    found.push(Found::Here { output, description });
-                }
+            Some(output) if mode == CacheMode::Max || result_layers.contains(&output.snapshot) => {
+                let description = op.name().unwrap_or_default();
+                found.push(Found::Here { output, description });
             }
             None if mode == CacheMode::Max && cache.imported.find(&key).is_some() => {
                 found.push(Found::Elsewhere(key));
             }
-            None => {}
+            _ => {}
         }
     }
     Ok(found)
@@ -183,6 +181,14 @@ impl<'a> Gathering<'a> {
             (key, result)
         }));
         Ok(())
+    }
+
+    /// Adds the files of a cache mount.
+    pub(super) fn add_mount(&mut self, mount: CacheMount, from: BlobFrom) {
+        let media_type = self.packing.encoding.compression().media_type(true);
+        let blob = Descriptor::new(media_type.into(), mount.size, mount.blob);
+        self.blobs.entry(mount.blob).or_insert((blob, from));
+        self.config.mounts.push(mount);
     }
 
     fn layer(&mut self, chain: Digest, layer: CacheLayer, from: &BlobFrom) -> Result<usize, CacheError> {

@@ -11,8 +11,8 @@ use plimsoll_oci::{Descriptor, Digest};
 use plimsoll_progress::{Progress, Task};
 use plimsoll_store::{SnapshotId, Store, StoreError, chain_id};
 
-use super::config::{CacheConfig, CacheLayer, CacheResult};
-use super::place::{CacheError, CachePlace, blocking, digest_of};
+use super::config::{CacheConfig, CacheLayer, CacheMount, CacheResult};
+use super::place::{CacheError, CacheFrom, CachePlace, blocking, digest_of};
 use super::{chain, warning};
 
 /// Layers that come at the same time.
@@ -32,15 +32,17 @@ pub(crate) struct Imported {
 pub(crate) struct ImportedCache {
     pub(super) place: CachePlace,
     pub(super) config: CacheConfig,
+    gives_mounts: bool,
     /// Blobs that could not be brought: they are not tried again, and what needs them is not here.
     failed: Mutex<HashSet<Digest>>,
 }
 
 impl ImportedCache {
-    pub(super) fn new(place: CachePlace, config: CacheConfig) -> Self {
+    pub(super) fn new(from: &CacheFrom, config: CacheConfig) -> Self {
         Self {
-            place,
+            place: from.place.clone(),
             config,
+            gives_mounts: from.cache_mounts,
             failed: Mutex::default(),
         }
     }
@@ -87,6 +89,17 @@ impl Imported {
         let find = |cache: &'_ ImportedCache| cache.config.results.contains_key(key);
         let cache = self.caches.iter().find(|cache| find(cache))?;
         Some((cache, &cache.config.results[key]))
+    }
+
+    /// Returns the cache mounts that may be taken from elsewhere.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (&ImportedCache, &CacheMount)> {
+        let giving = self.caches.iter().filter(|cache| cache.gives_mounts);
+        giving.flat_map(|cache| cache.config.mounts.iter().map(move |mount| (cache, mount)))
+    }
+
+    /// Returns what is elsewhere of the cache mount of a folder.
+    pub(super) fn mount(&self, folder: &str) -> Option<(&ImportedCache, &CacheMount)> {
+        self.mounts().find(|(_, mount)| mount.folder == folder)
     }
 
     /// Brings the result of a key from the first cache that gives it. What cannot be brought is warned about and not tried

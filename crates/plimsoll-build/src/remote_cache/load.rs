@@ -46,7 +46,7 @@ pub(crate) async fn import(from: &[CacheFrom], progress: &Progress) -> Imported 
     });
     let mut caches = Vec::new();
     for (from, configs) in from.iter().zip(join_all(loads).await) {
-        let cache = |config| ImportedCache::new(from.place.clone(), config);
+        let cache = |config| ImportedCache::new(from, config);
         caches.extend(configs.into_iter().map(cache));
     }
     Imported::new(caches)
@@ -166,7 +166,7 @@ async fn document(
 /// What a manifest or index turns out to be.
 enum Form {
     /// A cache; this is its document.
-    Cache(Descriptor),
+    Cache(Box<Descriptor>),
     /// An image.
     Image(Box<ImageManifest>),
     /// Several images.
@@ -181,13 +181,13 @@ impl Form {
         if !value["manifests"].is_array() {
             let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(wrong)?;
             return Ok(match is_document(manifest.config()) {
-                true => Self::Cache(manifest.config().clone()),
+                true => Self::Cache(Box::new(manifest.config().clone())),
                 false => Self::Image(Box::new(manifest)),
             });
         }
         let index: ImageIndex = serde_json::from_slice(bytes).map_err(wrong)?;
         if let Some(config) = index.manifests().iter().find(|entry| is_document(entry)) {
-            return Ok(Self::Cache(config.clone()));
+            return Ok(Self::Cache(Box::new(config.clone())));
         }
         let images = index.manifests().iter().filter(|entry| !is_attestation(entry));
         images.map(digest_of).collect::<Result<_, _>>().map(Self::Index)

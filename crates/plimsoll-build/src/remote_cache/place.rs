@@ -37,6 +37,8 @@ pub enum CachePlace {
 pub struct CacheFrom {
     /// Where it is.
     pub place: CachePlace,
+    /// Cache mounts that have to be made begin with what it has of them.
+    pub cache_mounts: bool,
 }
 
 /// Why a cache cannot be imported or exported.

@@ -140,6 +140,37 @@ fn through_a_folder_and_only_what_is_needed() {
 }
 
 #[test]
+fn cache_mounts_on_request() {
+    needs!(root, overlay);
+    let folder = sandbox();
+    let cache = folder.path("cache");
+    let mounted =
+        "FROM busybox\nARG RUN\nRUN --mount=type=cache,target=/c echo $RUN >>/c/runs; cat /c/runs >/seen\n";
+    let run = |sandbox: &Sandbox, run: &str, options: &[&str]| {
+        sandbox.write("context/Dockerfile", mounted);
+        let arg = format!("RUN={run}");
+        build(sandbox, &[&["--build-arg", arg.as_str()], options].concat());
+        sandbox.ok(["run", "--rm", "app", "cat", "/seen"])
+    };
+    let to = format!("type=local,dest={cache},cache-mounts=true");
+    let from = format!("type=local,src={cache}");
+    assert_eq!(run(&machine(), "here", &["--cache-to", &to]), "here\n");
+    assert_eq!(
+        run(&machine(), "there", &["--cache-from", &from]),
+        "there\n",
+        "not asked for"
+    );
+    let mounts = format!("{from},cache-mounts=true");
+    let there = machine();
+    assert_eq!(run(&there, "there", &["--cache-from", &mounts]), "here\nthere\n");
+    assert_eq!(
+        run(&there, "again", &["--cache-from", &mounts]),
+        "here\nthere\nagain\n",
+        "it is here now"
+    );
+}
+
+#[test]
 fn a_damaged_cache_is_not_believed() {
     needs!(root, overlay);
     let folder = sandbox();

@@ -87,6 +87,9 @@ pub(crate) async fn take(
     for mount in mounts {
         let Some((_, sharing)) = name(mount) else { continue };
         let folder = folder(mount, services, inputs).await?;
+        services
+            .mounts
+            .note(folder.file_name().unwrap_or_default(), &mount.cache_id);
         // The same cache at two places of one step is taken once, in the stricter way.
         let entry = wanted.entry(folder).or_insert((mount, sharing));
         if sharing != Sharing::Shared {
@@ -176,7 +179,18 @@ async fn fill(
         .join(format!("cache-{number}"))
         .into_std_path_buf();
     make(&aside)?;
-    if let Some(files) = &mount.files {
+    let folder = directory.parent().and_then(Path::file_name);
+    let folder = folder.unwrap_or_default().to_string_lossy();
+    let store = &services.store;
+    let filled = services
+        .mounts
+        .fill(&folder, &aside, store, &services.progress)
+        .await;
+    if filled.is_none() {
+        std::fs::remove_dir_all(&aside).map_err(OpError::io("remove", &aside))?;
+        make(&aside)?;
+    }
+    if let Some(files) = mount.files.as_ref().filter(|_| filled != Some(true)) {
         let (tree, entry) = files.find(services, inputs)?;
         let aside = aside.clone();
         blocking(move || seed(&tree, &entry, &aside)).await?;

@@ -130,8 +130,9 @@ impl Spec {
 
     fn from(mut self, registry: &Arc<Registry>) -> Result<CacheFrom, String> {
         let place = self.place("src", registry)?;
+        let cache_mounts = self.take_bool("cache-mounts")?.unwrap_or(false);
         self.end()?;
-        Ok(CacheFrom { place })
+        Ok(CacheFrom { place, cache_mounts })
     }
 
     fn to(mut self, registry: &Arc<Registry>) -> Result<CacheTo, String> {
@@ -158,6 +159,7 @@ impl Spec {
             mode,
             packing: self.packing(oci_media_types)?,
             image_manifest: image_manifest.unwrap_or(oci_media_types),
+            cache_mounts: !inline && self.take_bool("cache-mounts")?.unwrap_or(false),
             must_succeed: self.take_bool("ignore-error")? == Some(false),
         };
         self.end()?;
