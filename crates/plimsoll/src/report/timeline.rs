@@ -86,10 +86,9 @@ fn round_step(least: f64) -> f64 {
 }
 
 fn tick_label(time: f64) -> String {
-    match time {
-        time if time == 0.0 => "0".to_owned(),
-        time if time < 1.0 => format!("{:.0} ms", time * 1000.0),
-        time => duration(time),
+    match time > 0.0 {
+        true => duration(time),
+        false => "0".to_owned(),
     }
 }
 
