@@ -16,6 +16,7 @@ mod assemble;
 mod document;
 mod du;
 mod error;
+mod events;
 mod find;
 mod history;
 mod import;
@@ -133,7 +134,9 @@ impl Images {
         if name.digest().is_some() {
             return Err(ImageError::TagWithDigest(name.familiar()));
         }
-        self.keep_as(image, std::slice::from_ref(name))
+        self.keep_as(image, std::slice::from_ref(name))?;
+        self.event("tag", &image.id.to_string(), &name.familiar());
+        Ok(())
     }
 
     /// Keeps an image that [`Images::assemble`] made, though it has no name.

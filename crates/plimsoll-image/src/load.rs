@@ -40,7 +40,13 @@ impl Images {
         let task = progress.start("load archive");
         let result = self.load_reporting(archive, &task);
         match &result {
-            Ok(_) => task.done(),
+            Ok(loaded) => {
+                task.done();
+                for (image, names) in loaded {
+                    let name = names.first().map(ImageRef::familiar);
+                    self.event("load", &image.id.to_string(), &name.unwrap_or_default());
+                }
+            }
             Err(error) => task.failed(error),
         }
         result

@@ -69,6 +69,9 @@ impl Images {
     ) -> Result<Pulled> {
         let task = Arc::new(progress.start(format!("pull {reference}")));
         let result = self.pull_reporting(reference, platform, chosen, &task).await;
+        if result.is_ok() {
+            self.event_of_name("pull", reference);
+        }
         // Somebody else holds it only when a layer failed while others were still coming.
         if let Some(task) = Arc::into_inner(task) {
             match &result {

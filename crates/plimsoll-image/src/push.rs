@@ -460,6 +460,7 @@ impl Images {
 
     /// From now on images go by the digest under which the registry has them, too.
     pub fn note_pushed(&self, name: &ImageRef, digest: Digest, images: &[Image]) -> Result<()> {
+        self.event_of_name("push", name);
         Ok(self.store.db().write(|db| {
             images
                 .iter()

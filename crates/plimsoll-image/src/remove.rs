@@ -18,13 +18,25 @@ impl Images {
     /// only. `force` overrides what is in the way, except a running container.
     pub fn remove(&self, name: &str, force: bool, is_running: &dyn Fn(&str) -> bool) -> Result<Vec<Removed>> {
         let image = self.get(name)?;
-        let names = self.names(&image)?;
+        let removed = self.take_away(&image, name, force, is_running)?;
+        self.events_of_removal(&image, &removed);
+        Ok(removed)
+    }
+
+    fn take_away(
+        &self,
+        image: &Image,
+        name: &str,
+        force: bool,
+        is_running: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Removed>> {
+        let names = self.names(image)?;
         let given = self
             .manifest_of_name(name)?
             .and_then(|_| name.parse::<ImageRef>().ok());
         match given {
             Some(given) if names.iter().any(|known| *known != given) && given.digest().is_none() => {
-                self.untag(&image, &given, &names)
+                self.untag(image, &given, &names)
             }
             given => {
                 if given.is_none() && !force && repositories(&names) > 1 {
@@ -39,7 +51,7 @@ impl Images {
                     ids.extend(self.images_of(&index)?.iter().map(|image| image.id));
                 }
                 self.check_unused(&ids, name, force, is_running)?;
-                self.delete(&image, &names)
+                self.delete(image, &names)
             }
         }
     }

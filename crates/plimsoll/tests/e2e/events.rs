@@ -142,3 +142,22 @@ fn a_follower_is_told_at_once() {
     follower.kill().expect("it is there");
     follower.wait().expect("it ends");
 }
+
+#[test]
+fn images_come_and_go() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    sandbox.ok(["tag", "busybox", "mine:1"]);
+    sandbox.ok(["rmi", "mine:1"]);
+    sandbox.ok(["rmi", "busybox"]);
+    let args = ["events", "--since", "10m", "--until", "0s", "-f", "type=image"];
+    let shown = sandbox.run(args.into_iter().chain(["--format", "{{.Action}} {{.Actor.Attributes.name}}"]));
+    let shown = shown.success("events");
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(
+        lines[..4],
+        ["load busybox:latest", "tag mine:1", "untag mine:1", "untag busybox:latest"],
+        "{shown}"
+    );
+    assert!(lines[4].starts_with("delete sha256:"), "{shown}");
+}
