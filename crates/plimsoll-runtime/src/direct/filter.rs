@@ -211,3 +211,38 @@ fn wrong(reason: impl ToString) -> RuntimeError {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::seccomp::{Circumstances, Profile};
+
+    fn profile(text: &str) -> LinuxSeccomp {
+        let now = Circumstances {
+            capabilities: &[],
+            architecture: "amd64",
+            kernel: (6, 1),
+        };
+        Profile::parse(text).unwrap().lower(&now).unwrap()
+    }
+
+    #[test]
+    fn what_one_process_made_others_find_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = || Cache::new(folder.path().join("filters"));
+        let few = profile(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#,
+        );
+        let all = profile(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#);
+        assert_eq!(cache().stored(&few), None);
+        let made = cache().get(&few).unwrap();
+        assert_eq!(cache().stored(&few).as_ref(), Some(&made.program));
+        assert_eq!(cache().stored(&all), None, "another profile has another name");
+        // A file that is not whole is made again.
+        let path = cache().path(&few);
+        std::fs::write(&path, &std::fs::read(&path).unwrap()[..40]).unwrap();
+        assert_eq!(cache().stored(&few), None);
+        assert_eq!(cache().get(&few).unwrap().program, made.program);
+        assert!(cache().stored(&few).is_some());
+    }
+}
