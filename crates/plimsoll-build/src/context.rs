@@ -113,7 +113,7 @@ impl BuildContext {
     }
 
     /// Says where it was fetched from.
-    pub(crate) fn from_origin(self, origin: Option<crate::attest::ContextOrigin>) -> Self {
+    pub(crate) fn with_origin(self, origin: Option<crate::attest::ContextOrigin>) -> Self {
         Self { origin, ..self }
     }
 

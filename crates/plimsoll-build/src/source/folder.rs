@@ -45,14 +45,14 @@ impl ContextFolder {
     pub fn context(&self, dockerfile: Option<&str>) -> Result<BuildContext, SourceError> {
         let dockerfile = dockerfile.map(|name| self.root.join(name.trim_start_matches('/')));
         let context = BuildContext::open(&self.root, dockerfile.as_deref())?;
-        Ok(context.from_origin(self.origin.clone()))
+        Ok(context.with_origin(self.origin.clone()))
     }
 }
 
 /// What a URL that is given as context holds.
 pub enum WebContext {
     /// An archive, unpacked.
-    Folder(ContextFolder),
+    Folder(Box<ContextFolder>),
     /// Just a Dockerfile.
     Dockerfile(Source),
 }
@@ -132,7 +132,7 @@ impl Sources {
                 origin: Some(origin),
                 ..folder
             };
-            return Ok(WebContext::Folder(folder));
+            return Ok(WebContext::Folder(Box::new(folder)));
         }
         Ok(WebContext::Dockerfile(dockerfile(&shown, file)?))
     }

@@ -111,7 +111,7 @@ pub(super) async fn given(
             from_fetched(folder, &file, sources, progress).await
         }
         Some(Remote::Http(url)) => match sources.web_context(&url, progress).await? {
-            WebContext::Folder(folder) => from_fetched(folder, &file, sources, progress).await,
+            WebContext::Folder(folder) => from_fetched(*folder, &file, sources, progress).await,
             WebContext::Dockerfile(dockerfile) => alone(dockerfile, &file),
         },
     }
