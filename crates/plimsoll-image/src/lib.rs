@@ -123,7 +123,9 @@ impl Images {
                     names,
                     index: Some(&index),
                     ..self.registration(&image)?
-                }])
+                }])?;
+                self.event("tag", &image.id.to_string(), &name.familiar());
+                Ok(())
             }
             _ => self.tag(&image, name),
         }
