@@ -73,6 +73,7 @@ impl Containers {
             )?;
             Ok(())
         })?;
+        Networks::new(&self.store).renamed(container.id())?;
         let request = Request::Rename {
             name: name.to_owned(),
         };

@@ -65,7 +65,8 @@ impl Networks {
     /// Tells the containers of all networks of `container` what it is called now: it was renamed.
     pub fn renamed(&self, container: &str) -> Result<(), NetworkError> {
         let places = self.attachments(container)?;
-        let networks: Vec<&str> = places.iter().map(|place| place.network.as_str()).collect();
+        let named = places.iter().filter(|place| place.name != crate::DEFAULT_NETWORK);
+        let networks: Vec<&str> = named.map(|place| place.network.as_str()).collect();
         self.write_names(&networks)
     }
 

@@ -152,7 +152,7 @@ impl Host {
 
     /// A web server whose `/page` is its name, on port 80.
     fn serve(&self, name: &str, options: &[&str]) {
-        let server = format!("mkdir /www && echo {name} > /www/page && exec httpd -f -p 80 -h /www");
+        let server = format!("mkdir -p /www && echo {name} > /www/page && exec httpd -f -p 80 -h /www");
         self.start(name, options, &["sh", "-c", &server]);
     }
 
