@@ -29,14 +29,19 @@ pub struct Saved {
 }
 
 impl Images {
-    /// Writes images as one archive. With an index among them it is an image layout in any case, which Docker reads too.
+    /// Writes images as one archive. With an index among them it is an image layout in any case; where Docker's form is
+    /// asked for, one with Docker's `manifest.json` beside, which names the image that stands for the index.
     pub fn save(&self, images: &[Saved], format: ArchiveFormat, out: &mut dyn Write) -> Result<()> {
         let _lease = self.store.lease()?;
         let mut tar = Tar::new(out);
         let several = images.iter().any(|saved| saved.index.is_some());
         match format {
             ArchiveFormat::Docker if !several => docker::save(self, images, &mut tar)?,
-            _ => oci::save(self, images, &mut tar)?,
+            ArchiveFormat::Docker => {
+                oci::save(self, images, &mut tar)?;
+                tar.file("manifest.json", &layout::docker_manifests(images)?)?;
+            }
+            ArchiveFormat::Oci => oci::save(self, images, &mut tar)?,
         }
         tar.finish()
     }

@@ -9,7 +9,7 @@ use plimsoll_oci::{Digest, ImageRef};
 use serde_json::{Map, Value, json};
 
 use super::target::Folder;
-use super::{Tar, Target, oci};
+use super::{Saved, Tar, Target, oci};
 use crate::load::{CONTAINERD_NAME, REF_NAME};
 use crate::{Image, ImageError, Images, NewIndex, Result, document};
 
@@ -123,6 +123,17 @@ fn named(descriptor: &Map<String, Value>, name: &ImageRef) -> Value {
     entry.insert("annotations".to_owned(), json!(annotations));
     entry.extend(platform.map(|platform| ("platform".to_owned(), platform)));
     entry.into()
+}
+
+/// Docker's `manifest.json` for blobs of a layout.
+pub(super) fn docker_manifests(list: &[Saved]) -> Result<Vec<u8>> {
+    let mut all: Vec<Value> = Vec::new();
+    for saved in list {
+        let one = docker_manifest(&saved.image, &saved.names)?;
+        let one: Vec<Value> = serde_json::from_slice(&one).expect("a list is JSON");
+        all.extend(one);
+    }
+    Ok(serde_json::to_vec(&all).expect("a list is JSON"))
 }
 
 fn docker_manifest(image: &Image, names: &[ImageRef]) -> Result<Vec<u8>> {

@@ -96,10 +96,16 @@ fn select(
     Ok(())
 }
 
-/// The index to save as a whole.
+/// The index to save as a whole: one that lists more than the image.
 fn index(images: &Images, name: &str, platform: Option<&Platform>) -> Result<Option<Index>, CommandError> {
     match images.index(name)? {
-        Some(index) if platform.is_none() && images.is_complete(&index)? => Ok(Some(index)),
+        Some(index)
+            if platform.is_none()
+                && index.document.manifests().len() > 1
+                && images.is_complete(&index)? =>
+        {
+            Ok(Some(index))
+        }
         _ => Ok(None),
     }
 }
