@@ -121,7 +121,7 @@ pub struct TextRecord {
 /// The build context.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextRecord {
-    /// The folder; empty for a build without one.
+    /// The folder, or the URL it came from; `-` for an archive from standard input, empty for a build without files.
     pub root: String,
     /// Its ignore file.
     pub ignore: Option<TextRecord>,

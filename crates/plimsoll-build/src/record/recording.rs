@@ -17,6 +17,7 @@ use super::{
 };
 use crate::build::{BuildRequest, BuiltImage};
 use crate::cache::BuildCache;
+use crate::context::BuildContext;
 use crate::credentials::shown_value;
 use crate::error::BuildError;
 use crate::op::{BuildOp, Output};
@@ -43,14 +44,14 @@ impl Recording {
         let record = BuildRecord {
             version: VERSION,
             id: scratch.id.clone(),
-            name: name(request),
+            name: name(request, &place(store, &request.context)),
             status: BuildStatus::Running,
             started: Timestamp::now(),
             finished: None,
             options: options(request),
             dockerfile: TextRecord::from(&request.dockerfile),
             context: ContextRecord {
-                root: request.context.root().to_string_lossy().into_owned(),
+                root: place(store, &request.context),
                 ignore: request.context.ignore_text.as_ref().map(TextRecord::from),
             },
             steps: Vec::new(),
@@ -268,8 +269,18 @@ fn known_size(store: &Store, snapshot: SnapshotId) -> Option<u64> {
     size.ok().flatten().map(i64::cast_unsigned)
 }
 
+/// Where a context is, so that later builds of it are known by it: its folder, the URL it was fetched from, or `-` for an
+/// archive from standard input.
+fn place(store: &Store, context: &BuildContext) -> String {
+    match &context.origin {
+        Some(origin) => origin.uri.clone(),
+        None if context.root().starts_with(store.root()) => "-".to_owned(),
+        None => context.root().to_string_lossy().into_owned(),
+    }
+}
+
 /// As buildx calls a build: the context's folder, the Dockerfile if it has another name, the target.
-fn name(request: &BuildRequest) -> String {
+fn name(request: &BuildRequest, context: &str) -> String {
     if let Some(name) = request
         .build_args
         .get("BUILDKIT_BUILD_NAME")
@@ -277,8 +288,7 @@ fn name(request: &BuildRequest) -> String {
     {
         return name.clone();
     }
-    let root = request.context.root().file_name().unwrap_or_default();
-    let mut name = root.to_string_lossy().into_owned();
+    let mut name = context.rsplit('/').next().unwrap_or_default().to_owned();
     let file = request.dockerfile.name.rsplit('/').next().unwrap_or_default();
     if file != "Dockerfile" || name.is_empty() {
         let slash = if name.is_empty() { "" } else { "/" };
