@@ -55,10 +55,13 @@ pub(crate) struct NetworkArgs {
     add_host: Vec<String>,
 }
 
+/// Names of networks, and what is asked of each.
+type Places = Vec<(String, AttachOptions)>;
+
 /// What [`NetworkArgs`] mean.
 pub(crate) struct NetworkOptions {
     pub(crate) mode: NetworkMode,
-    pub(crate) attachments: Vec<(String, AttachOptions)>,
+    pub(crate) attachments: Places,
     pub(crate) resolver: Resolver,
     pub(crate) links: Vec<(String, String)>,
     pub(crate) ports: Vec<PortRequest>,
@@ -113,9 +116,9 @@ impl NetworkArgs {
     }
 
     /// The first network is the one that flags without a network mean.
-    fn networks(&self) -> Result<(NetworkMode, Vec<(String, AttachOptions)>), CommandError> {
+    fn networks(&self) -> Result<(NetworkMode, Places), CommandError> {
         let wrong = |text: &str| Err(CommandError::usage(text));
-        let mut places: Vec<(String, AttachOptions)> = Vec::new();
+        let mut places = Places::new();
         for text in &self.network {
             let (name, options) = place(text)?;
             if places.iter().any(|(known, _)| *known == name) {
@@ -129,11 +132,9 @@ impl NetworkArgs {
         let first = modes.next().transpose()?.unwrap_or_default();
         let rest = modes.collect::<Result<Vec<_>, _>>()?;
         let is_user = |mode: &NetworkMode| matches!(mode, NetworkMode::User(_));
-        if !rest.is_empty() && !(is_user(&first) || first == NetworkMode::Bridge)
-            || rest
-                .iter()
-                .any(|mode| !is_user(mode) && *mode != NetworkMode::Bridge)
-        {
+        let is_bridge = |mode: &NetworkMode| is_user(mode) || *mode == NetworkMode::Bridge;
+        let mut all = std::iter::once(&first).chain(&rest);
+        if !rest.is_empty() && !all.all(is_bridge) {
             return wrong(
                 "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
             );
