@@ -12,7 +12,7 @@
 //!   events/                      what happened, see [`EventLog`]
 //!   trash/                       deletion is a rename into here, then slow removal
 //! run/                           tmpfs where it can be; cleared when `boot-id` is of another boot
-//!   containers/  netns/  locks/
+//!   containers/  netns/  locks/  filters/
 //! ```
 //!
 //! Invariants, whatever moment a process is killed at:
