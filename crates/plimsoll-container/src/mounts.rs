@@ -374,11 +374,11 @@ mod tests {
             "type=volume",
             "type=tmpfs,src=x,dst=/y",
             "target=/t,typo",
-            "type=volume,src=v,dst=/x,volume-subpath=../y",
+            "type=volume,src=vol,dst=/x,volume-subpath=../y",
             "type=volume,dst=/x,volume-subpath=y",
-            "type=volume,src=v,dst=/x,bind-propagation=rslave",
+            "type=volume,src=vol,dst=/x,bind-propagation=rslave",
             "type=bind,src=/v,dst=/x,bind-propagation=what",
-            "type=volume,src=v,dst=/x,volume-driver=nfs",
+            "type=volume,src=vol,dst=/x,volume-driver=nfs",
             "type=bind,src=/v,dst=/x,readonly=what",
         ] {
             assert!(parse(text).is_err(), "{text}");
@@ -389,7 +389,7 @@ mod tests {
     fn long_forms() {
         let parse = |text| MountRequest::parse_mount(text, Utf8Path::new("/work")).unwrap();
         let request = parse(
-            "type=volume,src=v,dst=/x,volume-subpath=a/b,volume-nocopy,\"volume-opt=o=bind,ro\",volume-label=k=v",
+            "type=volume,src=vol,dst=/x,volume-subpath=a/b,volume-nocopy,\"volume-opt=o=bind,ro\",volume-label=k=v",
         );
         let MountSource::Volume(asked) = request.source else {
             panic!("no volume")
