@@ -38,9 +38,9 @@ impl Containers {
         path: &Path,
         options: CopyOptions,
     ) -> Result<()> {
-        self.inside(container, |root| {
+        self.inside(container, |root, map| {
             let source = Source::find(&host()?, source, options.follow_link)?;
-            source.copy(root, path, Copier::new(Owner::Kept))
+            source.copy(root, path, Copier::new(Owner::kept(map, Owner::Outer)))
         })
     }
 
@@ -52,11 +52,11 @@ impl Containers {
         destination: &Path,
         options: CopyOptions,
     ) -> Result<()> {
-        let owner = match options.archive {
-            true => Owner::Kept,
-            false => Owner::Given(geteuid().as_raw(), getegid().as_raw()),
-        };
-        self.inside(container, |root| {
+        self.inside(container, |root, map| {
+            let owner = match options.archive {
+                true => Owner::kept(map, Owner::Inner),
+                false => Owner::Given(geteuid().as_raw(), getegid().as_raw()),
+            };
             let source = find(root, container, path, options)?;
             source.copy(&host()?, destination, Copier::new(owner))
         })
@@ -70,8 +70,8 @@ impl Containers {
         options: CopyOptions,
         out: impl Write + Send,
     ) -> Result<()> {
-        self.inside(container, |root| {
-            archive::write(&find(root, container, path, options)?, out)
+        self.inside(container, |root, map| {
+            archive::write(&find(root, container, path, options)?, map, out)
         })
     }
 
@@ -81,7 +81,7 @@ impl Containers {
         // In the container's own folder: killed half-way, it goes with the container.
         let folder = tempfile::tempdir_in(&home).map_err(ContainerError::file("make a folder in", &home))?;
         archive::unpack(tar, folder.path())?;
-        self.inside(container, |root| {
+        self.inside(container, |root, map| {
             let missing = || {
                 ContainerError::Copy(format!(
                     "destination \"{}:{}\" must be a directory",
@@ -94,7 +94,7 @@ impl Containers {
                 _ => return Err(missing()),
             }
             let source = Source::find(&host()?, &folder.path().join("."), false)?;
-            source.copy(root, path, Copier::new(Owner::Kept))
+            source.copy(root, path, Copier::new(Owner::kept(map, Owner::Outer)))
         })
     }
 

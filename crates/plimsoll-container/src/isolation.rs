@@ -6,7 +6,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
-use plimsoll_runtime::{ContainerSpec, Device, Ipc, Namespaces, Sharing, SystemPaths};
+use plimsoll_runtime::{
+    ContainerSpec, Device, IdMap, IdRange, Ipc, MountKind, Namespaces, Sharing, SystemPaths,
+};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,12 @@ pub struct Isolation {
     pub uts: String,
     /// `host` or `private`.
     pub cgroupns: String,
-    /// `host`.
+    /// `host`, or `UID:GID[:SIZE]` of root on the host.
     pub userns: String,
+    /// `CONTAINER:HOST[:SIZE]`, instead of it.
+    pub uid_maps: Vec<String>,
+    /// Likewise; those of users where there are none.
+    pub gid_maps: Vec<String>,
     /// A process of ours comes first, which reaps and forwards signals.
     pub init: bool,
     /// -1000 to 1000.
@@ -78,7 +84,16 @@ impl Isolation {
                 return Err(ContainerError::Option(text));
             }
         };
-        check_users(&self.userns)?;
+        spec.userns = self.map_of_users()?;
+        if spec.userns.is_some() {
+            if spec.privileged {
+                return Err(ContainerError::Option(
+                    "privileged mode is incompatible with user namespaces: leave out `--userns`, or use `--userns host`"
+                        .to_owned(),
+                ));
+            }
+            own_files_are_roots(spec, containers.store.root());
+        }
         spec.init = self.init;
         spec.oom_score_adj = self.oom_score_adj;
         spec.device_rules.clone_from(&self.device_rules);
@@ -111,6 +126,34 @@ impl Isolation {
             joined.mounts = Some(namespace(root, run, id, "mnt")?);
         }
         Ok(())
+    }
+}
+
+impl Isolation {
+    fn map_of_users(&self) -> Result<Option<IdMap>> {
+        if self.uid_maps.is_empty() && self.gid_maps.is_empty() {
+            return map_from(&self.userns);
+        }
+        if !self.userns.is_empty() {
+            let text = "conflicting options: --userns and --uidmap or --gidmap";
+            return Err(ContainerError::Option(text.to_owned()));
+        }
+        let ranges = |texts: &[String], other: &[String]| -> Result<Vec<_>> {
+            let texts = if texts.is_empty() { other } else { texts };
+            texts.iter().map(|text| range(text)).collect()
+        };
+        let uids = ranges(&self.uid_maps, &self.gid_maps)?;
+        Ok(Some(IdMap::new(uids, ranges(&self.gid_maps, &self.uid_maps)?)?))
+    }
+}
+
+/// Volumes and what we put into /etc belong to root of the container, whoever that is. What is the user's stays the host's.
+fn own_files_are_roots(spec: &mut ContainerSpec, root: &Utf8Path) {
+    let ours = |mount: &&mut plimsoll_runtime::Mount| {
+        mount.kind == MountKind::Bind && mount.source.starts_with(root.as_std_path())
+    };
+    for mount in spec.mounts.iter_mut().filter(ours) {
+        mount.options.push("idmap".to_owned());
     }
 }
 
@@ -148,14 +191,53 @@ fn own_or_host(text: &str, otherwise: &str) -> Result<Sharing> {
     }
 }
 
-/// The host's own, which is the default. A map of users is refused rather than ignored.
-fn check_users(text: &str) -> Result<()> {
-    match text {
-        "" | "host" => Ok(()),
-        _ => Err(ContainerError::Option(format!(
-            "--userns: invalid USER mode `{text}`: only `host` is supported yet"
-        ))),
+/// Users and groups of a map whose size was not said, as distributions give to each user.
+const MAP_SIZE: u32 = 65_536;
+
+/// None is the host's own, which is the default.
+fn map_from(text: &str) -> Result<Option<IdMap>> {
+    if matches!(text, "" | "host") {
+        return Ok(None);
     }
+    let (uid, gid, size) = match numbers(text).as_deref() {
+        Some([uid, gid]) => (*uid, *gid, MAP_SIZE),
+        Some([uid, gid, size]) => (*uid, *gid, *size),
+        _ => {
+            return Err(ContainerError::Option(format!(
+                "--userns: invalid USER mode `{text}`: expected `host` or `UID:GID[:SIZE]`"
+            )));
+        }
+    };
+    let all_from = |outside| {
+        let range = IdRange {
+            inside: 0,
+            outside,
+            size,
+        };
+        vec![range]
+    };
+    Ok(Some(IdMap::new(all_from(uid), all_from(gid))?))
+}
+
+fn range(text: &str) -> Result<IdRange> {
+    let (inside, outside, size) = match numbers(text).as_deref() {
+        Some([inside, outside]) => (*inside, *outside, 1),
+        Some([inside, outside, size]) => (*inside, *outside, *size),
+        _ => {
+            return Err(ContainerError::Option(format!(
+                "invalid map of ids `{text}`: expected `CONTAINER:HOST[:SIZE]`"
+            )));
+        }
+    };
+    Ok(IdRange {
+        inside,
+        outside,
+        size,
+    })
+}
+
+fn numbers(text: &str) -> Option<Vec<u32>> {
+    text.split(':').map(|part| part.parse().ok()).collect()
 }
 
 /// One device, or those in a folder.
@@ -262,5 +344,50 @@ mod tests {
                 .contains("not a device node")
         );
         assert!(devices("/no/such").is_err());
+    }
+
+    fn map(userns: &str, uid_maps: &[&str], gid_maps: &[&str]) -> Result<Option<IdMap>> {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let isolation = Isolation {
+            userns: userns.to_owned(),
+            uid_maps: owned(uid_maps),
+            gid_maps: owned(gid_maps),
+            ..Isolation::default()
+        };
+        isolation.map_of_users()
+    }
+
+    #[test]
+    fn maps_of_users_in_every_form() {
+        assert_eq!(
+            (map("", &[], &[]).unwrap(), map("host", &[], &[]).unwrap()),
+            (None, None)
+        );
+        let of = |map: Result<Option<IdMap>>, id| {
+            let map = map.unwrap().unwrap();
+            (map.outer_user(id), map.outer_group(id))
+        };
+        assert_eq!(
+            of(map("100000:200000", &[], &[]), 65_535),
+            (Some(165_535), Some(265_535))
+        );
+        assert_eq!(of(map("5:6:7", &[], &[]), 7), (None, None));
+        assert_eq!(
+            of(map("", &["0:1000", "1:100000:9"], &[]), 9),
+            (Some(100_008), Some(100_008))
+        );
+        assert_eq!(of(map("", &["0:1000:2"], &["0:9:2"]), 1), (Some(1001), Some(10)));
+        for (userns, maps) in [
+            ("auto", &[][..]),
+            ("1", &[]),
+            ("1:2:0", &[]),
+            ("4294967295:1", &[]),
+            ("a:b", &[]),
+            ("host", &["0:1"]),
+            ("", &["0"]),
+            ("", &["1:5:9"]),
+        ] {
+            assert!(map(userns, maps, &[]).is_err(), "{userns} {maps:?}");
+        }
     }
 }

@@ -10,7 +10,8 @@
 //! - [`exec`], [`exec_or_tell`], [`reset_signals`]: become another program, with everything as it expects it;
 //! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
 //! - [`be_init`]: the first process of a container that keeps another;
-//! - [`mount_setattr`], [`load_filter`]: what a container's mounts and programs may do;
+//! - [`mount_setattr`], [`map_owners`], [`make_files_as`]: what a container's mounts may do, and whose files are;
+//! - [`load_filter`]: what its programs may do;
 //! - [`attach_device_program`]: the device limit of a cgroup v2 group.
 
 mod clone;
@@ -21,6 +22,7 @@ mod filter;
 mod inherit;
 mod init;
 mod mount;
+mod owner;
 
 use rustix::io::Errno;
 pub use rustix::thread::UnshareFlags;
@@ -32,7 +34,8 @@ pub use exec::{exec, exec_or_tell, reset_signals};
 pub use filter::load_filter;
 pub use inherit::inherited;
 pub use init::be_init;
-pub use mount::{MountAttributes, mount_setattr};
+pub use mount::{MountAttributes, map_owners, mount_setattr};
+pub use owner::make_files_as;
 
 /// Moves the calling thread into new namespaces of the kinds in `flags`.
 ///

@@ -1,4 +1,4 @@
-//! Attributes of a mount (mount_setattr(2), kernel 5.12).
+//! Attributes and owners of a mount (mount_setattr(2), kernel 5.12).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -37,8 +37,22 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::
     let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
     wanted.attr_set = attributes.set;
     wanted.attr_clr = attributes.clear;
+    change(mount, &wanted, attributes.recursive)
+}
+
+/// Makes the mount whose root `mount` is show and take owners as the user namespace `users` maps them: who is 0 on disk is
+/// who its 0 is outside. Only a mount that was never attached can be changed so, and what is mounted below it is not.
+pub fn map_owners(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: as above.
+    let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
+    wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
+    wanted.userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
+    change(mount, &wanted, false)
+}
+
+fn change(mount: BorrowedFd<'_>, wanted: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
-    if attributes.recursive {
+    if recursive {
         flags |= libc::AT_RECURSIVE;
     }
     // SAFETY: the path is an empty text, and `wanted` is as long as said and outlives the call, which only reads it.
@@ -48,8 +62,8 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const wanted,
-            size_of_val(&wanted),
+            std::ptr::from_ref(wanted),
+            size_of_val(wanted),
         )
     };
     if result < 0 {

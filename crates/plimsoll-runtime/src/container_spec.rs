@@ -1,5 +1,6 @@
 //! What the user asked for, in Docker's words.
 
+use crate::id_map::IdMap;
 use crate::{RuntimeError, defaults};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub struct ContainerSpec {
     pub uts: Sharing,
     /// Whose control groups.
     pub cgroupns: Sharing,
+    /// Who its users are on the host; None is themselves.
+    pub userns: Option<IdMap>,
     /// Whether libcontainer makes it even where the direct path leads.
     pub by_library: bool,
     /// Whether a process of ours is the first one, which reaps and forwards signals.
@@ -112,7 +115,8 @@ pub struct Mount {
     pub target: PathBuf,
     /// Whether it cannot be written.
     pub read_only: bool,
-    /// Extra mount options as Docker's --tmpfs takes them: `size=64m`, `mode=1777`, `noexec`.
+    /// Extra mount options as Docker's --tmpfs takes them: `size=64m`, `mode=1777`, `noexec`; of a bind also `idmap`: where
+    /// the container has users of its own, owners on disk are whom they are in the container.
     pub options: Vec<String>,
 }
 

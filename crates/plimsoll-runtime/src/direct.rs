@@ -1,8 +1,9 @@
 //! Containers without a library in between, in a few hundred system calls: build steps, and containers as people run
 //! them.
 //!
-//! It wants Linux 5.12 and a root with its usual capabilities, and knows no user namespaces. What it does not cover
-//! goes through [`crate::libcontainer`]; both read the same OCI spec and pass the same tests.
+//! It wants Linux 5.12 and a root with its usual capabilities. What it does not cover goes through
+//! [`crate::libcontainer`]; both read the same OCI spec and pass the same tests. Users of a container's own are only
+//! here ([`crate::id_map`]).
 //!
 //! ```text
 //! runner or shim                             child (clone3: own mounts, pids, ipc, uts)
@@ -29,6 +30,7 @@ pub(crate) use container::DirectContainer;
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, MountKind};
 use crate::host::Host;
+use crate::id_map::Users;
 use crate::libcontainer::network;
 use crate::program::Report;
 use crate::root::Root;
@@ -53,6 +55,8 @@ pub(crate) struct Step<'a> {
     pub(crate) spec: &'a ContainerSpec,
     pub(crate) root: &'a Root,
     pub(crate) joined: &'a Namespaces,
+    /// Where the container has its own: those with whom `root` was mounted.
+    pub(crate) users: Option<&'a Users>,
     pub(crate) stdio: Stdio,
 }
 
@@ -124,6 +128,9 @@ impl Direct {
     fn launch(&mut self, step: Step<'_>, host: &Host, go: Option<OwnedFd>) -> Result<Launched, RuntimeError> {
         network::check(&step.spec.network, step.joined)?;
         let identity = user::of_container(step.root, step.spec)?;
+        if let Some(users) = step.users {
+            users.map.check_user(&identity)?;
+        }
         let request = rootfs::prepare(step.root, step.spec)?;
         // The paths of namespaces are not used: the child joins them by their descriptors.
         let mapped = spec::container(
@@ -151,6 +158,7 @@ impl Direct {
                     caller: &self.caller,
                     stdio: &step.stdio,
                     filter: filter.as_deref(),
+                    users: step.users,
                 },
             };
             start(init, membership.into)

@@ -29,7 +29,12 @@ impl Engine {
 impl OciRuntime for Engine {
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         let direct = Direct::new(bundle.filters.to_owned())?;
-        let made: Box<dyn OciRuntime> = if !bundle.spec.by_library && direct.covers(bundle.spec) {
+        let directly = !bundle.spec.by_library && direct.covers(bundle.spec);
+        if bundle.spec.userns.is_some() && !directly {
+            let text = "a map of users is not to be had with these options here: libcontainer would make this container";
+            return Err(RuntimeError::Invalid(text.to_owned()));
+        }
+        let made: Box<dyn OciRuntime> = if directly {
             Box::new(DirectContainer::new(direct))
         } else {
             Box::new(Libcontainer::new())

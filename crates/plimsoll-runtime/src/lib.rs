@@ -12,6 +12,7 @@
 //! | `spec` | request -> OCI runtime spec; pure |
 //! | `user`, `root` | names and paths inside an image, which is nobody's friend |
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
+//! | `id_map` | users of a container's own |
 //! | `cgroup`, `host`, `warm` | the machine |
 //! | `usage` | what a container uses |
 //! | `program`, `own_program` | becoming the program, or saying why not; our own |
@@ -31,6 +32,7 @@ mod emulation;
 mod engine;
 mod error;
 mod host;
+mod id_map;
 mod libcontainer;
 mod own_program;
 mod program;
@@ -54,6 +56,7 @@ pub use container_spec::{
 pub use emulation::Emulator;
 pub use engine::Engine;
 pub use error::RuntimeError;
+pub use id_map::{IdMap, IdRange};
 pub use libcontainer::Libcontainer;
 pub use own_program::{ReadOnlyProgram, read_only_program};
 pub use root::{Resolved, Root};

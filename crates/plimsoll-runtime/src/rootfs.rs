@@ -2,6 +2,7 @@
 
 use crate::RuntimeError;
 use crate::container_spec::ContainerSpec;
+use crate::id_map::{Users, acting};
 use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::root::Root;
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
@@ -76,25 +77,41 @@ impl Rootfs {
     /// The overlay as a mount that is attached nowhere, by its root. It ends with its last user. Only with one thread.
     ///
     /// Where the kernel cannot (before 6.5) a child mounts it at `scratch`, in a mount namespace that ends with it, and
-    /// hands over a copy.
-    pub(crate) fn detached(&self, scratch: &Path, volatile: bool) -> Result<OwnedFd, RuntimeError> {
+    /// hands over a copy. So it is for users of the container's own, too: before 6.15 a layer must be attached somewhere.
+    pub(crate) fn detached(
+        &self,
+        scratch: &Path,
+        volatile: bool,
+        users: Option<&Users>,
+    ) -> Result<OwnedFd, RuntimeError> {
         let lowers = self.lowers_or_empty()?;
         let failed = |error: io::Error| RuntimeError::path("mount overlay at", scratch)(error);
-        match self.make(&lowers, volatile) {
-            Err(Errno::INVAL | Errno::NOSYS) => {}
-            result => return result.map_err(|error| failed(error.into())),
+        if users.is_none() {
+            match self.make(&lowers, volatile) {
+                Err(Errno::INVAL | Errno::NOSYS) => {}
+                result => return result.map_err(|error| failed(error.into())),
+            }
         }
         std::fs::create_dir_all(scratch).map_err(failed)?;
-        let made = self.mount_in_child(&lowers, scratch, volatile);
+        let made = self.mount_in_child(&lowers, scratch, volatile, users);
         std::fs::remove_dir(scratch).map_err(failed)?;
-        made.map_err(failed)
+        made.map_err(|error| match users {
+            Some(_) => Users::failed(&self.upper, error),
+            None => failed(error),
+        })
     }
 
-    fn mount_in_child(&self, lowers: &[PathBuf], scratch: &Path, volatile: bool) -> io::Result<OwnedFd> {
+    fn mount_in_child(
+        &self,
+        lowers: &[PathBuf],
+        scratch: &Path,
+        volatile: bool,
+        users: Option<&Users>,
+    ) -> io::Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair()?;
         match clone_process(UnshareFlags::NEWNS, None)? {
             Cloned::Child => {
-                let (number, tree) = match self.mount_and_copy(lowers, scratch, volatile) {
+                let (number, tree) = match self.mount_and_copy(lowers, scratch, volatile, users) {
                     Ok(tree) => (0, Some(tree)),
                     Err(error) => (error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), None),
                 };
@@ -118,11 +135,43 @@ impl Rootfs {
         }
     }
 
-    fn mount_and_copy(&self, lowers: &[PathBuf], scratch: &Path, volatile: bool) -> io::Result<OwnedFd> {
+    fn mount_and_copy(
+        &self,
+        lowers: &[PathBuf],
+        scratch: &Path,
+        volatile: bool,
+        users: Option<&Users>,
+    ) -> io::Result<OwnedFd> {
         mounting::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        self.mount_by_text(lowers, scratch, volatile)?;
-        let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        Ok(mounting::open_tree(fs::CWD, scratch, flags)?)
+        let Some(users) = users else {
+            self.mount_by_text(lowers, scratch, volatile)?;
+            return copy_of(scratch);
+        };
+        let mapped = self.mapped(lowers, scratch, users)?;
+        // What the overlay makes for itself in `work` must belong to somebody whom the layers know.
+        users.map.act()?;
+        match mapped.make(&mapped.lowers, volatile) {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                mapped.mount_by_text(&mapped.lowers, scratch, volatile)?;
+                copy_of(scratch)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The same layers, mounted at `scratch` with their owners mapped.
+    fn mapped(&self, lowers: &[PathBuf], scratch: &Path, users: &Users) -> io::Result<Self> {
+        let top = common_parent(lowers.iter().chain([&self.upper, &self.work]));
+        let layers = copy_of(&top)?;
+        users.map_owners(&layers)?;
+        let flags = mounting::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        mounting::move_mount(&layers, "", fs::CWD, scratch, flags)?;
+        let there = |path: &PathBuf| scratch.join(path.strip_prefix(&top).expect("it is what all are below"));
+        Ok(Self {
+            lowers: lowers.iter().map(there).collect(),
+            upper: there(&self.upper),
+            work: there(&self.work),
+        })
     }
 
     /// The new mount API with one `lowerdir+` per layer: no bound on their number (kernel 6.5).
@@ -202,6 +251,12 @@ impl Rootfs {
     }
 }
 
+/// A mount like the one at `path`, attached nowhere.
+fn copy_of(path: &Path) -> io::Result<OwnedFd> {
+    let flags = mounting::OpenTreeFlags::OPEN_TREE_CLONE | mounting::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(mounting::open_tree(fs::CWD, path, flags)?)
+}
+
 /// Gives the process a mount namespace of its own from which nothing leaks to the host. Only with one thread.
 pub fn enter_private_mounts() -> Result<(), RuntimeError> {
     plimsoll_linux::unshare(UnshareFlags::NEWNS).map_err(io::Error::from)?;
@@ -219,6 +274,7 @@ pub(crate) fn prepare(root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec
         }
     }
     let cwd = root.resolve(Path::new(&spec.cwd))?;
+    let map = spec.userns.as_ref();
     let target = cwd.target();
     let covering = spec
         .mounts
@@ -226,12 +282,13 @@ pub(crate) fn prepare(root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec
         .filter(|mount| target.starts_with(&mount.target));
     match covering.max_by_key(|mount| mount.target.components().count()) {
         None if below_a_mount(&target) => {}
-        None => root.make(&cwd)?,
+        None => acting(map, || root.make(&cwd))?,
         // What a bind brings is the user's: the directory is made there, as Docker does.
         Some(mount) if mount.kind == crate::MountKind::Bind && mount.source.is_dir() => {
+            let mapped_later = mount.options.iter().any(|option| option == "idmap");
             let root = Root::open(&mount.source)?;
             let inner = root.resolve(target.strip_prefix(&mount.target).expect("it starts with it"))?;
-            root.make(&inner)?;
+            acting(map.filter(|_| !mapped_later), || root.make(&inner))?;
         }
         Some(_) => {}
     }

@@ -267,7 +267,8 @@ fn linux(
         .build()?;
     linux.set_seccomp(filter(spec, host)?);
     if !spec.devices.is_empty() {
-        let nodes = spec.devices.iter().map(limits::node);
+        let map = spec.userns.as_ref();
+        let nodes = spec.devices.iter().map(|device| limits::node(device, map));
         linux.set_devices(Some(nodes.collect::<Result<_, _>>()?));
     }
     Ok(linux)

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use plimsoll_runtime::IdMap;
 use rustix::fs::{AtFlags, FileType, Stat, major, minor, readlinkat, statat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
@@ -15,10 +16,11 @@ use super::copy::{attributes, failure, kind, names, open_directory, open_file};
 use super::place::Source;
 use crate::{ContainerError, Result};
 
-/// Writes what `source` names as a tar archive.
-pub(super) fn write(source: &Source, out: impl Write) -> Result<()> {
+/// Writes what `source` names as a tar archive; with a map owners are those of the container.
+pub(super) fn write(source: &Source, map: Option<&IdMap>, out: impl Write) -> Result<()> {
     let mut archive = Archive {
         tar: Builder::new(out),
+        map,
         links: HashMap::new(),
     };
     match source {
@@ -48,19 +50,24 @@ pub(super) fn unpack(tar: impl Read + Send, folder: &Path) -> Result<()> {
         .map_err(ContainerError::file("unpack the archive into", folder))
 }
 
-struct Archive<W: Write> {
+struct Archive<'a, W: Write> {
     tar: Builder<W>,
+    map: Option<&'a IdMap>,
     /// First names of inodes that have several.
     links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> Archive<'_, W> {
     fn directory(&mut self, directory: &OwnedFd, path: &Path) -> Result<()> {
         let failed = |error: Errno| failure(path, error);
         let stat = rustix::fs::fstat(directory).map_err(failed)?;
         self.attributes(directory.as_fd(), OsStr::new("."), path)?;
         // Names of folders end in a slash.
-        self.append(header(&stat, EntryType::Directory), &path.join(""), io::empty())?;
+        self.append(
+            self.header(&stat, EntryType::Directory),
+            &path.join(""),
+            io::empty(),
+        )?;
         for name in names(directory).map_err(failed)? {
             self.entry(directory.as_fd(), &name, &path.join(&name))?;
         }
@@ -76,7 +83,7 @@ impl<W: Write> Archive<W> {
         let inode = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&inode).cloned() {
-                return self.link(header(&stat, EntryType::Link), path, &first);
+                return self.link(self.header(&stat, EntryType::Link), path, &first);
             }
             self.links.insert(inode, path.to_owned());
         }
@@ -85,7 +92,7 @@ impl<W: Write> Archive<W> {
                 let file = open_file(parent, name).map_err(failed)?;
                 self.attributes(parent, name, path)?;
                 let size = stat.st_size.cast_unsigned();
-                let mut header = header(&stat, EntryType::Regular);
+                let mut header = self.header(&stat, EntryType::Regular);
                 header.set_size(size);
                 // As many bytes as the header says, whatever happens to the file meanwhile.
                 self.append(header, path, file.chain(io::repeat(0)).take(size))
@@ -93,11 +100,11 @@ impl<W: Write> Archive<W> {
             FileType::Symlink => {
                 let target = readlinkat(parent, name, Vec::new()).map_err(failed)?;
                 let target = PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes()));
-                self.link(header(&stat, EntryType::Symlink), path, &target)
+                self.link(self.header(&stat, EntryType::Symlink), path, &target)
             }
-            FileType::CharacterDevice => self.device(header(&stat, EntryType::Char), &stat, path),
-            FileType::BlockDevice => self.device(header(&stat, EntryType::Block), &stat, path),
-            FileType::Fifo => self.append(header(&stat, EntryType::Fifo), path, io::empty()),
+            FileType::CharacterDevice => self.device(self.header(&stat, EntryType::Char), &stat, path),
+            FileType::BlockDevice => self.device(self.header(&stat, EntryType::Block), &stat, path),
+            FileType::Fifo => self.append(self.header(&stat, EntryType::Fifo), path, io::empty()),
             // A socket is nothing without its process.
             _ => Ok(()),
         }
@@ -138,15 +145,17 @@ impl<W: Write> Archive<W> {
             String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
         ))
     }
-}
 
-fn header(stat: &Stat, kind: EntryType) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & 0o7777);
-    header.set_uid(stat.st_uid.into());
-    header.set_gid(stat.st_gid.into());
-    header.set_mtime(stat.st_mtime.try_into().unwrap_or(0));
-    header.set_size(0);
-    header
+    fn header(&self, stat: &Stat, kind: EntryType) -> Header {
+        let owner = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.map.map_or(owner, |map| map.inner(owner.0, owner.1));
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(stat.st_mode & 0o7777);
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        header.set_mtime(stat.st_mtime.try_into().unwrap_or(0));
+        header.set_size(0);
+        header
+    }
 }

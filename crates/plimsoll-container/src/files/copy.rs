@@ -15,15 +15,41 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use plimsoll_runtime::IdMap;
+
 use crate::{ContainerError, Result};
 
 /// To whom copies belong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// Whom the original belongs to.
     Kept,
+    /// Whom it belongs to, on the way into a container with users of its own.
+    Outer(IdMap),
+    /// Likewise on the way out.
+    Inner(IdMap),
     /// One user and group.
     Given(u32, u32),
+}
+
+impl Owner {
+    /// Kept, though `map` is between the original and the copy.
+    pub(crate) fn kept(map: Option<&IdMap>, way: fn(IdMap) -> Self) -> Self {
+        map.cloned().map_or(Self::Kept, way)
+    }
+
+    /// A user and a group, for a copy of what belongs to `uid` and `gid`.
+    fn of(&self, uid: u32, gid: u32) -> rustix::io::Result<(u32, u32)> {
+        match self {
+            Self::Kept => Ok((uid, gid)),
+            Self::Outer(map) => map
+                .outer_user(uid)
+                .zip(map.outer_group(gid))
+                .ok_or(Errno::OVERFLOW),
+            Self::Inner(map) => Ok(map.inner(uid, gid)),
+            Self::Given(uid, gid) => Ok((*uid, *gid)),
+        }
+    }
 }
 
 /// Copies files, directories, links and devices with modes, times and attributes; names of one inode stay that.
@@ -156,10 +182,7 @@ impl Copier {
         attributes: &[(OsString, Vec<u8>)],
         copy: BorrowedFd<'_>,
     ) -> rustix::io::Result<()> {
-        let (uid, gid) = match self.owner {
-            Owner::Kept => (stat.st_uid, stat.st_gid),
-            Owner::Given(uid, gid) => (uid, gid),
-        };
+        let (uid, gid) = self.owner.of(stat.st_uid, stat.st_gid)?;
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         fs::chownat(copy, "", uid, gid, AtFlags::EMPTY_PATH)?;
         let itself = path_of(copy);

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use plimsoll_linux::{MountAttributes, UnshareFlags, mount_setattr, unshare};
-use plimsoll_runtime::Root;
+use plimsoll_runtime::{IdMap, Root};
 use rustix::fs::{CWD, ResolveFlags};
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
@@ -24,23 +24,34 @@ const READ_ONLY: MountAttributes = MountAttributes {
 impl Containers {
     /// Does something in the root of a container. It runs in a thread of its own, which for a stopped container has a
     /// mount namespace of its own: nothing is left of it afterwards, whatever happens.
+    ///
+    /// With a map the owners that `work` sees are the host's, and it makes files as root of the container: so it is while a
+    /// container with users of its own runs.
     pub(super) fn inside<T: Send>(
         &self,
         container: &Container,
-        work: impl FnOnce(&Root) -> Result<T> + Send,
+        work: impl FnOnce(&Root, Option<&IdMap>) -> Result<T> + Send,
     ) -> Result<T> {
         let thread = || {
-            if let Some(root) = self.running_root(container)? {
-                return work(&root);
+            let map = container.definition.spec.userns.as_ref();
+            let (root, map, _lock) = match self.running_root(container)? {
+                Some(root) => (root, map, None),
+                None => {
+                    // Held to the end: overlay does not bear a second mount of the same upper directory.
+                    let lock = Some(self.lock(container.id())?);
+                    if self.paths(container.id()).is_supervised() {
+                        let root = self.running_root(&self.get(container.id())?)?;
+                        (root.ok_or(ContainerError::Interrupted)?, map, lock)
+                    } else {
+                        (mounted_root(container)?, None, lock)
+                    }
+                }
+            };
+            if let Some(map) = map {
+                map.act()
+                    .map_err(ContainerError::file("become root of", container.name.as_str()))?;
             }
-            // Held to the end: overlay does not bear a second mount of the same upper directory.
-            let _lock = self.lock(container.id())?;
-            let paths = self.paths(container.id());
-            if paths.is_supervised() {
-                let root = self.running_root(&self.get(container.id())?)?;
-                return work(&root.ok_or(ContainerError::Interrupted)?);
-            }
-            work(&mounted_root(container)?)
+            work(&root, map)
         };
         std::thread::scope(|scope| scope.spawn(thread).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -6,12 +6,14 @@
 use super::filter::Filter;
 use super::process::{become_user, failed, join, limit, set_oom_score, take_profile, take_stdio, tie};
 use super::{mounts, namespaces};
+use crate::id_map::Users;
 use crate::program::{self, Failure};
 use crate::root::Root;
 use crate::{Namespaces, RuntimeError, Stdio};
 use oci_spec::runtime::{Process, Spec};
 use plimsoll_linux::{UnshareFlags, exit_now, unshare};
 use rustix::fs::{Mode, ResolveFlags};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
 };
@@ -49,6 +51,30 @@ pub(super) struct Common<'a> {
     pub(super) caller: &'a OwnedFd,
     pub(super) stdio: &'a Stdio,
     pub(super) filter: Option<&'a Filter>,
+    /// Where the container has its own.
+    pub(super) users: Option<&'a Users>,
+}
+
+impl Common<'_> {
+    /// Who a process is on the host.
+    fn outer_user(&self, process: &Process) -> u32 {
+        let uid = process.user().uid();
+        self.users
+            .and_then(|users| users.map.outer_user(uid))
+            .unwrap_or(uid)
+    }
+}
+
+/// Processes of a container may trace those among them, but not us, who hold what is the host's until the program is
+/// there (CVE-2016-9962). Becoming the program undoes it.
+fn hide() -> Result<(), RuntimeError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("hide from the container"))
+}
+
+/// Late: in there nothing of the host's mounts and network can be changed.
+fn join_users(namespace: &OwnedFd) -> Result<(), RuntimeError> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+        .map_err(failed("join a user namespace"))
 }
 
 impl Init<'_> {
@@ -61,6 +87,9 @@ impl Init<'_> {
 
     fn set_up(&self, process: &Process) -> Result<(), RuntimeError> {
         let common = &self.common;
+        if self.joined.pid.is_some() || common.users.is_some() {
+            hide()?;
+        }
         tie(common.caller)?;
         set_oom_score(process)?;
         join(common.groups)?;
@@ -75,19 +104,22 @@ impl Init<'_> {
             rustix::system::sethostname(hostname.as_bytes()).map_err(failed("set the host name"))?;
         }
         rustix::process::umask(Mode::empty());
-        mounts::enter(self.root, self.spec, self.joined)?;
+        if let Some(users) = common.users {
+            users.map.act()?;
+            tie(common.caller)?;
+        }
+        mounts::enter(self.root, self.spec, self.joined, common.users)?;
         set_umask(process);
         enter_directory(self.root, process.cwd())?;
         limit(process)?;
         take_profile(process)?;
-        take_stdio(common.stdio, process.user().uid(), true)?;
+        take_stdio(common.stdio, common.outer_user(process), true)?;
         if let Some(go) = &self.go {
             wait_for(go)?;
         }
-        if let Some(user) = &self.joined.user {
-            // Only now: in there nothing of the host's mounts and network can be changed.
-            move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))
-                .map_err(failed("join a user namespace"))?;
+        let own = common.users.map(|users| &users.namespace);
+        if let Some(namespace) = own.or(self.joined.user.as_ref()) {
+            join_users(namespace)?;
         }
         if self.reaper {
             let terminal = matches!(common.stdio, Stdio::Console(_));
@@ -106,6 +138,7 @@ impl Tenant<'_> {
 
     fn set_up(&self) -> Result<(), RuntimeError> {
         let common = &self.common;
+        hide()?;
         tie(common.caller)?;
         set_oom_score(self.process)?;
         join(common.groups)?;
@@ -121,7 +154,10 @@ impl Tenant<'_> {
         enter_directory(&Root::open(Path::new("/"))?, self.process.cwd())?;
         limit(self.process)?;
         take_profile(self.process)?;
-        take_stdio(common.stdio, self.process.user().uid(), false)?;
+        take_stdio(common.stdio, common.outer_user(self.process), false)?;
+        if let Some(users) = common.users {
+            join_users(&users.namespace)?;
+        }
         become_user(self.process, common.filter, common.caller)
     }
 }

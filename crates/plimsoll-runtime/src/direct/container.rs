@@ -5,6 +5,7 @@ use super::{Direct, Launched, Step, child, groups, reap};
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, Resources};
 use crate::host::Host;
+use crate::id_map::{IdMap, Users};
 use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::program::{self, Report};
 use crate::root::Root;
@@ -29,6 +30,7 @@ struct Running {
     host: Host,
     root: Root,
     cgroup: Cgroup,
+    users: Option<Users>,
     init: OwnedFd,
     /// Both until the start.
     waiting: Option<(OwnedFd, Report)>,
@@ -59,6 +61,9 @@ impl DirectContainer {
         let running = self.running.as_ref();
         let running = running.ok_or(RuntimeError::Misuse("the container has not been created"))?;
         let identity = user::lookup(&running.root, &process.user, &running.spec.group_add)?;
+        if let Some(users) = &running.users {
+            users.map.check_user(&identity)?;
+        }
         let mapped = spec::further_process(&running.spec, process, &identity, &running.host)?;
         let filter = mapped.filter.as_ref().map(|filter| direct.filters.get(filter));
         let filter = filter.transpose()?;
@@ -76,6 +81,7 @@ impl DirectContainer {
                         caller: &direct.caller,
                         stdio,
                         filter: filter.as_deref(),
+                        users: running.users.as_ref(),
                     },
                 };
                 tenant.main(&write)
@@ -96,7 +102,14 @@ impl OciRuntime for DirectContainer {
             forget(bundle.rootfs)?;
         }
         let scratch = bundle.state.join("rootfs");
-        let overlay = bundle.rootfs.detached(&scratch, bundle.volatile)?;
+        let users = bundle.spec.userns.as_ref().map(|map| {
+            IdMap::check_kernel(host.kernel)?;
+            Users::new(map)
+        });
+        let users = users.transpose()?;
+        let overlay = bundle
+            .rootfs
+            .detached(&scratch, bundle.volatile, users.as_ref())?;
         let root = Root::detached(overlay, &scratch);
         let (go, say_go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
         let (stdio, terminal) = match bundle.stdio {
@@ -110,6 +123,7 @@ impl OciRuntime for DirectContainer {
             spec: bundle.spec,
             root: &root,
             joined: bundle.joined,
+            users: users.as_ref(),
             stdio,
         };
         let Launched {
@@ -127,6 +141,7 @@ impl OciRuntime for DirectContainer {
             host,
             root,
             cgroup,
+            users,
             init: pidfd,
             waiting: Some((say_go, report)),
         });

@@ -4,6 +4,7 @@
 //! the root (`RESOLVE_IN_ROOT`, no magic links), and one is attached to the other: a link in the image leads nowhere
 //! else, and a race with the container is not possible, for it does not run yet.
 
+use crate::id_map::Users;
 use crate::root::Root;
 use crate::{Namespaces, RuntimeError};
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
@@ -65,7 +66,7 @@ fn attribute(option: &str) -> Option<Attribute> {
         "noatime" => Set(MountAttributes::NO_ACCESS_TIME),
         "strictatime" => Set(MountAttributes::STRICT_ACCESS_TIME),
         "nodiratime" => Set(MountAttributes::NO_DIRECTORY_ACCESS_TIME),
-        "bind" | "rbind" | "private" | "rprivate" | "defaults" | "relatime" => Nothing,
+        "bind" | "rbind" | "private" | "rprivate" | "defaults" | "relatime" | "idmap" => Nothing,
         _ => return None,
     })
 }
@@ -76,7 +77,12 @@ pub(super) fn knows(option: &str) -> bool {
 }
 
 /// Makes the overlay and everything on it the root of the calling process, in its own mount namespace.
-pub(super) fn enter(root: &Root, spec: &Spec, joined: &Namespaces) -> Result<(), RuntimeError> {
+pub(super) fn enter(
+    root: &Root,
+    spec: &Spec,
+    joined: &Namespaces,
+    users: Option<&Users>,
+) -> Result<(), RuntimeError> {
     let top = Path::new("/");
     // Before anything else: it is taken from the mounts of another container, and one comes back to its root.
     let shm = joined.mounts.as_ref().map(shared_memory).transpose()?;
@@ -92,7 +98,7 @@ pub(super) fn enter(root: &Root, spec: &Spec, joined: &Namespaces) -> Result<(),
         let given = shm
             .as_ref()
             .filter(|_| mount.destination() == Path::new(SHARED_MEMORY));
-        let made = attach_one(root, mount, given)?;
+        let made = attach_one(root, mount, given, users)?;
         match mount.typ().as_deref() {
             Some("proc") => proc = Some(made),
             Some("tmpfs") if mount.destination() == Path::new("/dev") => {
@@ -131,13 +137,18 @@ fn pivot(root: &Root) -> rustix::io::Result<()> {
     rustix::process::chdir("/")
 }
 
-fn attach_one(root: &Root, mount: &Mount, given: Option<&OwnedFd>) -> Result<OwnedFd, RuntimeError> {
+fn attach_one(
+    root: &Root,
+    mount: &Mount,
+    given: Option<&OwnedFd>,
+    users: Option<&Users>,
+) -> Result<OwnedFd, RuntimeError> {
     let destination = mount.destination();
     let kind = mount.typ().as_deref().unwrap_or_default();
     let options = mount.options().as_deref().unwrap_or_default();
     let made = match kind {
         _ if let Some(given) = given => given.try_clone()?,
-        "bind" => bind(mount.source().as_deref().unwrap_or(Path::new("")), options)?,
+        "bind" => bind(mount.source().as_deref().unwrap_or(Path::new("")), options, users)?,
         kind => {
             let kind = if kind == "cgroup" { "cgroup2" } else { kind };
             let source = mount.source().as_deref().unwrap_or(Path::new(kind));
@@ -175,11 +186,16 @@ fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Res
 }
 
 /// A copy of a mount of the host, not attached to anything.
-fn bind(source: &Path, options: &[String]) -> Result<OwnedFd, RuntimeError> {
+fn bind(source: &Path, options: &[String], users: Option<&Users>) -> Result<OwnedFd, RuntimeError> {
     let has = |name: &str| options.iter().any(|option| option == name);
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, has("rbind"));
     let made = open_tree(CWD, source, flags).map_err(RuntimeError::path("bind", source))?;
+    if let Some(users) = users.filter(|_| has("idmap")) {
+        users
+            .map_owners(&made)
+            .map_err(|error| Users::failed(source, error))?;
+    }
     let (mut set, mut clear) = (0, 0);
     for option in options {
         match attribute(option) {

@@ -67,7 +67,7 @@ pub(super) fn limit(process: &Process) -> Result<(), RuntimeError> {
 }
 
 /// Puts the streams in place. A terminal is made here, of the container's own /dev/pts; `console` says whether it is
-/// to be found at /dev/console, too, as that of the first process is.
+/// to be found at /dev/console, too, as that of the first process is; `uid` is who it is on the host.
 pub(super) fn take_stdio(stdio: &Stdio, uid: u32, console: bool) -> Result<(), RuntimeError> {
     match stdio {
         Stdio::Pipes {

@@ -202,13 +202,14 @@ impl<'a> Job<'a> {
         let request = self.request;
         // Only made where the kernel needs it, beside what backs the step.
         let scratch = request.state.with_extension("rootfs");
-        let overlay = request.rootfs.detached(&scratch, true)?;
+        let overlay = request.rootfs.detached(&scratch, true, None)?;
         let root = Root::detached(overlay, &scratch);
         let (joined, socket) = (self.joined, self.socket);
         let step = Step {
             spec: &request.spec,
             root: &root,
             joined: &joined,
+            users: None,
             stdio: self.stdio,
         };
         let result = Stubs::survey(&root, &request.rootfs, &request.spec).map(|stubs| {

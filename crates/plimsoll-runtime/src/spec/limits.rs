@@ -5,6 +5,7 @@ use crate::cgroup::Hierarchies;
 use crate::container_spec::{ContainerSpec, Device, DeviceRate, Resources, Ulimit};
 use crate::defaults;
 use crate::host::Host;
+use crate::id_map::IdMap;
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxBlockIoBuilder, LinuxCpu, LinuxCpuBuilder, LinuxDevice, LinuxDeviceBuilder,
     LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemory, LinuxMemoryBuilder,
@@ -196,16 +197,18 @@ fn devices(spec: &ContainerSpec) -> Result<Vec<LinuxDeviceCgroup>, RuntimeError>
     Ok(rules)
 }
 
-/// The node of a device that was asked for.
-pub(super) fn node(device: &Device) -> Result<LinuxDevice, RuntimeError> {
+/// The node of a device that was asked for: it belongs to whom it belongs on the host, in the container.
+pub(super) fn node(device: &Device, map: Option<&IdMap>) -> Result<LinuxDevice, RuntimeError> {
+    let uid = map.and_then(|map| map.outer_user(device.uid));
+    let gid = map.and_then(|map| map.outer_group(device.gid));
     Ok(LinuxDeviceBuilder::default()
         .path(&device.path)
         .typ(kind(device.block))
         .major(device.major)
         .minor(device.minor)
         .file_mode(device.mode)
-        .uid(device.uid)
-        .gid(device.gid)
+        .uid(uid.unwrap_or(device.uid))
+        .gid(gid.unwrap_or(device.gid))
         .build()?)
 }
 

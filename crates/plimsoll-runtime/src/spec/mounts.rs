@@ -5,6 +5,7 @@ use crate::cgroup::Hierarchies;
 use crate::container_spec::{ContainerSpec, Ipc, Mount, MountKind};
 use crate::defaults;
 use crate::host::Host;
+use crate::id_map::IdMap;
 use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,13 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
             "/sys" | CGROUPS if spec.privileged => options.retain(|option| option != "ro"),
             _ => {}
         }
+        if let Some(map) = &spec.userns {
+            // The group of terminals may not be in a small map; then they belong to root's.
+            options = options
+                .iter()
+                .filter_map(|option| outer(option, map).ok())
+                .collect();
+        }
         match &host.hierarchies {
             _ if *target == "/dev/shm" && spec.ipc == Ipc::NoShm => {}
             _ if *target == "/dev/shm" && spec.ipc == Ipc::Host => {
@@ -36,7 +44,7 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
         }
     }
     for wanted in &spec.mounts {
-        mounts.push(requested(wanted)?);
+        mounts.push(requested(wanted, spec.userns.as_ref())?);
     }
     mounts.sort_by_key(|mount| mount.destination().components().count());
     Ok(mounts)
@@ -84,7 +92,25 @@ fn legacy_cgroups(
     Ok(mounts)
 }
 
-fn requested(wanted: &Mount) -> Result<OciMount, RuntimeError> {
+/// A mount option in which a user or group of the container is named, as it is on the host.
+fn outer(option: &str, map: &IdMap) -> Result<String, RuntimeError> {
+    let (key, id) = match option.split_once('=') {
+        Some((key @ ("uid" | "gid"), id)) => (key, id),
+        _ => return Ok(option.to_owned()),
+    };
+    let found = id.parse().ok().and_then(|id| match key {
+        "uid" => map.outer_user(id),
+        _ => map.outer_group(id),
+    });
+    let missing = || {
+        RuntimeError::Invalid(format!(
+            "mount option `{option}`: it is not in the container's map of users"
+        ))
+    };
+    Ok(format!("{key}={}", found.ok_or_else(missing)?))
+}
+
+fn requested(wanted: &Mount, map: Option<&IdMap>) -> Result<OciMount, RuntimeError> {
     if !wanted.target.is_absolute() {
         return Err(RuntimeError::Invalid(format!(
             "invalid mount path: `{}` must be absolute",
@@ -98,12 +124,20 @@ fn requested(wanted: &Mount) -> Result<OciMount, RuntimeError> {
                 // Recursively, or a file system mounted below could be written all the same.
                 options.extend(["ro".to_owned(), "rro".to_owned()]);
             }
-            options.extend(wanted.options.clone());
+            options.extend(
+                wanted
+                    .options
+                    .iter()
+                    .filter(|option| map.is_some() || *option != "idmap")
+                    .cloned(),
+            );
             mount("bind", &wanted.source, &wanted.target, options)
         }
         MountKind::Tmpfs => {
             let mut options = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-            options.extend(wanted.options.clone());
+            for option in &wanted.options {
+                options.push(map.map_or_else(|| Ok(option.clone()), |map| outer(option, map))?);
+            }
             if wanted.read_only {
                 options.push("ro".to_owned());
             }

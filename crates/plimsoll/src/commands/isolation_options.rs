@@ -30,9 +30,15 @@ pub(crate) struct IsolationArgs {
     /// Whose host name it has: `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     uts: String,
-    /// Whose users it has: `host`
+    /// Whose users it has: `host`, or `UID:GID[:SIZE]` of its root on the host
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     userns: String,
+    /// Who some of its users are on the host, instead of --userns
+    #[arg(long, value_name = "CONTAINER:HOST[:SIZE]")]
+    uidmap: Vec<String>,
+    /// Likewise for groups; without it they are as its users
+    #[arg(long, value_name = "CONTAINER:HOST[:SIZE]")]
+    gidmap: Vec<String>,
     /// Whose control groups it sees: `private` or `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     cgroupns: String,
@@ -89,6 +95,8 @@ impl IsolationArgs {
             uts: self.uts.clone(),
             cgroupns: self.cgroupns.clone(),
             userns: self.userns.clone(),
+            uid_maps: self.uidmap.clone(),
+            gid_maps: self.gidmap.clone(),
             init: self.init,
             runtime: self.runtime.clone(),
             oom_score_adj: self.oom_score_adj,

@@ -18,6 +18,8 @@ struct Row {
     code: i32,
     /// Where this machine may not have what is looked at.
     needs: Option<&'static str>,
+    /// What only the direct path has.
+    directly: bool,
 }
 
 const fn row(
@@ -33,6 +35,7 @@ const fn row(
         says,
         code: 0,
         needs: None,
+        directly: false,
     }
 }
 
@@ -47,11 +50,19 @@ impl Row {
             ..self
         }
     }
+
+    const fn directly(self) -> Self {
+        Self {
+            directly: true,
+            ..self
+        }
+    }
 }
 
 const STATUS: &str =
     "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Umask|SigBlk):' /proc/self/status | cut -f2";
 const HELD: &str = "grep CapEff /proc/self/status | cut -f2";
+const USERS: &[&str] = &["--userns", "100000:200000"];
 const V1: &str = "/sys/fs/cgroup/memory";
 const V2: &str = "/sys/fs/cgroup/cgroup.controllers";
 
@@ -275,6 +286,66 @@ const TABLE: &[Row] = &[
         "50000 100000 39 0",
     )
     .where_there_is(V2),
+    row(
+        "users of its own",
+        USERS,
+        "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g; grep -E '^(CapEff|Seccomp):' /proc/self/status | cut -f2; \
+         stat -c %u:%g / /bin/busybox /etc/hosts /etc/resolv.conf /dev /dev/null /dev/shm /proc/1 | sort -u",
+        "0 100000 65536 0 200000 65536 0 0 00000000a80425fb 2 0:0",
+    )
+    .directly(),
+    row(
+        "a user among users of its own",
+        &["--userns", "100000:200000", "--user", "1000:5", "--group-add", "7"],
+        "id -u; id -G; grep CapEff /proc/self/status | cut -f2; touch /tmp/x && stat -c %u:%g /tmp/x; touch /x",
+        "1000 5 7 0000000000000000 1000:5 touch: /x: Permission denied",
+    )
+    .ends_with(1)
+    .directly(),
+    row(
+        "ids one by one",
+        &["--uidmap", "0:1000", "--uidmap", "1:100000:70", "--gidmap", "0:100000:7"],
+        "cat /proc/self/uid_map /proc/self/gid_map",
+        "0 1000 1 1 100000 70 0 100000 7",
+    )
+    .directly(),
+    row(
+        "root of a container is root of its files",
+        USERS,
+        "touch /f && chown 33:44 /f && stat -c %u:%g /f; mkdir -m 700 /d && chown 7 /d && touch /d/f && stat -c %u /d/f; \
+         chmod u+s /f; rm -r /d /f && ls -d /d; chroot / true && echo chroot; kill -0 1 && echo kill",
+        "33:44 0 ls: /d: No such file or directory chroot kill",
+    )
+    .directly(),
+    row(
+        "and of nothing that is the host's",
+        &["--userns", "100000:200000", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined"],
+        "mount -t tmpfs x /tmp; mount -o remount,rw /sys; umount /proc/sys; echo 1 > /proc/sys/kernel/panic; hostname other; \
+         ip link set lo down; ping -c 1 127.0.0.1; mknod /n c 1 3; date -s 2030-01-01 > /dev/null; dmesg -c; echo end",
+        "mount: permission denied (are you root?) mount: permission denied (are you root?) \
+         umount: can't unmount /proc/sys: Operation not permitted \
+         sh: can't create /proc/sys/kernel/panic: Read-only file system \
+         hostname: sethostname: Operation not permitted ip: SIOCSIFFLAGS: Operation not permitted \
+         PING 127.0.0.1 (127.0.0.1): 56 data bytes ping: permission denied (are you root?) \
+         mknod: /n: Operation not permitted date: can't set date: Operation not permitted \
+         dmesg: klogctl: Operation not permitted end",
+    )
+    .directly(),
+    row(
+        "mounts and terminals know them",
+        &["-t", "--userns", "100000:200000", "--tmpfs", "/data:uid=5,gid=6,mode=750", "--read-only"],
+        "tty; stat -c %u:%g /dev/console /dev/pts/0 /data; mkdir /dev/x && stat -c %u /dev/x; touch /x",
+        "/dev/pts/0 0:5 0:5 5:6 0 touch: /x: Read-only file system",
+    )
+    .ends_with(1)
+    .directly(),
+    row(
+        "streams, a folder that is not there, and an init",
+        &["--userns", "100000:200000", "--init", "-w", "/new/folder"],
+        "echo out > /dev/stdout; pwd; stat -c %u:%g /new /new/folder; cat /proc/1/comm; grep -E '^[UG]id' /proc/1/status",
+        "out /new/folder 0:0 0:0 init Uid: 0 0 0 0 Gid: 0 0 0 0",
+    )
+    .directly(),
     row("the program's own code", &[], "exit 7", "").ends_with(7),
     row("a signal's", &[], "sh -c 'kill -9 $$'; exit $?", "Killed").ends_with(137),
 ];
@@ -287,7 +358,10 @@ struct Engine<'a> {
 
 fn check(engine: &Engine<'_>) {
     let mut wrong = Vec::new();
-    for row in TABLE {
+    for row in TABLE
+        .iter()
+        .filter(|row| !row.directly || engine.name == "direct")
+    {
         if row.needs.is_some_and(|path| !std::path::Path::new(path).exists()) {
             eprintln!(
                 "{}: skipped: {}: there is no {}",
@@ -388,6 +462,30 @@ fn what_cannot_be_had_says_why() {
         (&["--pid", "elsewhere"], "--pid: invalid PID mode"),
         (&["--pid", "container:nix"], "No such container: nix"),
         (&["--userns", "auto"], "--userns: invalid USER mode"),
+        (
+            &["--userns", "1000:1000:0"],
+            "invalid map of users: there are no 0",
+        ),
+        (
+            &["--userns", "100000:100000", "--uidmap", "0:1"],
+            "conflicting options: --userns and --uidmap",
+        ),
+        (
+            &["--userns", "100000:100000", "--privileged"],
+            "privileged mode is incompatible with user namespaces",
+        ),
+        (
+            &["--userns", "100000:100000", "--runtime", "libcontainer"],
+            "a map of users is not to be had with these options",
+        ),
+        (
+            &["--userns", "100000:100000:10", "--user", "10:0"],
+            "user 10 is not in the container's map of users",
+        ),
+        (
+            &["--userns", "100000:100000", "--tmpfs", "/x:uid=70000"],
+            "mount option `uid=70000`: it is not in the container's map of users",
+        ),
         (&["--runtime", "nix"], "unknown or invalid runtime name: nix"),
         (&["--oom-score-adj", "2000"], "2000 is not in -1000..=1000"),
         (

@@ -33,6 +33,7 @@ mod run;
 mod seed;
 mod sources;
 mod together;
+mod users;
 mod vm;
 
 use std::time::{Duration, Instant};
