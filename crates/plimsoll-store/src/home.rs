@@ -29,6 +29,8 @@ const DIRECTORIES: &[&str] = &[
     "content/blobs/sha256",
     "content/ingest",
     "contexts",
+    "events",
+    "manifest-lists",
     "snapshots",
     "trash",
     "volumes",

@@ -18,7 +18,9 @@ fn a_store_is_made_once() {
         "containers",
         "content",
         "contexts",
+        "events",
         "layout-version",
+        "manifest-lists",
         "snapshots",
         "trash",
         "volumes",
@@ -197,6 +199,8 @@ fn removing_a_store_leaves_what_is_not_its_own() {
     let ground = Ground::new();
     let store = ground.open();
     store.content().put(b"bytes").unwrap();
+    store.events().record("container", "start", "a", Default::default());
+    std::fs::write(ground.path("root/manifest-lists/app"), "{}").unwrap();
     let foreign = ground.path("root/notes.txt");
     std::fs::write(&foreign, "mine").unwrap();
     store.remove().unwrap();
