@@ -23,5 +23,5 @@ mod report;
 mod solve;
 
 pub use graph::{Graph, VertexId};
-pub use report::{Outcome, Report};
+pub use report::{Outcome, Report, Reports};
 pub use solve::{CacheStorage, Op, SolveError, Solver};

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use plimsoll_oci::Digest;
 
+use crate::VertexId;
+
 /// How a vertex got its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -64,3 +66,6 @@ impl<T: Clone> Report<T> {
         });
     }
 }
+
+/// Of each vertex that was looked at: itself, its inputs, and what came of it.
+pub type Reports<'a, T> = Vec<(VertexId, &'a [VertexId], Report<T>)>;

@@ -12,7 +12,7 @@ use plimsoll_progress::{Progress, Task};
 use tokio::sync::Semaphore;
 
 use crate::graph::{Graph, VertexId};
-use crate::report::{Outcome, Report};
+use crate::report::{Outcome, Report, Reports};
 
 /// Changes when the meaning of keys changes: old records are then simply not found.
 const KEY_VERSION: &[u8] = b"plimsoll-key-1";
@@ -190,7 +190,7 @@ impl<O: Op, C: CacheStorage<O>> Solver<O, C> {
     }
 
     /// Returns every vertex that the targets need, inputs first, with its inputs and what became of it so far.
-    pub fn reports(&self) -> Vec<(VertexId, &[VertexId], Report<O::Output>)> {
+    pub fn reports(&self) -> Reports<'_, O::Output> {
         let reports = self.shared.reports.lock().expect(NOT_POISONED);
         let report = |&id: &VertexId| {
             let inputs = self.shared.graph.vertices[id.0].inputs.as_slice();

@@ -242,8 +242,11 @@ impl CacheConfig {
 }
 
 fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
-    let producer = serde_json::from_slice::<serde_json::Value>(bytes)?["producer"].take();
-    if producer != PRODUCER {
+    let document: serde_json::Value = serde_json::from_slice(bytes)?;
+    if document
+        .get("producer")
+        .is_none_or(|producer| producer != PRODUCER)
+    {
         return Err(ConfigError::Foreign);
     }
     Ok(serde_json::from_slice(bytes)?)

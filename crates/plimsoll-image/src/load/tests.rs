@@ -43,7 +43,10 @@ fn docker_archives_load_with_all_names() {
         ["docker.io/library/app:1", "ghcr.io/a/app:2"]
     );
     check_hello(&sandbox, image);
-    assert_eq!(sandbox.images.size(image).unwrap(), ("hello".len() + "world".len()) as u64);
+    assert_eq!(
+        sandbox.images.size(image).unwrap(),
+        ("hello".len() + "world".len()) as u64
+    );
     for name in [
         "app:1",
         "docker.io/library/app:1",

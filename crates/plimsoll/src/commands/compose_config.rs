@@ -60,6 +60,9 @@ pub(crate) struct Args {
     names: Vec<String>,
 }
 
+/// One of the lists that can be asked for instead of the whole.
+type List = fn(&Project) -> Vec<String>;
+
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.variables {
         return list_variables(context);
@@ -74,7 +77,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         write!(out, "{}", explained(&project, path)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let lists: [(bool, fn(&Project) -> Vec<String>); 6] = [
+    let lists: [(bool, List); 6] = [
         (args.services, |project| names(project, "services")),
         (args.volumes, |project| names(project, "volumes")),
         (args.networks, |project| names(project, "networks")),

@@ -281,6 +281,8 @@ fn last_layer(path: &camino::Utf8Path) -> Vec<String> {
             .to_owned()
     };
     let index = json(blob("index.json"));
+    // Of an image with attestations: the index that has both.
+    let index = json(blob(&digest(&index["manifests"][0])));
     let manifest = json(blob(&digest(&index["manifests"][0])));
     let layer = blob(&digest(manifest["layers"].as_array().unwrap().last().unwrap()));
     let layer: Box<dyn std::io::Read> = match layer.starts_with(&[0x1f, 0x8b]) {

@@ -8,7 +8,7 @@ fn with_project() -> Sandbox {
     let sandbox = sandbox();
     sandbox.write(
         "compose.yaml",
-        "name: shop\nservices:\n  web: {image: 'nginx:${TAG:-1}', depends_on: [db]}\n  db: {build: ./db, command: 'echo $$HOME', volumes: ['data:/d'], profiles: [back]}\nvolumes: {data: }\n",
+        "name: shop\nservices:\n  web: {image: 'nginx:${TAG:-1}', depends_on: [db]}\n  db: {build: './${PART:-db}', command: 'echo $$HOME', volumes: ['data:/d'], profiles: [back]}\nvolumes: {data: }\n",
     );
     sandbox.write("compose.override.yaml", "services:\n  web:\n    image: nginx:2\n");
     sandbox
@@ -34,7 +34,7 @@ fn config_prints_the_project() {
         explained,
         "nginx:2\n\ncompose.override.yaml:3:12\n    image: nginx:2\n"
     );
-    assert!(ok(&["config", "--variables"]).contains("TAG"));
+    assert!(ok(&["config", "--variables"]).contains("PART"));
     let json: serde_json::Value = serde_json::from_str(&ok(&["config", "--format", "json"])).expect("JSON");
     assert_eq!(json["services"]["db"]["command"][1], "$$HOME");
     // What is printed can be loaded again, and comes to the same.
