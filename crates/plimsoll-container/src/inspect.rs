@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
 use crate::log::Format;
+use crate::mounts::PROPAGATION;
 use crate::model::{Definition, Health, HealthCheck, MountPoint, Paths, Status};
 
 /// Docker's words for "not yet".
@@ -238,8 +239,10 @@ fn list<T: serde::Serialize>(items: Vec<T>) -> Value {
 
 fn bind(mount: &MountPoint) -> String {
     let source = mount.volume.as_deref().unwrap_or(mount.source.as_str());
-    let mode = if mount.writable { "" } else { ":ro" };
-    format!("{source}:{}{mode}", mount.target)
+    match mode(mount).as_str() {
+        "" => format!("{source}:{}", mount.target),
+        mode => format!("{source}:{}:{mode}", mount.target),
+    }
 }
 
 fn mount(mount: &MountPoint) -> Value {
@@ -256,17 +259,28 @@ fn mount(mount: &MountPoint) -> Value {
     if mount.volume.is_some() {
         fields.insert("Driver".to_owned(), json!("local"));
     }
-    fields.insert("Mode".to_owned(), json!(if mount.writable { "" } else { "ro" }));
+    fields.insert("Mode".to_owned(), json!(mode(mount)));
     fields.insert("RW".to_owned(), json!(mount.writable));
     fields.insert("Propagation".to_owned(), json!(propagation(mount)));
     Value::Object(fields)
 }
 
+/// `ro,rslave`, as in `-v`.
+fn mode(mount: &MountPoint) -> String {
+    let read_only = (!mount.writable).then_some("ro");
+    let words: Vec<&str> = read_only.into_iter().chain(asked_propagation(mount)).collect();
+    words.join(",")
+}
+
+fn asked_propagation(mount: &MountPoint) -> Option<&str> {
+    let options = mount.options.iter().map(String::as_str);
+    options.into_iter().find(|option| PROPAGATION.contains(option))
+}
+
 fn propagation(mount: &MountPoint) -> &str {
-    let asked = mount.options.iter().find(|option| *option != "bind");
-    match (&mount.volume, asked) {
+    match (&mount.volume, asked_propagation(mount)) {
         (Some(_), _) => "",
-        (None, asked) => asked.map_or("rprivate", String::as_str),
+        (None, asked) => asked.unwrap_or("rprivate"),
     }
 }
 

@@ -16,7 +16,8 @@ pub struct MountRequest {
     pub target: Utf8PathBuf,
     /// Not to be written to.
     pub read_only: bool,
-    /// How it is bound: a kind of propagation such as `rslave`; `bind` for without what is mounted below.
+    /// How it is bound: a kind of propagation such as `rslave`; `bind` for without what is mounted below; `ro` where only
+    /// the mount itself is read-only, and not what is mounted below.
     pub options: Vec<String>,
 }
 
@@ -61,7 +62,7 @@ impl Default for VolumeMount {
 }
 
 /// Kinds of propagation, as mount(8) calls them.
-const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+pub(crate) const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 impl MountRequest {
     /// Parses `-v [SOURCE:]TARGET[:OPTIONS]`; a source that begins with `.` is meant from `directory`.
@@ -124,6 +125,7 @@ impl MountRequest {
     pub fn parse_mount(text: &str, directory: &Utf8Path) -> Result<Self> {
         let wrong = |why: String| ContainerError::Option(format!("invalid mount `{text}`: {why}"));
         let (mut kind, mut source, mut target, mut read_only) = ("volume", None, None, false);
+        let mut all_read_only = false;
         let (mut tmpfs, mut options, mut volume) = (Vec::new(), Vec::new(), VolumeMount::default());
         let fields = fields(text);
         for field in &fields {
@@ -164,8 +166,16 @@ impl MountRequest {
                 ("bind-nonrecursive", _) if flag()? => options.push("bind".to_owned()),
                 ("bind-nonrecursive", _) | ("consistency", Some(_)) => {}
                 ("bind-recursive", Some("disabled")) => options.push("bind".to_owned()),
-                // Read-only is also what is mounted below: `writable` would be a hole in it.
-                ("bind-recursive", Some("enabled" | "readonly")) => {}
+                // Read-only is also what is mounted below, where the kernel can.
+                ("bind-recursive", Some("enabled")) => {}
+                ("bind-recursive", Some("writable")) => options.push("ro".to_owned()),
+                ("bind-recursive", Some("readonly")) => all_read_only = true,
+                ("bind-recursive", Some(other)) => {
+                    return Err(wrong(format!(
+                        "invalid value for bind-recursive: {other} (must be \"enabled\", \"disabled\", \"writable\", or \
+                         \"readonly\")"
+                    )));
+                }
                 _ => return Err(wrong(format!("unexpected field `{field}`"))),
             }
         }
@@ -182,6 +192,21 @@ impl MountRequest {
             return Err(wrong(format!(
                 "cannot mix {other}-* options with mount type `{kind}`"
             )));
+        }
+        let has = |name: &str| options.iter().any(|option| option == name);
+        let needs = |value: &str, other: &str| {
+            Err(wrong(format!(
+                "option 'bind-recursive={value}' requires '{other}' to be specified in conjunction"
+            )))
+        };
+        if has("ro") && !read_only {
+            return needs("writable", "readonly");
+        }
+        if all_read_only && !read_only {
+            return needs("readonly", "readonly");
+        }
+        if all_read_only && !has("rprivate") {
+            return needs("readonly", "bind-propagation=rprivate");
         }
         let target = target.ok_or_else(|| wrong("the target must be an absolute path".to_owned()))?;
         let source = match (kind, source) {
@@ -380,6 +405,10 @@ mod tests {
             "type=bind,src=/v,dst=/x,bind-propagation=what",
             "type=volume,src=vol,dst=/x,volume-driver=nfs",
             "type=bind,src=/v,dst=/x,readonly=what",
+            "type=bind,src=/v,dst=/x,bind-recursive=what",
+            "type=bind,src=/v,dst=/x,bind-recursive=writable",
+            "type=bind,src=/v,dst=/x,bind-recursive=readonly,bind-propagation=rprivate",
+            "type=bind,src=/v,dst=/x,readonly,bind-recursive=readonly",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
@@ -400,6 +429,10 @@ mod tests {
         assert_eq!(asked.options.labels["k"], "v");
         let request = parse("type=bind,src=/v,dst=/x,bind-propagation=rslave,bind-recursive=disabled");
         assert_eq!(request.options, ["rslave", "bind"]);
+        let request = parse("type=bind,src=/v,dst=/x,readonly,bind-recursive=writable");
+        assert!(request.read_only && request.options == ["ro"]);
+        let request = parse("type=bind,src=/v,dst=/x,ro,bind-recursive=readonly,bind-propagation=rprivate");
+        assert!(request.read_only && request.options == ["rprivate"]);
         assert_eq!(volume_options("/a:/b:rshared"), ["rshared"]);
         assert!(volume("v:/b:rshared").is_err());
     }

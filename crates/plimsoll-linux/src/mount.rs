@@ -10,6 +10,8 @@ pub struct MountAttributes {
     pub set: u64,
     /// Those to clear.
     pub clear: u64,
+    /// What happens to mounts made on it later (`MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`); 0 leaves that as it is.
+    pub propagation: u64,
     /// Whether it applies to what is mounted below, too.
     pub recursive: bool,
 }
@@ -37,6 +39,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::
     let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
     wanted.attr_set = attributes.set;
     wanted.attr_clr = attributes.clear;
+    wanted.propagation = attributes.propagation;
     change(mount, &wanted, attributes.recursive)
 }
 

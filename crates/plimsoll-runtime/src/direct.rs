@@ -24,6 +24,7 @@ pub(crate) mod groups;
 mod mounts;
 mod namespaces;
 mod process;
+mod propagation;
 
 pub(crate) use container::DirectContainer;
 

@@ -18,6 +18,7 @@ use crate::{ContainerError, Result};
 const READ_ONLY: MountAttributes = MountAttributes {
     set: MountAttributes::READ_ONLY,
     clear: 0,
+    propagation: 0,
     recursive: false,
 };
 

@@ -4,6 +4,7 @@
 //! the root (`RESOLVE_IN_ROOT`, no magic links), and one is attached to the other: a link in the image leads nowhere
 //! else, and a race with the container is not possible, for it does not run yet.
 
+use super::propagation;
 use crate::id_map::Users;
 use crate::root::Root;
 use crate::{Namespaces, RuntimeError};
@@ -17,6 +18,7 @@ use rustix::mount::{
     move_mount, open_tree, unmount,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,6 +65,7 @@ fn attribute(option: &str) -> Option<Attribute> {
         "dev" => Clear(MountAttributes::NO_DEVICES),
         "noexec" => Set(MountAttributes::NO_EXEC),
         "exec" => Clear(MountAttributes::NO_EXEC),
+        "shared" | "rshared" | "slave" | "rslave" => Nothing,
         "noatime" => Set(MountAttributes::NO_ACCESS_TIME),
         "strictatime" => Set(MountAttributes::STRICT_ACCESS_TIME),
         "nodiratime" => Set(MountAttributes::NO_DIRECTORY_ACCESS_TIME),
@@ -86,6 +89,8 @@ pub(super) fn enter(
     let top = Path::new("/");
     // Before anything else: it is taken from the mounts of another container, and one comes back to its root.
     let shm = joined.mounts.as_ref().map(shared_memory).transpose()?;
+    // These while the mounts here are still the host's.
+    let linked = linked(spec, users)?;
     // Neither direction: nothing made here is seen by the host.
     mount_change(top, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(RuntimeError::path("make private", top))?;
@@ -97,7 +102,8 @@ pub(super) fn enter(
     for mount in spec.mounts().iter().flatten() {
         let given = shm
             .as_ref()
-            .filter(|_| mount.destination() == Path::new(SHARED_MEMORY));
+            .filter(|_| mount.destination() == Path::new(SHARED_MEMORY))
+            .or_else(|| linked.get(mount.destination().as_path()));
         let made = attach_one(root, mount, given, users)?;
         match mount.typ().as_deref() {
             Some("proc") => proc = Some(made),
@@ -185,6 +191,24 @@ fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Res
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
+/// Copies of mounts of the host through which others are to pass, by their place in the container.
+fn linked<'a>(
+    spec: &'a Spec,
+    users: Option<&Users>,
+) -> Result<HashMap<&'a Path, OwnedFd>, RuntimeError> {
+    let mut linked = HashMap::new();
+    for mount in spec.mounts().iter().flatten() {
+        let options = mount.options().as_deref().unwrap_or_default();
+        if mount.typ().as_deref() == Some("bind") && propagation::is_linked(options) {
+            let source = mount.source().as_deref().unwrap_or(Path::new(""));
+            let made = bind(source, options, users)?;
+            propagation::set(&made, source, options)?;
+            linked.insert(mount.destination().as_path(), made);
+        }
+    }
+    Ok(linked)
+}
+
 /// A copy of a mount of the host, not attached to anything.
 fn bind(source: &Path, options: &[String], users: Option<&Users>) -> Result<OwnedFd, RuntimeError> {
     let has = |name: &str| options.iter().any(|option| option == name);
@@ -224,6 +248,7 @@ fn set_attributes(
     let attributes = MountAttributes {
         set,
         clear,
+        propagation: 0,
         recursive,
     };
     mount_setattr(mount.as_fd(), attributes).map_err(RuntimeError::path("set attributes of", path))

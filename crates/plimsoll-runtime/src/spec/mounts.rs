@@ -9,6 +9,9 @@ use crate::id_map::IdMap;
 use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 use std::path::{Path, PathBuf};
 
+/// The kernel that has mount_setattr(2).
+const RECURSIVE_ATTRIBUTES: (u32, u32) = (5, 12);
+
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Every mount, parents before what lies below them.
@@ -44,7 +47,7 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
         }
     }
     for wanted in &spec.mounts {
-        mounts.push(requested(wanted, spec.userns.as_ref())?);
+        mounts.push(requested(wanted, spec.userns.as_ref(), host)?);
     }
     mounts.sort_by_key(|mount| mount.destination().components().count());
     Ok(mounts)
@@ -110,7 +113,7 @@ fn outer(option: &str, map: &IdMap) -> Result<String, RuntimeError> {
     Ok(format!("{key}={}", found.ok_or_else(missing)?))
 }
 
-fn requested(wanted: &Mount, map: Option<&IdMap>) -> Result<OciMount, RuntimeError> {
+fn requested(wanted: &Mount, map: Option<&IdMap>, host: &Host) -> Result<OciMount, RuntimeError> {
     if !wanted.target.is_absolute() {
         return Err(RuntimeError::Invalid(format!(
             "invalid mount path: `{}` must be absolute",
@@ -119,10 +122,17 @@ fn requested(wanted: &Mount, map: Option<&IdMap>) -> Result<OciMount, RuntimeErr
     }
     match wanted.kind {
         MountKind::Bind => {
-            let mut options = vec!["rbind".to_owned()];
-            if wanted.read_only {
+            let has = |name: &str| wanted.options.iter().any(|option| option == name);
+            let mut options = Vec::new();
+            if !has("bind") {
+                options.push("rbind".to_owned());
+            }
+            if wanted.read_only && !has("ro") {
+                options.push("ro".to_owned());
                 // Recursively, or a file system mounted below could be written all the same.
-                options.extend(["ro".to_owned(), "rro".to_owned()]);
+                if host.kernel >= RECURSIVE_ATTRIBUTES {
+                    options.push("rro".to_owned());
+                }
             }
             options.extend(
                 wanted

@@ -2,6 +2,7 @@
 //!
 //! Behaviour that a crate can show alone is tested there; these tests show that it is wired.
 
+mod binds;
 mod build;
 mod caches;
 mod cli;
