@@ -29,6 +29,7 @@ mod commit;
 mod containers;
 mod create;
 mod error;
+mod events;
 mod files;
 mod inspect;
 mod isolation;

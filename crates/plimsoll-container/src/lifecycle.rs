@@ -1,16 +1,17 @@
 //! What happens to a container from outside: another name, other limits, a supervisor that was killed.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use plimsoll_linux::CommandExt as _;
 use plimsoll_network::Networks;
 use plimsoll_runtime::Resources;
+use plimsoll_store::EventLog;
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::client::answered;
 use crate::containers::{Container, Containers};
+use crate::events::Witness;
 use crate::model::{State, Status, write_json};
 use crate::protocol::{Reply, Request};
 use crate::restart::RestartPolicy;
@@ -36,14 +37,8 @@ impl Containers {
         action: &str,
         more: [(&str, String); N],
     ) {
-        let definition = &container.definition;
-        let mut attributes: BTreeMap<_, _> = definition.labels.clone();
-        attributes.insert("image".to_owned(), definition.image.clone());
-        attributes.insert("name".to_owned(), container.name.clone());
-        attributes.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        self.store
-            .events()
-            .record("container", action, container.id(), attributes);
+        let log = self.store.events();
+        witness(&log, container).container(action, more);
     }
 
     /// Gives a container another name.
@@ -136,6 +131,7 @@ impl Containers {
             137
         };
         let policy = container.definition.restart;
+        let endpoints = state.endpoints.clone();
         let state = State {
             status: Status::Exited,
             pid: 0,
@@ -149,7 +145,10 @@ impl Containers {
         };
         paths.write_state(&state)?;
         let container = Container { state, ..container };
-        self.event(&container, "die", [("exitCode", exit_code.to_string())]);
+        let log = self.store.events();
+        let witness = witness(&log, &container);
+        witness.moved_out(&endpoints);
+        witness.container("die", [("exitCode", exit_code.to_string())]);
         Ok(container)
     }
 
@@ -194,6 +193,14 @@ impl Containers {
             stopped_by_user: true,
             ..state
         })
+    }
+}
+
+fn witness<'a>(log: &'a EventLog, container: &'a Container) -> Witness<'a> {
+    Witness {
+        log,
+        definition: &container.definition,
+        name: &container.name,
     }
 }
 

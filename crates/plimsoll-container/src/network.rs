@@ -1,6 +1,5 @@
 //! A container and its networks: what is made before it starts, and what changes while it runs.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,7 +14,7 @@ use crate::containers::{Container, Containers};
 use crate::create::CreateOptions;
 use crate::model::{Definition, NetworkMode, Paths};
 use crate::protocol::{NetworkView, Request};
-use crate::{ContainerError, Result};
+use crate::{ContainerError, Result, events};
 
 /// Docker's word for the host as seen from the container, in `--add-host`.
 const HOST_GATEWAY: &str = "host-gateway";
@@ -165,7 +164,7 @@ impl Containers {
         };
         if done.is_err() {
             networks.detach(container.id(), &container.name, &info)?;
-        } else {
+        } else if container.is_running() {
             self.network_event("connect", &info, container.id());
         }
         done
@@ -306,14 +305,8 @@ impl Containers {
     }
 
     fn network_event(&self, action: &str, info: &NetworkInfo, container: &str) {
-        let attributes = BTreeMap::from([
-            ("container".to_owned(), container.to_owned()),
-            ("name".to_owned(), info.name.clone()),
-            ("type".to_owned(), info.driver.clone()),
-        ]);
-        self.store
-            .events()
-            .record("network", action, &info.id, attributes);
+        let network = (info.id.as_str(), info.name.as_str(), info.driver.as_str());
+        events::network_of(&self.store.events(), action, network, container);
     }
 }
 

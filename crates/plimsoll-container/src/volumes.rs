@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::containers::Containers;
 use crate::mounts::{MountRequest, MountSource, VolumeMount};
-use crate::{ContainerError, Result, names};
+use crate::{ContainerError, Result, events, names};
 
 /// One volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,8 +247,8 @@ impl Volumes<'_> {
         container: Option<&str>,
     ) -> Result<()> {
         let detail = serde_json::to_string(options).expect("maps of strings become JSON");
-        self.0.db().write(|transaction| -> Result<()> {
-            transaction.execute(
+        let made = self.0.db().write(|transaction| -> Result<usize> {
+            let made = transaction.execute(
                 "INSERT INTO volume (name, created, anonymous, detail) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
                 params![name, plimsoll_store::now(), anonymous, detail],
@@ -259,8 +259,12 @@ impl Volumes<'_> {
                     params![name, container],
                 )?;
             }
-            Ok(())
-        })
+            Ok(made)
+        })?;
+        if made > 0 {
+            events::volume(&self.0.events(), "create", name, []);
+        }
+        Ok(())
     }
 
     /// Lists the volumes, by name.
@@ -317,6 +321,7 @@ impl Volumes<'_> {
         })?;
         if removed > 0 {
             self.0.discard(&self.home(name))?;
+            events::volume(&self.0.events(), "destroy", name, []);
         }
         Ok(removed > 0)
     }

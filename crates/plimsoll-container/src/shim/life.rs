@@ -1,7 +1,6 @@
 //! The life of a container under its supervisor: its program runs, ends, and perhaps runs again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use super::output::{Client, Output};
 use super::process::{Child, Console, Ends, Sink, Source, Streams};
 use super::{DRAIN, Finished, NewRuntime, Start, chain, health, network, server, tokio_stream};
+use crate::events::Witness;
 use crate::model::{Definition, Health, Paths, State, Status, read_json};
 use crate::protocol::Ended;
 use crate::restart::Backoff;
@@ -111,7 +111,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         keep: Cell::new(false),
     });
     let run = shim.take_streams(child, streams);
-    shim.event("start", []);
+    shim.began();
     Ok(Life {
         shim,
         start,
@@ -273,13 +273,24 @@ impl Shim {
 
     /// Writes down that something happened to it.
     pub(super) fn event<const N: usize>(&self, action: &str, more: [(&str, String); N]) {
-        let definition = self.definition();
-        let mut attributes: BTreeMap<_, _> = definition.labels.clone();
-        attributes.insert("image".to_owned(), definition.image.clone());
-        attributes.insert("name".to_owned(), self.name.borrow().clone());
-        attributes.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        self.events
-            .record("container", action, &definition.id, attributes);
+        self.witness(|witness| witness.container(action, more));
+    }
+
+    fn witness(&self, what: impl FnOnce(&Witness<'_>)) {
+        what(&Witness {
+            log: &self.events,
+            definition: &self.definition(),
+            name: &self.name.borrow(),
+        });
+    }
+
+    /// Writes down that its program was started, and all that it has to itself now.
+    fn began(&self) {
+        let endpoints = &self.state.borrow().endpoints;
+        self.witness(|witness| {
+            witness.settled_in(endpoints);
+            witness.container("start", []);
+        });
     }
 
     fn take_streams(&self, child: Child, streams: Streams) -> Run {
@@ -342,6 +353,7 @@ impl Shim {
         if ended.oom_killed {
             self.event("oom", []);
         }
+        self.witness(|witness| witness.moved_out(&self.state.borrow().endpoints));
         let details = [
             ("execDuration", ran.as_secs().to_string()),
             ("exitCode", ended.exit_code.to_string()),
@@ -398,7 +410,7 @@ impl Shim {
             state.started_at = Some(Timestamp::now());
             state.health = definition.health.as_ref().map(|_| Health::default());
         });
-        self.event("start", []);
+        self.began();
         Ok(Some(self.take_streams(child, streams)))
     }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, Write as _};
 
 use jiff::Timestamp;
+use plimsoll_store::Store;
 
 use super::logs::moment;
 use crate::command_error::CommandError;
@@ -28,6 +29,13 @@ pub(crate) fn confirm(
         return Ok(());
     }
     Err(CommandError::user(format!("{command} has been cancelled")).hint("`--force` does not ask"))
+}
+
+/// Notes for `events` that unused things of a kind were removed, and how many bytes came free.
+pub(crate) fn pruned(store: &Store, kind: &str, bytes: u64) {
+    let reclaimed = ("reclaimed".to_owned(), bytes.to_string());
+    // Docker names nobody.
+    store.events().record(kind, "prune", "", [reclaimed].into());
 }
 
 /// One `--filter`: `key=value` or `key!=value`.

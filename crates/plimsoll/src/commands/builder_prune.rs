@@ -90,7 +90,9 @@ pub(super) fn prune(
     request: &PruneRequest<'_>,
     report: &mut dyn FnMut(&CacheItem),
 ) -> Result<u64, CommandError> {
-    Ok(store.prune(&|| images.needs(), request, report)?)
+    let bytes = store.prune(&|| images.needs(), request, report)?;
+    asking::pruned(store, "builder", bytes);
+    Ok(bytes)
 }
 
 /// What all items must fulfil.

@@ -66,6 +66,7 @@ pub(super) fn prune(context: &Context, filters: &[Filter]) -> Result<u64, Comman
         containers.remove(&container, false)?;
         removed.push(container.id().to_owned());
     }
+    asking::pruned(context.store()?, "container", bytes);
     print_list(context, "Deleted Containers:", &removed)?;
     Ok(bytes)
 }

@@ -37,8 +37,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let warning = format!("This will remove {}.", if all { ALL } else { DANGLING });
     asking::confirm(context, args.force, &warning, "image prune")?;
     let images = context.images()?;
-    prune(context, &images, all, &filter)?;
-    let bytes = images.collect()?;
+    let bytes = prune(context, &images, all, &filter)?;
     writeln!(
         context.stdout(),
         "Total reclaimed space: {}",
@@ -47,14 +46,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes images and prints what went; their files are still to be collected.
+/// Removes images, prints what went, and returns the bytes that came free.
 pub(super) fn prune(
     context: &Context,
     images: &Images,
     all: bool,
     filter: &ImageFilter,
-) -> Result<(), CommandError> {
+) -> Result<u64, CommandError> {
     let removed = images.prune(all, &|image| filter.keeps(image))?;
+    print(context, &removed)?;
+    let bytes = images.collect()?;
+    asking::pruned(context.store()?, "image", bytes);
+    Ok(bytes)
+}
+
+fn print(context: &Context, removed: &[Removed]) -> Result<(), CommandError> {
     if removed.is_empty() {
         return Ok(());
     }

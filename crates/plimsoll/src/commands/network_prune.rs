@@ -55,6 +55,7 @@ pub(super) fn prune(context: &Context, filters: &[Filter]) -> Result<Vec<String>
         super::network_ls::event(store, "destroy", &info.id, &info.name);
         removed.push(info.name);
     }
+    asking::pruned(store, "network", 0);
     Ok(removed)
 }
 

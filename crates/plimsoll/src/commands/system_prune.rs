@@ -41,8 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         bytes += volume_prune::prune(context, |volume| volume.anonymous)?;
     }
     let images = context.images()?;
-    image_prune::prune(context, &images, args.all, &filter)?;
-    bytes += images.collect()?;
+    bytes += image_prune::prune(context, &images, args.all, &filter)?;
     bytes += remove_cache(&args, context)?;
     let mut out = context.stdout();
     writeln!(out, "Total reclaimed space: {}", units::human_size_with(bytes, 4))?;

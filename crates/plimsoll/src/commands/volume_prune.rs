@@ -74,6 +74,7 @@ pub(super) fn prune(context: &Context, wanted: impl Fn(&Volume) -> bool) -> Resu
             removed.push(volume.name);
         }
     }
+    asking::pruned(context.store()?, "volume", bytes);
     super::system_prune::print_list(context, "Deleted Volumes:", &removed)?;
     Ok(bytes)
 }

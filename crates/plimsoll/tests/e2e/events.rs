@@ -151,13 +151,118 @@ fn images_come_and_go() {
     sandbox.ok(["rmi", "mine:1"]);
     sandbox.ok(["rmi", "busybox"]);
     let args = ["events", "--since", "10m", "--until", "0s", "-f", "type=image"];
-    let shown = sandbox.run(args.into_iter().chain(["--format", "{{.Action}} {{.Actor.Attributes.name}}"]));
+    let shown = sandbox.run(
+        args.into_iter()
+            .chain(["--format", "{{.Action}} {{.Actor.Attributes.name}}"]),
+    );
     let shown = shown.success("events");
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(
         lines[..4],
-        ["load busybox:latest", "tag mine:1", "untag mine:1", "untag busybox:latest"],
+        [
+            "load busybox:latest",
+            "tag mine:1",
+            "untag mine:1",
+            "untag busybox:latest"
+        ],
         "{shown}"
     );
     assert!(lines[4].starts_with("delete sha256:"), "{shown}");
+}
+
+#[test]
+fn volumes_and_networks_are_used_and_left() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.ok(["network", "create", "net"]);
+    sandbox.ok(["network", "create", "more"]);
+    sandbox.ok(["volume", "create", "vol"]);
+    sandbox.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--network",
+        "net",
+        "-v",
+        "vol:/v:ro",
+        "busybox",
+        "sleep",
+        "100",
+    ]);
+    // One that is there is not made again.
+    sandbox.ok(["volume", "create", "vol"]);
+    sandbox.ok(["network", "connect", "more", "box"]);
+    sandbox.ok(["network", "disconnect", "more", "box"]);
+    sandbox.ok(["stop", "-t", "0", "box"]);
+    sandbox.ok(["rm", "box"]);
+    sandbox.ok(["network", "rm", "net"]);
+    sandbox.ok(["volume", "rm", "vol"]);
+    assert_eq!(
+        past(&sandbox, ["type=network", "network=net"]),
+        ["create", "connect", "disconnect", "destroy"]
+    );
+    assert_eq!(
+        past(&sandbox, ["type=network", "network=more"]),
+        ["create", "connect", "disconnect"]
+    );
+    assert_eq!(
+        past(&sandbox, ["volume=vol"]),
+        ["create", "mount", "unmount", "destroy"]
+    );
+    assert_eq!(
+        past(
+            &sandbox,
+            [
+                "event=mount",
+                "event=connect",
+                "event=start",
+                "event=disconnect",
+                "event=unmount",
+                "event=die"
+            ]
+        ),
+        [
+            "mount",
+            "connect",
+            "start",
+            "connect",
+            "disconnect",
+            "disconnect",
+            "unmount",
+            "die"
+        ]
+    );
+    let args = ["events", "--since", "10m", "--until", "0s", "-f", "event=mount"];
+    let line = sandbox.ok(args);
+    assert!(
+        line.contains(" volume mount vol (container=")
+            && line.ends_with(", destination=/v, driver=local, propagation=, read/write=false)\n"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_is_unused_is_removed() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.ok(["volume", "create"]);
+    sandbox.ok(["system", "prune", "--force", "--volumes"]);
+    let args = ["events", "--since", "10m", "--until", "0s", "-f", "event=prune"];
+    let shown = sandbox.ok(args);
+    let shown: Vec<_> = shown
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, rest)| rest)
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "container prune  (reclaimed=0)",
+            "network prune  (reclaimed=0)",
+            "volume prune  (reclaimed=4096)",
+            "image prune  (reclaimed=0)",
+            "builder prune  (reclaimed=0)"
+        ]
+    );
 }
