@@ -8,6 +8,7 @@ mod files;
 mod metadata;
 mod remote;
 mod run;
+mod shown;
 mod state;
 
 use std::cell::RefCell;

@@ -69,7 +69,8 @@ impl Lowering<'_> {
                 }
             }
         }
-        state.metadata_row(format!("EXPOSE {}", shown.join(" ")));
+        shown.sort();
+        state.metadata_row(format!("EXPOSE {}", super::shown::plain(&shown)));
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Lowering<'_> {
             insert_key(&mut state.config.volumes, path.clone());
             shown.push(path);
         }
-        state.metadata_row(format!("VOLUME [{}]", shown.join(" ")));
+        state.metadata_row(format!("VOLUME {}", super::shown::plain(&shown)));
         Ok(())
     }
 

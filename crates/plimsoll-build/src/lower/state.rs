@@ -8,6 +8,8 @@ use plimsoll_oci::{ContainerConfig, Healthcheck, History, ImageConfig, Platform}
 use plimsoll_solver::VertexId;
 use serde_json::{Value, json};
 
+use super::shown;
+
 /// BuildKit's, so that tools that look for it keep working.
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -203,14 +205,14 @@ impl StageState {
 
     pub(crate) fn set_cmd(&mut self, command: &Command) {
         let line = self.command_line(command);
-        self.metadata_row(format!("CMD {}", json_words(&line)));
+        self.metadata_row(format!("CMD {}", shown::quoted(&line)));
         self.config.cmd = (!line.is_empty()).then_some(line);
         self.cmd_is_own = true;
     }
 
     pub(crate) fn set_entrypoint(&mut self, command: &Command) {
         let line = self.command_line(command);
-        self.metadata_row(format!("ENTRYPOINT {}", json_words(&line)));
+        self.metadata_row(format!("ENTRYPOINT {}", shown::quoted(&line)));
         self.config.entrypoint = (!line.is_empty()).then_some(line);
         if !self.cmd_is_own {
             self.config.cmd = None;
@@ -249,18 +251,18 @@ impl StageState {
                 }
             }
         };
-        self.metadata_row(format!("HEALTHCHECK {}", json_words(&healthcheck.test)));
+        self.metadata_row(format!("HEALTHCHECK {}", shown::healthcheck(&healthcheck)));
         self.config.healthcheck = Some(healthcheck);
     }
 
     pub(crate) fn set_shell(&mut self, words: &[Word]) {
         let shell: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
-        self.metadata_row(format!("SHELL {}", json_words(&shell)));
+        self.metadata_row(format!("SHELL {}", shown::plain(&shell)));
         self.config.shell = Some(shell);
     }
 
+    /// Leaves no row of history, as in BuildKit.
     pub(crate) fn add_trigger(&mut self, trigger: &Instruction) {
-        self.metadata_row(format!("ONBUILD {}", trigger.verbatim));
         self.config
             .on_build
             .get_or_insert_default()
@@ -276,9 +278,4 @@ impl StageState {
 /// Adds a key with an empty object, as `ExposedPorts` and `Volumes` hold them.
 pub(crate) fn insert_key(map: &mut Option<BTreeMap<String, Value>>, key: String) {
     map.get_or_insert_default().insert(key, json!({}));
-}
-
-/// Words as a JSON array: `["node","server.js"]`.
-pub(crate) fn json_words(words: &[String]) -> String {
-    serde_json::to_string(words).expect("strings serialise")
 }

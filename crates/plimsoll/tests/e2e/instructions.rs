@@ -64,6 +64,63 @@ CMD ["--port", "8080"]
     );
 }
 
+/// What Docker 28 shows of the same file, to the letter.
+#[test]
+fn history_is_written_as_buildkit_does() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    build_ok(
+        &sandbox,
+        r#"FROM busybox
+EXPOSE 80 53/udp 8000-8002
+EXPOSE 90/TCP
+ARG P=70
+EXPOSE $P
+SHELL ["/bin/ash", "-c"]
+HEALTHCHECK --interval=5s --timeout=3s CMD wget -q "localhost" || exit 1
+HEALTHCHECK --interval=1m30s --start-period=1s --start-interval=500ms --retries=2 CMD ["wget", "a b"]
+HEALTHCHECK NONE
+ONBUILD RUN echo "hi"   there
+VOLUME /a /b
+VOLUME ["/c d"]
+STOPSIGNAL SIGINT
+USER 1:2
+MAINTAINER me
+LABEL a="b c" d=e
+ENV X="y z" W=1
+ENV OLD style value
+CMD echo hi
+ENTRYPOINT ["/bin/x", "y<z"]
+CMD ["a&b"]
+WORKDIR /w
+"#,
+        &[],
+    );
+    let shown = sandbox.ok(["history", "--no-trunc", "--format", "{{.CreatedBy}}", "app"]);
+    let expected = r#"WORKDIR /w
+CMD ["a&b"]
+ENTRYPOINT ["/bin/x" "y<z"]
+CMD ["/bin/ash" "-c" "echo hi"]
+ENV OLD=style value
+ENV X=y z W=1
+LABEL a=b c d=e
+MAINTAINER me
+USER 1:2
+STOPSIGNAL SIGINT
+VOLUME [/c d]
+VOLUME [/a /b]
+HEALTHCHECK &{["NONE"] "0s" "0s" "0s" "0s" '\x00'}
+HEALTHCHECK &{["CMD" "wget" "a b"] "1m30s" "0s" "1s" "500ms" '\x02'}
+HEALTHCHECK &{["CMD-SHELL" "wget -q \"localhost\" || exit 1"] "5s" "3s" "0s" "0s" '\x00'}
+SHELL [/bin/ash -c]
+EXPOSE [70/tcp]
+ARG P=70
+EXPOSE [90/tcp]
+EXPOSE [53/udp 80/tcp 8000/tcp 8001/tcp 8002/tcp]
+"#;
+    assert!(shown.starts_with(expected), "{shown}");
+}
+
 #[test]
 fn shell_and_exec_forms() {
     needs!(root, overlay);
