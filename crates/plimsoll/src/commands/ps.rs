@@ -11,7 +11,7 @@ use plimsoll_network::Endpoint;
 use serde_json::{Value, json};
 
 use super::containers::containers;
-use super::port::{inside, outside};
+use super::port::{inside, ranges};
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::{rows, units};
@@ -245,19 +245,7 @@ fn ports(container: &Container) -> String {
     if !container.is_running() {
         return String::new();
     }
-    let published = &container.state.ports;
-    let open = container
-        .definition
-        .exposed_ports
-        .iter()
-        .filter(|exposed| !published.iter().any(|port| inside(port) == **exposed))
-        .cloned();
-    let shown: Vec<String> = published
-        .iter()
-        .map(|port| format!("{}->{}", outside(port), inside(port)))
-        .chain(open)
-        .collect();
-    shown.join(", ")
+    ranges(&container.state.ports, &container.definition.exposed_ports)
 }
 
 /// Bytes below a directory.
