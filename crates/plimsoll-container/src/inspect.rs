@@ -203,6 +203,8 @@ fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
         "IpcMode": or(&isolation.ipc, "private"),
         "UTSMode": isolation.uts,
         "UsernsMode": isolation.userns,
+        // Podman's, for Docker has no such maps.
+        "IDMappings": { "UidMap": isolation.uid_maps, "GidMap": isolation.gid_maps },
         "CgroupnsMode": or(&isolation.cgroupns, "private"),
         "Runtime": or(&isolation.runtime, "direct"),
         "Init": isolation.init.then_some(true),

@@ -351,3 +351,68 @@ fn wrong_requests_are_refused() {
     };
     assert_eq!(failure(&spec), "invalid mount path: `data` must be absolute");
 }
+
+#[test]
+fn owners_of_mounts_and_devices_are_those_of_the_host() {
+    use crate::container_spec::Device;
+    use crate::{IdMap, IdRange};
+    let spec = |size, options: &[&str]| {
+        let ranges = |outside| {
+            let range = IdRange {
+                inside: 0,
+                outside,
+                size,
+            };
+            vec![range]
+        };
+        let memory = Mount {
+            kind: MountKind::Tmpfs,
+            source: "tmpfs".into(),
+            target: "/data".into(),
+            read_only: false,
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        };
+        let device = Device {
+            path: "/dev/disk".into(),
+            block: true,
+            major: 8,
+            minor: 0,
+            mode: 0o660,
+            uid: 0,
+            gid: 6,
+            access: "rw".into(),
+        };
+        ContainerSpec {
+            mounts: vec![memory],
+            devices: vec![device],
+            userns: Some(IdMap::new(ranges(1000), ranges(2000)).unwrap()),
+            ..simple()
+        }
+    };
+    let owners = |size, options: &[&str]| {
+        let mapped = map(&spec(size, options), &root(), &host(Hierarchies::Unified)).unwrap();
+        let named = |path: &str| {
+            let mounts = mapped.spec.mounts().iter().flatten();
+            let mut found = mounts.filter(|mount| mount.destination() == Path::new(path));
+            let options = found.next().unwrap().options().clone().unwrap();
+            let owners = options.into_iter().filter(|option| option.contains("id="));
+            owners.collect::<Vec<_>>().join(",")
+        };
+        let linux = mapped.spec.linux().as_ref().unwrap();
+        let node = &linux.devices().as_ref().unwrap()[0];
+        (
+            named("/dev/pts"),
+            named("/data"),
+            (node.uid().unwrap(), node.gid().unwrap()),
+        )
+    };
+    let all = owners(100, &["uid=7", "gid=99", "mode=700"]);
+    assert_eq!(all, ("gid=2005".into(), "uid=1007,gid=2099".into(), (1000, 2006)));
+    // Who is in no map: terminals are root's, a device stays whose it is.
+    assert_eq!(owners(5, &[]), (String::new(), String::new(), (1000, 6)));
+    let error = failure(&spec(5, &["uid=5"]));
+    assert_eq!(
+        error,
+        "mount option `uid=5`: it is not in the container's map of users"
+    );
+}

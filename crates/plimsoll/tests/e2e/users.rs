@@ -122,6 +122,30 @@ fn root_inside_is_somebody_else_outside() {
 }
 
 #[test]
+fn some_of_the_hosts_users_are_the_same_inside() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let maps = [
+        "--uidmap",
+        "0:100000:1000",
+        "--uidmap",
+        "1000:1000",
+        "--gidmap",
+        "0:100000:2000",
+    ];
+    let run = ["run", "-d", "--name", "up", "--user", "1000:7"];
+    let container = run.iter().chain(&maps).chain(&["busybox", "sleep", "600"]);
+    sandbox.run(container).success("a container with two ranges");
+    let pid = sandbox.ok(["inspect", "-f", "{{.State.Pid}}", "up"]);
+    assert_eq!(status(pid.trim(), "Uid:"), [1000; 4]);
+    assert_eq!(status(pid.trim(), "Gid:"), [100_007; 4]);
+    let shown = "{{range .HostConfig.IDMappings.UidMap}}{{.}} {{end}}{{.HostConfig.IDMappings.GidMap}}";
+    let shown = sandbox.ok(["inspect", "-f", shown, "up"]);
+    assert_eq!(shown, "0:100000:1000 1000:1000 [0:100000:2000]\n");
+    sandbox.ok(["rm", "-f", "up"]);
+}
+
+#[test]
 fn a_terminal_of_exec_and_health_probes() {
     needs!(root, overlay);
     let health = [
