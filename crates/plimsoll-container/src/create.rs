@@ -10,7 +10,7 @@ use plimsoll_runtime::{Mount, MountKind, Resources, Seccomp, Ulimit};
 
 use crate::isolation::Isolation;
 use crate::log::LogConfig;
-use crate::model::{HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
+use crate::model::{Attached, HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
 use crate::mounts::{MountRequest, MountSource, VolumeMount};
 use crate::restart::RestartPolicy;
 use crate::signals::parse_signal;
@@ -85,6 +85,8 @@ pub struct CreateOptions {
     pub tty: bool,
     /// Keeps its input open.
     pub open_stdin: bool,
+    /// Who makes it wants to see and type.
+    pub attached: Attached,
     /// Removes it when it ends.
     pub auto_remove: bool,
     /// Signal that asks it to end.

@@ -303,12 +303,12 @@ fn config(definition: &Definition) -> Value {
         "Hostname": spec.hostname,
         "Domainname": definition.domainname,
         "User": spec.user,
-        "AttachStdin": false,
-        "AttachStdout": false,
-        "AttachStderr": false,
+        "AttachStdin": definition.attached.stdin,
+        "AttachStdout": definition.attached.stdout,
+        "AttachStderr": definition.attached.stderr,
         "Tty": spec.tty,
         "OpenStdin": definition.open_stdin,
-        "StdinOnce": false,
+        "StdinOnce": definition.open_stdin && definition.attached.stdin,
         "Env": spec.env,
         "Cmd": list(definition.command.clone()),
         "Image": definition.image,
@@ -317,11 +317,13 @@ fn config(definition: &Definition) -> Value {
         "Entrypoint": definition.entrypoint,
         "Labels": definition.labels,
         "StopSignal": definition.stop_signal.name,
-        "StopTimeout": definition.stop_timeout,
     });
     if let Some(fields) = value.as_object_mut() {
         if !exposed.is_empty() {
             fields.insert("ExposedPorts".to_owned(), json!(exposed));
+        }
+        if let Some(seconds) = definition.stop_timeout {
+            fields.insert("StopTimeout".to_owned(), json!(seconds));
         }
         if let Some(check) = &definition.health {
             fields.insert("Healthcheck".to_owned(), healthcheck(check));

@@ -67,20 +67,41 @@ pub struct Definition {
     pub mounts: Vec<MountPoint>,
     /// Number of the signal that asks it to end, and how it was written.
     pub stop_signal: StopSignal,
-    /// Seconds between that signal and SIGKILL.
-    pub stop_timeout: u64,
+    /// Seconds between that signal and SIGKILL, if somebody said so.
+    pub stop_timeout: Option<u64>,
     /// How to ask it whether it is well.
     pub health: Option<HealthCheck>,
     /// Removed when it ends.
     pub auto_remove: bool,
     /// Standard input stays open while nobody is attached.
     pub open_stdin: bool,
+    /// Who made it wanted to see and type, for `inspect`.
+    #[serde(default)]
+    pub attached: Attached,
     /// What happens when its program has ended.
     pub restart: RestartPolicy,
     /// Where its output is kept.
     pub log: LogConfig,
     /// What `--domainname` said.
     pub domainname: String,
+}
+
+impl Definition {
+    /// Seconds between the signal to stop and SIGKILL.
+    pub(crate) fn grace(&self) -> u64 {
+        self.stop_timeout.unwrap_or(10)
+    }
+}
+
+/// Which standard streams are those of the command that starts a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Input.
+    pub stdin: bool,
+    /// Output.
+    pub stdout: bool,
+    /// Error output.
+    pub stderr: bool,
 }
 
 /// What `--network` says.

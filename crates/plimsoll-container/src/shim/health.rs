@@ -75,11 +75,11 @@ fn give_up(shim: &Rc<Shim>, action: OnFailure) {
         OnFailure::Kill => (9, None),
         OnFailure::Restart => {
             shim.will_run_again();
-            (definition.stop_signal.number, Some(definition.stop_timeout))
+            (definition.stop_signal.number, Some(definition.grace()))
         }
         OnFailure::Stop => {
             shim.will_stop(false);
-            (definition.stop_signal.number, Some(definition.stop_timeout))
+            (definition.stop_signal.number, Some(definition.grace()))
         }
     };
     let shim = shim.clone();

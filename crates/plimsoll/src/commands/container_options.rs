@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_container::{
-    Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, OnFailure, RestartPolicy,
+    Attached, Containers, CreateOptions, HealthOptions, LogConfig, MountRequest, OnFailure, RestartPolicy,
 };
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
@@ -274,6 +274,11 @@ impl ContainerArgs {
             sysctls: pairs("sysctl", &self.sysctl)?,
             tty: self.tty,
             open_stdin: self.interactive,
+            attached: Attached {
+                stdin: self.interactive || self.attaches("stdin"),
+                stdout: self.attach.is_empty() || self.attaches("stdout"),
+                stderr: self.attach.is_empty() || self.attaches("stderr"),
+            },
             auto_remove: self.rm,
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
@@ -283,6 +288,10 @@ impl ContainerArgs {
             domainname: self.domainname.clone().unwrap_or_default(),
             annotations: pairs("annotation", &self.annotation)?,
         })
+    }
+
+    fn attaches(&self, stream: &str) -> bool {
+        self.attach.iter().any(|name| name.eq_ignore_ascii_case(stream))
     }
 
     /// What `--volumes-from` adds: what is mounted in words of its own goes over it.

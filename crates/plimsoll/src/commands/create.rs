@@ -16,7 +16,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let containers = super::containers::containers(context)?;
-    let container = super::run::create(&args.container, None, &containers, context).await?;
+    let container = super::run::create(&args.container, None, false, &containers, context).await?;
     writeln!(context.stdout(), "{}", container.id())?;
     Ok(ExitCode::SUCCESS)
 }

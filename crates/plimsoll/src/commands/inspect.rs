@@ -75,7 +75,7 @@ impl Output {
             (Some(template), _) => {
                 for value in &mut found {
                     fill(value);
-                    writeln!(out, "{}", template.render(value)?)?;
+                    writeln!(out, "{}", template.render_typed(value, nothing)?)?;
                 }
             }
             (None, Some(_)) => writeln!(out, "{}", Value::Array(found))?,
@@ -95,6 +95,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("Config", "OnBuild"),
     ("Config", "Shell"),
     ("Config", "StopSignal"),
+    ("Config", "StopTimeout"),
     ("Config", "Volumes"),
 ];
 
@@ -104,6 +105,71 @@ fn fill(value: &mut Value) {
         if let Some(fields) = value.get_mut(part).and_then(Value::as_object_mut) {
             fields.entry(*field).or_insert(Value::Null);
         }
+    }
+}
+
+/// What Docker's templates print for a field that is null. JSON does not say what it would hold, its name does.
+fn nothing(field: &str) -> &'static str {
+    const LISTS: &[&str] = &[
+        "Aliases",
+        "Binds",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceWriteIOps",
+        "BlkioWeightDevice",
+        "CapAdd",
+        "CapDrop",
+        "Cmd",
+        "Config",
+        "DNSNames",
+        "DeviceCgroupRules",
+        "DeviceRequests",
+        "Devices",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "Entrypoint",
+        "Env",
+        "ExecIDs",
+        "ExtraHosts",
+        "GroupAdd",
+        "Layers",
+        "Links",
+        "MaskedPaths",
+        "Mounts",
+        "OnBuild",
+        "ReadonlyPaths",
+        "RepoDigests",
+        "RepoTags",
+        "SecondaryIPAddresses",
+        "SecondaryIPv6Addresses",
+        "SecurityOpt",
+        "Shell",
+        "Ulimits",
+        "VolumesFrom",
+    ];
+    const MAPS: &[&str] = &[
+        "Annotations",
+        "Containers",
+        "Data",
+        "DriverOpts",
+        "ExposedPorts",
+        "Labels",
+        "Networks",
+        "Options",
+        "PortBindings",
+        "Ports",
+        "Status",
+        "Sysctls",
+        "Tmpfs",
+        "Volumes",
+    ];
+    match field {
+        "StopSignal" => "",
+        field if LISTS.contains(&field) => "[]",
+        field if MAPS.contains(&field) => "map[]",
+        _ => "<nil>",
     }
 }
 

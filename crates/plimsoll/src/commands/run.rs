@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use plimsoll_container::{Container, ContainerError, Containers, Started, Supervisor};
+use plimsoll_container::{Attached, Container, ContainerError, Containers, Started, Supervisor};
 use plimsoll_image::Image;
 use plimsoll_oci::Platform;
 
@@ -61,7 +61,7 @@ async fn run_container(args: &Args, context: &Context) -> Result<ExitCode, Comma
     // It starts while the container is made.
     let id = Containers::new_id()?;
     let supervisor = containers.supervisor(&id)?;
-    let container = create(&args.container, Some(id), &containers, context).await?;
+    let container = create(&args.container, Some(id), args.detach, &containers, context).await?;
     let started = start(args, context, supervisor, &containers, &container).await;
     if started.is_err() && args.container.rm {
         containers.remove(&container, true)?;
@@ -115,6 +115,7 @@ fn warn(context: &Context, started: Option<&Started>) -> Result<(), CommandError
 pub(crate) async fn create(
     args: &ContainerArgs,
     id: Option<String>,
+    detached: bool,
     containers: &Containers,
     context: &Context,
 ) -> Result<Container, CommandError> {
@@ -128,6 +129,9 @@ pub(crate) async fn create(
         writeln!(context.stderr(), "{warning}")?;
     }
     options.id = id;
+    if detached {
+        options.attached = Attached::default();
+    }
     options.mounts.splice(..0, args.inherited_mounts(containers)?);
     let image = image(args, context).await?;
     let hardened = context.settings()?.run.hardened.unwrap_or(false);

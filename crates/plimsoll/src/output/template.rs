@@ -54,7 +54,17 @@ impl Template {
 
     /// Fills in `value`.
     pub(crate) fn render(&self, value: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, value)
+        eval::render(&self.nodes, value, |_| "<no value>")
+    }
+
+    /// As [`Template::render`], for what Docker has in typed fields: `nothing` says what is printed for a field of this
+    /// name that is null.
+    pub(crate) fn render_typed(
+        &self,
+        value: &Value,
+        nothing: fn(&str) -> &'static str,
+    ) -> Result<String, TemplateError> {
+        eval::render(&self.nodes, value, nothing)
     }
 }
 
@@ -106,6 +116,30 @@ mod tests {
             ("{{$.Id}}", "abc"),
         ] {
             assert_eq!(render(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn null_is_what_its_field_holds() {
+        let value = json!({"List": null, "Map": null, "Other": null, "In": {"List": null}});
+        let nothing = |field: &str| match field {
+            "List" => "[]",
+            "Map" => "map[]",
+            _ => "<nil>",
+        };
+        for (template, expected) in [
+            ("{{.List}} {{.In.List}} {{.Map}} {{.Other}}", "[] [] map[] <nil>"),
+            ("{{with .In}}{{.List}}{{end}}", "[]"),
+            ("{{json .List}} {{.Map | json}}", "null null"),
+            ("{{len .List}}{{join .List \",\"}}", "0"),
+            (
+                "{{range .List}}x{{else}}none{{end}}{{if .Map}}x{{end}}",
+                "none",
+            ),
+            ("{{nil}}", "<no value>"),
+        ] {
+            let template = Template::parse(template).unwrap();
+            assert_eq!(template.render_typed(&value, nothing).unwrap(), expected);
         }
     }
 

@@ -462,3 +462,79 @@ fn a_root_with_a_long_path_works() {
     sandbox.ok(["--root", long.as_str(), "system", "reset", "-f"]);
     assert!(!long.exists());
 }
+
+/// What Docker 28 says of the same commands.
+#[test]
+fn inspect_tells_who_was_attached_and_what_is_empty() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let format = "{{.Config.AttachStdin}} {{.Config.AttachStdout}} {{.Config.AttachStderr}} {{.Config.OpenStdin}} {{.Config.StdinOnce}}";
+    for (options, expected) in [
+        (&["run"][..], "false true true false false"),
+        (&["run", "-i"], "true true true true true"),
+        (&["run", "-d"], "false false false false false"),
+        (&["run", "-di"], "false false false true false"),
+        (&["create"], "false true true false false"),
+        (&["create", "-i"], "true true true true true"),
+        (&["create", "-a", "stdout"], "false true false false false"),
+    ] {
+        let args = options
+            .iter()
+            .copied()
+            .chain(["--name", "box", "busybox", "true"]);
+        sandbox.run(args).success("the container");
+        assert_eq!(
+            sandbox.ok(["inspect", "-f", format, "box"]).trim(),
+            expected,
+            "{options:?}"
+        );
+        sandbox.ok(["rm", "-f", "box"]);
+    }
+    sandbox.ok(["create", "--name", "box", "busybox", "true"]);
+    for (template, expected) in [
+        (
+            "{{.Config.StopTimeout}} {{json .Config.StopTimeout}}",
+            "<nil> null",
+        ),
+        (
+            "{{.Config.Entrypoint}} {{.Config.Volumes}} {{.Config.ExposedPorts}}",
+            "[] map[] map[]",
+        ),
+        (
+            "{{.Config.OnBuild}} {{.Config.Shell}} {{.Config.Healthcheck}}",
+            "[] [] <nil>",
+        ),
+        (
+            "{{.HostConfig.Binds}} {{.HostConfig.Links}} {{.HostConfig.Tmpfs}} {{.HostConfig.CapAdd}}",
+            "[] [] map[] []",
+        ),
+        (
+            "{{.ExecIDs}} {{.Mounts}} {{.State.Health}} {{.HostConfig.PidsLimit}}",
+            "[] [] <nil> <nil>",
+        ),
+        (
+            "{{json .Config.Entrypoint}} {{len .Config.Entrypoint}} {{join .Config.Entrypoint \",\"}}",
+            "null 0",
+        ),
+    ] {
+        assert_eq!(
+            sandbox.ok(["inspect", "-f", template, "box"]).trim(),
+            expected,
+            "{template}"
+        );
+    }
+    assert!(!sandbox.ok(["inspect", "box"]).contains("StopTimeout"));
+    sandbox.ok([
+        "create",
+        "--name",
+        "patient",
+        "--stop-timeout",
+        "3",
+        "busybox",
+        "true",
+    ]);
+    assert_eq!(
+        sandbox.ok(["inspect", "-f", "{{.Config.StopTimeout}}", "patient"]),
+        "3\n"
+    );
+}

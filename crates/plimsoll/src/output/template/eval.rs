@@ -7,9 +7,14 @@ use super::functions;
 use super::parse::{Base, Command, Node, Operand, Pipeline, Place};
 
 /// Fills in `value`.
-pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, TemplateError> {
+pub(super) fn render(
+    nodes: &[Node],
+    value: &Value,
+    nothing: fn(&str) -> &'static str,
+) -> Result<String, TemplateError> {
     let mut state = State {
         out: String::new(),
+        nothing,
         variables: vec![("$".to_owned(), value.clone())],
     };
     state.block(nodes, value)?;
@@ -18,6 +23,8 @@ pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, TemplateEr
 
 struct State {
     out: String,
+    /// What is printed for a field of this name that is null.
+    nothing: fn(&str) -> &'static str,
     variables: Vec<(String, Value)>,
 }
 
@@ -48,9 +55,10 @@ impl State {
             Node::Text(text) => self.out.push_str(text),
             Node::Print(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
-                match pipeline.variables.is_empty() {
-                    true => self.out.push_str(&functions::show(&value)),
-                    false => self.bind(pipeline, &[value]),
+                match (pipeline.variables.is_empty(), field(pipeline)) {
+                    (true, Some(name)) if value.is_null() => self.out.push_str((self.nothing)(name)),
+                    (true, _) => self.out.push_str(&functions::show(&value)),
+                    (false, _) => self.bind(pipeline, &[value]),
                 }
             }
             Node::Break => return Ok(Flow::Break),
@@ -188,6 +196,24 @@ impl State {
             Base::Call(command) => self.command(command, dot, None)?,
         };
         fields(&base, &operand.fields)
+    }
+}
+
+/// The name of the field whose value a pipeline is, untouched.
+fn field(pipeline: &Pipeline) -> Option<&str> {
+    match pipeline.commands.as_slice() {
+        [
+            Command {
+                function: None,
+                operands,
+                ..
+            },
+        ] => operands
+            .first()?
+            .fields
+            .last()
+            .map(|(name, _)| name.as_str()),
+        _ => None,
     }
 }
 

@@ -43,8 +43,11 @@ const FUNCTIONS: &[(&str, Implementation)] = &[
     }),
     ("join", |arguments| {
         let (list, separator) = two(arguments)?;
-        let Value::Array(items) = list else {
-            return Err(format!("wrong type {} for join", go_type(list)));
+        let items = match list {
+            Value::Array(items) => items.as_slice(),
+            // A list that nobody has filled.
+            Value::Null => &[],
+            other => return Err(format!("wrong type {} for join", go_type(other))),
         };
         Ok(items
             .iter()
@@ -265,7 +268,7 @@ fn length(arguments: &[Value]) -> Result<Value, String> {
         Value::String(text) => Ok(text.len().into()),
         Value::Array(items) => Ok(items.len().into()),
         Value::Object(map) => Ok(map.len().into()),
-        Value::Null => Err("len of nil pointer".to_owned()),
+        Value::Null => Ok(0.into()),
         other => Err(format!("len of type {}", go_type(other))),
     }
 }
