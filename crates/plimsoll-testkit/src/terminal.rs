@@ -1,7 +1,7 @@
 //! A terminal that a program under test believes in.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -76,6 +76,14 @@ impl Terminal {
                 .extend(piece.unwrap_or_else(|_| panic!("no {text:?} in {seen:?}")));
         }
         self.seen[from..].to_vec()
+    }
+
+    /// Types.
+    ///
+    /// # Panics
+    /// When nobody can read it.
+    pub fn write(&mut self, keys: &[u8]) {
+        self.master.write_all(keys).expect("the terminal takes it");
     }
 
     /// Sends a signal.

@@ -87,7 +87,7 @@ impl Sink {
 pub(super) struct Console(AsyncFd<OwnedFd>);
 
 impl Console {
-    fn new(master: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(master: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
         Ok(Self(wire::watched(
             master,
@@ -95,7 +95,7 @@ impl Console {
         )?))
     }
 
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self
             .0
             .async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?))

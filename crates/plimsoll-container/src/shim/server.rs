@@ -4,6 +4,7 @@
 //! and a root directory may be longer.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use super::chain;
 use super::life::Shim;
 use super::output::Client;
-use super::process::{Child, null};
+use super::process::{Child, Console, null};
 use crate::log::Snapshot;
 use crate::model::{Paths, Status};
 use crate::protocol::{Ended, Reply, Request};
@@ -108,7 +109,7 @@ async fn answer(
             attach(shim, sender, receiver, &client).await;
             return Ok(());
         }
-        Request::Exec(process) => return exec(shim, &process, fds, sender).await,
+        Request::Exec(process) => return exec(shim, &process, fds, sender, receiver).await,
         Request::Resize { rows, columns } => match resize(shim, rows, columns) {
             Ok(()) => Reply::Done,
             Err(error) => Reply::Failed {
@@ -344,7 +345,13 @@ async fn take_input(shim: &Rc<Shim>, receiver: &mut Receiver) {
 }
 
 /// Runs one more process with the client's own pipes, or with a terminal whose master the client gets.
-async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender: &Sender) -> io::Result<()> {
+async fn exec(
+    shim: &Rc<Shim>,
+    process: &ProcessSpec,
+    fds: Vec<OwnedFd>,
+    sender: &Sender,
+    receiver: &mut Receiver,
+) -> io::Result<()> {
     if let Some(reply) = not_for_exec(shim) {
         return sender.message(&reply, &[]).await;
     }
@@ -357,15 +364,16 @@ async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender:
         Ok(pid) => Child::new(pid)?,
         Err(error) => return sender.message(&failed(&error), &[]).await,
     };
-    let told = match console {
-        None => sender.message(&Reply::ExecStarted, &[]).await,
-        Some(socket) => {
-            let master = wire::receive_descriptor(socket.as_fd())?;
-            sender.message(&Reply::ExecStarted, &[master.as_fd()]).await
-        }
-    };
+    let master = console
+        .map(|socket| wire::receive_descriptor(socket.as_fd()))
+        .transpose()?;
+    let given: Vec<_> = master.iter().map(AsFd::as_fd).collect();
+    let told = sender.message(&Reply::ExecStarted, &given).await;
     // A client that has gone does not take its process with it, but the shim still has to reap it.
-    let exit = child.wait().await?;
+    let exit = tokio::select! {
+        exit = child.wait() => exit?,
+        never = keep_terminal(master, receiver) => match never {},
+    };
     shim.event("exec_die", [("exitCode", exit.code().to_string())]);
     told?;
     let ended = Ended {
@@ -373,6 +381,21 @@ async fn exec(shim: &Rc<Shim>, process: &ProcessSpec, fds: Vec<OwnedFd>, sender:
         ..Ended::default()
     };
     sender.message(&Reply::Exited(ended), &[]).await
+}
+
+/// With the last master of its terminal a process would be hung up. So this holds one, and takes what the process writes
+/// when its user has left.
+async fn keep_terminal(master: Option<OwnedFd>, receiver: &mut Receiver) -> Infallible {
+    let Some(master) = master else {
+        return std::future::pending().await;
+    };
+    while let Ok(Some(_)) = receiver.next().await {}
+    let console = Console::new(master);
+    if let Ok(console) = &console {
+        let mut buffer = [0; 1024];
+        while let Ok(1..) = console.read(&mut buffer).await {}
+    }
+    std::future::pending().await
 }
 
 /// Why no process can be started now.

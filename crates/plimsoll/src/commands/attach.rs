@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::containers::containers;
-use super::session::{self, Session};
+use super::session::{self, Outcome, Session};
 use super::terminal;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -44,5 +44,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     )?;
     let mut attachment = containers.attach(&container).await?;
     let outcome = session.run(&mut attachment, &containers, &container).await?;
+    if let Outcome::Detached = outcome {
+        return session::escaped(context);
+    }
     Ok(session::exit_code(context, &container, &outcome))
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::container_options::environment;
 use super::containers::{containers, exit_byte, running};
-use super::session::print;
+use super::session::{escaped, print};
 use super::terminal::{self, DetachKeys, RawMode};
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -68,7 +68,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let container = running(&containers, name)?;
     let process = process(&args, command, &container)?;
     if args.tty && !args.detach {
-        return with_terminal(&args, &containers, &container, process).await;
+        let code = with_terminal(&args, &containers, &container, process).await?;
+        return code.map_or_else(|| escaped(context), Ok);
     }
     with_pipes(&args, &containers, &container, process).await
 }
@@ -155,13 +156,13 @@ async fn finish(
     Ok(ExitCode::from(exit_byte(code)))
 }
 
-/// Our terminal in raw mode on one side, the master of the process's terminal on the other.
+/// Our terminal in raw mode on one side, the master of the process's terminal on the other. None when the user has left.
 async fn with_terminal(
     args: &Args,
     containers: &Containers,
     container: &Container,
     process: ProcessSpec,
-) -> Result<ExitCode, CommandError> {
+) -> Result<Option<ExitCode>, CommandError> {
     let wrong = |error| CommandError::internal("cannot use the terminal", error);
     let mut keys = DetachKeys::parse(&args.detach_keys)?;
     let mut resized = signal(SignalKind::window_change()).map_err(wrong)?;
@@ -214,9 +215,9 @@ async fn with_terminal(
         }
     };
     let code = tokio::select! {
-        code = finish(&mut exec, copy_output(&mut output, io::stdout)) => code,
-        () = typing => Ok(ExitCode::SUCCESS),
-        () = sizing => Ok(ExitCode::SUCCESS),
+        code = finish(&mut exec, copy_output(&mut output, io::stdout)) => code.map(Some),
+        () = typing => Ok(None),
+        () = sizing => Ok(None),
     };
     drop(raw);
     code

@@ -169,6 +169,12 @@ async fn any(signals: &mut [(i32, Signal)]) -> i32 {
     .await
 }
 
+/// The end of `attach` and `exec` by the detach keys, in Docker's word and code.
+pub(crate) fn escaped(context: &Context) -> Result<ExitCode, CommandError> {
+    writeln!(context.stderr(), "read escape sequence")?;
+    Ok(ExitCode::FAILURE)
+}
+
 /// Turns the end of a container into our exit code, with a word where the code alone would puzzle.
 pub(crate) fn exit_code(context: &Context, container: &Container, outcome: &Outcome) -> ExitCode {
     match outcome {

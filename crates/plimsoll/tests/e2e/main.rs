@@ -33,6 +33,7 @@ mod reset;
 mod run;
 mod seed;
 mod sources;
+mod terminals;
 mod together;
 mod users;
 mod vm;
