@@ -24,9 +24,10 @@ pub(super) fn find(store: &Store, key: &str) -> Option<SnapshotId> {
     found.unwrap().map(SnapshotId)
 }
 
+/// Builds hold a lock from looking to recording, so that none takes away what another has found. Here the first one wins.
 pub(super) fn record(store: &Store, key: &str, snapshot: SnapshotId) {
-    let insert =
-        "INSERT OR REPLACE INTO cache_record (key, snapshot, created, last_used) VALUES (?1, ?2, ?3, ?3)";
+    let insert = "INSERT INTO cache_record (key, snapshot, created, last_used) VALUES (?1, ?2, ?3, ?3) \
+                  ON CONFLICT DO NOTHING";
     let values = rusqlite::params![key, snapshot.0, now()];
     store.db().write(|tx| tx.execute(insert, values)).unwrap();
 }
