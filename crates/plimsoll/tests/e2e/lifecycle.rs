@@ -355,6 +355,8 @@ fn a_process_that_takes_too_much_memory_is_named() {
         "1m",
         "--until",
         "0s",
+        "--filter",
+        "type=container",
         "--format",
         "{{.Action}}",
     ]);
