@@ -15,8 +15,17 @@ printf 'FROM busybox\nRUN echo built > /built\nCMD ["cat", "/built"]\n' > Docker
 $p build -q -t app . > /dev/null
 [ "$($p run --rm app)" = built ] && echo BUILD-AND-RUN
 [ "$($p run --rm -m 64m app cat /sys/fs/cgroup/memory.max)" = 67108864 ] && echo MEMORY-LIMIT
+limits='cd /sys/fs/cgroup; cat memory.swap.max memory.low pids.max cpu.max cpuset.cpus'
+seen=$($p run --rm -m 64m --memory-swap 96m --memory-reservation 32m --pids-limit 50 --cpus 0.5 --cpuset-cpus 0 app sh -c "$limits" | tr '\n' ' ')
+[ "$seen" = "33554432 33554432 50 50000 100000 0 " ] && echo LIMITS || echo "seen: $seen"
+code=0; $p run --name full -m 16m --memory-swap 16m app sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' || code=$?
+[ "$code $($p inspect -f '{{.State.OOMKilled}}' full)" = "137 true" ] && echo OOM || echo "code: $code"
 $p run -d --name box app sleep 1000 > /dev/null
 [ "$($p exec box echo inside)" = inside ] && echo EXEC
+$p update -m 48m --memory-swap 48m --pids-limit 20 box > /dev/null
+[ "$($p exec box sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max' | tr '\n' ' ')" = "50331648 20 " ] && echo UPDATE
+$p pause box > /dev/null && [ "$($p inspect -f '{{.State.Status}}' box)" = paused ] && $p unpause box > /dev/null && echo FREEZER
+[ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' box)" = "box 1" ] && echo STATS
 $p stop -t 1 box && $p rm box > /dev/null && echo STOP
 "#;
 
@@ -54,7 +63,17 @@ fn a_systemd_machine_with_cgroup_v2() {
     ]);
     command.args(["--", "bash", "script.sh"]);
     let outcome = Outcome::of(&mut command);
-    for step in ["BUILD-AND-RUN", "MEMORY-LIMIT", "EXEC", "STOP"] {
+    for step in [
+        "BUILD-AND-RUN",
+        "MEMORY-LIMIT",
+        "LIMITS",
+        "OOM",
+        "EXEC",
+        "UPDATE",
+        "FREEZER",
+        "STATS",
+        "STOP",
+    ] {
         assert!(outcome.stdout.contains(step), "{step}\n{outcome}");
     }
 }
