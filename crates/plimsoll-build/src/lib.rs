@@ -50,6 +50,6 @@ pub use export::{
 pub use lower::change;
 pub use network::BuildNetwork;
 pub use remote_cache::{CacheError, CacheFrom, CacheMode, CachePlace, CacheTo, Caches, ConfigError};
-pub use verify::{Aspect, Difference, compare};
 pub use run_options::{RunOptions, Secret, Wreck};
 pub use source::{ContextFolder, GitUrl, NamedContext, Remote, SourceError, Sources, WebContext, is_archive};
+pub use verify::{Aspect, Difference, compare};

@@ -168,9 +168,7 @@ impl Containers {
     /// time. Fine when it does not run.
     pub async fn stop(&self, container: &Container, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
         let definition = &container.definition;
-        let timeout = timeout.map_or(Some(definition.grace()), |seconds| {
-            u64::try_from(seconds).ok()
-        });
+        let timeout = timeout.map_or(Some(definition.grace()), |seconds| u64::try_from(seconds).ok());
         let signal = signal.unwrap_or(definition.stop_signal.number);
         self.end(container, signal, timeout, false).await
     }
@@ -183,9 +181,7 @@ impl Containers {
         timeout: Option<i64>,
     ) -> Result<()> {
         let definition = &container.definition;
-        let timeout = timeout.map_or(Some(definition.grace()), |seconds| {
-            u64::try_from(seconds).ok()
-        });
+        let timeout = timeout.map_or(Some(definition.grace()), |seconds| u64::try_from(seconds).ok());
         let signal = signal.unwrap_or(definition.stop_signal.number);
         self.end(container, signal, timeout, true).await
     }

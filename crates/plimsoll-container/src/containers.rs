@@ -130,10 +130,7 @@ impl Containers {
         let id = container.id();
         let paths = self.paths(id);
         // The state is written before the supervisor lets go of the root.
-        if !paths
-            .read_state()
-            .is_ok_and(|state| state.status.is_alive())
-        {
+        if !paths.read_state().is_ok_and(|state| state.status.is_alive()) {
             paths
                 .wait_unsupervised()
                 .map_err(ContainerError::file("lock", paths.lock()))?;
@@ -355,7 +352,10 @@ impl Containers {
                     let copies = wanted.copy && wanted.subpath.is_none() && !lowers.is_empty();
                     let image = copies.then_some((&tree, request.target.as_std_path()));
                     let volumes = Volumes(&self.store);
-                    match (volumes.obtain(&name, anonymous, &wanted.options, id, image)?, &wanted.subpath) {
+                    match (
+                        volumes.obtain(&name, anonymous, &wanted.options, id, image)?,
+                        &wanted.subpath,
+                    ) {
                         (Backing::Directory(data), None) => points.push(point(Some(name), anonymous, data)),
                         (Backing::Directory(data), Some(path)) => {
                             points.push(point(Some(name), anonymous, below(&data, path)?));

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
 use crate::log::Format;
-use crate::mounts::PROPAGATION;
 use crate::model::{Definition, Health, HealthCheck, MountPoint, Paths, Status};
+use crate::mounts::PROPAGATION;
 
 /// Docker's words for "not yet".
 const NEVER: &str = "0001-01-01T00:00:00Z";

@@ -59,7 +59,8 @@ pub use isolation::Isolation;
 pub use lifecycle::Changes;
 pub use log::{LogConfig, LogLine, LogQuery, LogReader, LogStream};
 pub use model::{
-    Attached, Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, OnFailure, Probe, State, Status, StopSignal,
+    Attached, Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, OnFailure, Probe,
+    State, Status, StopSignal,
 };
 pub use mounts::{MountRequest, MountSource, VolumeMount};
 pub use protocol::Ended;

@@ -14,9 +14,9 @@ use plimsoll_store::SnapshotId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Isolation;
 use crate::log::{Format, LogConfig};
 use crate::restart::RestartPolicy;
-use crate::isolation::Isolation;
 use crate::{ContainerError, Result};
 
 /// `spec.json`: everything about a container that does not change by itself, except its name. `update` replaces it.

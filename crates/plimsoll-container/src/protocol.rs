@@ -2,9 +2,9 @@
 
 use camino::Utf8PathBuf;
 use plimsoll_network::{Endpoint, PublishedPort};
-use std::net::IpAddr;
 use plimsoll_runtime::{ProcessSpec, Resources};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 use crate::log::Format;
 use crate::network::Link;

@@ -227,14 +227,19 @@ impl Start {
             network: if request.has_namespace { fds.next() } else { None },
             ..Namespaces::default()
         };
-        definition.isolation.join(&request.root, &request.run, &mut joined)?;
+        definition
+            .isolation
+            .join(&request.root, &request.run, &mut joined)?;
         let client = if request.has_client {
             fds.next().map(UnixStream::from)
         } else {
             None
         };
         let names = match request.has_names {
-            true => fds.next().zip(fds.next()).map(|(udp, tcp)| NameSockets { udp, tcp }),
+            true => fds
+                .next()
+                .zip(fds.next())
+                .map(|(udp, tcp)| NameSockets { udp, tcp }),
             false => None,
         };
         let sockets = request.ports.iter().cloned().zip(fds).collect();

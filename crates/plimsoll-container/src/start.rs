@@ -62,7 +62,9 @@ impl Containers {
         let Some(mut prepared) = prepared else {
             return Ok(None);
         };
-        let started = self.hand_over(&mut supervisor, &mut prepared, container.id()).await;
+        let started = self
+            .hand_over(&mut supervisor, &mut prepared, container.id())
+            .await;
         let warnings = match started {
             Ok(warnings) => warnings,
             Err(error) => {
@@ -74,7 +76,9 @@ impl Containers {
             }
         };
         let stream = prepared.attached.take();
-        let attachment = stream.map(|stream| attachment(stream, container.id())).transpose()?;
+        let attachment = stream
+            .map(|stream| attachment(stream, container.id()))
+            .transpose()?;
         Ok(Some(Started { attachment, warnings }))
     }
 

@@ -4,8 +4,8 @@ use plimsoll_diagnostics::Span;
 
 use crate::fault::{Fault, Result};
 use crate::line::Slice;
-use plimsoll_diagnostics::nearest;
 use crate::tree::Word;
+use plimsoll_diagnostics::nearest;
 
 /// What a flag wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use crate::flags::{Flags, Known};
 use crate::heredoc::{self, Found};
 use crate::line::{Lines, Slice, is_blank};
 use crate::pasted;
-use plimsoll_diagnostics::nearest;
 use crate::tree::{Instruction, InstructionKind, Word};
 use crate::words::json_strings;
+use plimsoll_diagnostics::nearest;
 
 /// Every instruction there is.
 pub(crate) const KEYWORDS: [&str; 18] = [

@@ -50,8 +50,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 pub use container_spec::{
-    ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp,
-    Sharing, SystemPaths, Ulimit,
+    ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Sharing,
+    SystemPaths, Ulimit,
 };
 pub use emulation::Emulator;
 pub use engine::Engine;

@@ -25,8 +25,8 @@ use crate::host::Host;
 use crate::program::Report;
 use crate::root::Root;
 use crate::{
-    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, rootfs,
-    spec, user,
+    Bundle, Namespaces, OciRuntime, ProcessSpec, RuntimeError, Stdio, enter_private_mounts, rootfs, spec,
+    user,
 };
 use console::Console;
 pub(crate) use console::{receive as receive_descriptor, send as send_descriptor};

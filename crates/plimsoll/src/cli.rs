@@ -36,7 +36,9 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     if global.version {
         return print_version();
     }
-    let compose = matches.subcommand_matches(COMPOSE).map(ComposeArgs::from_arg_matches);
+    let compose = matches
+        .subcommand_matches(COMPOSE)
+        .map(ComposeArgs::from_arg_matches);
     let compose = match compose.transpose() {
         Ok(compose) => compose.unwrap_or_default(),
         Err(error) => return usage(&error, &args, name),

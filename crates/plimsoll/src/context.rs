@@ -271,7 +271,11 @@ impl Context {
 
     /// Prints a diagnostic that ends nothing.
     pub(crate) fn show(&self, diagnostic: &plimsoll_diagnostics::Diagnostic) {
-        let _ = write!(self.stderr(), "{}", plimsoll_diagnostics::render(diagnostic, self.color()));
+        let _ = write!(
+            self.stderr(),
+            "{}",
+            plimsoll_diagnostics::render(diagnostic, self.color())
+        );
     }
 
     /// Prints an error and returns its exit code. Output nobody reads any more is no error.

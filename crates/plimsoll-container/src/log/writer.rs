@@ -185,7 +185,8 @@ impl LogWriter {
 
 impl Waiting {
     fn has_room(&self, more: usize) -> bool {
-        self.limit.is_none_or(|limit| self.bytes == 0 || self.bytes + more <= limit)
+        self.limit
+            .is_none_or(|limit| self.bytes == 0 || self.bytes + more <= limit)
     }
 }
 

@@ -195,7 +195,11 @@ impl Life {
             client,
         } = self;
         let mut services = JoinSet::new();
-        shim.network.serve(&start.network, std::mem::take(&mut start.sockets), start.names.take());
+        shim.network.serve(
+            &start.network,
+            std::mem::take(&mut start.sockets),
+            start.names.take(),
+        );
         let connections = Rc::new(RefCell::new(JoinSet::new()));
         if let Some((stream, client)) = client {
             connections
@@ -424,7 +428,10 @@ impl Shim {
     fn finish(&self, ended: Ended) {
         let (endpoints, ports) = {
             let mut state = self.state.borrow_mut();
-            (std::mem::take(&mut state.endpoints), std::mem::take(&mut state.ports))
+            (
+                std::mem::take(&mut state.endpoints),
+                std::mem::take(&mut state.ports),
+            )
         };
         network::unpublish(self.definition().instance, &endpoints, &ports);
         self.update(|state| {

@@ -150,7 +150,10 @@ async fn answer(
         Request::Network { view, sockets } => {
             let mut fds = fds.into_iter();
             let names = match sockets {
-                true => fds.next().zip(fds.next()).map(|(udp, tcp)| NameSockets { udp, tcp }),
+                true => fds
+                    .next()
+                    .zip(fds.next())
+                    .map(|(udp, tcp)| NameSockets { udp, tcp }),
                 false => None,
             };
             match shim.network.change(shim, view, names) {

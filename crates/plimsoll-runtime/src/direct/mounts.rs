@@ -192,10 +192,7 @@ fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Res
 }
 
 /// Copies of mounts of the host through which others are to pass, by their place in the container.
-fn linked<'a>(
-    spec: &'a Spec,
-    users: Option<&Users>,
-) -> Result<HashMap<&'a Path, OwnedFd>, RuntimeError> {
+fn linked<'a>(spec: &'a Spec, users: Option<&Users>) -> Result<HashMap<&'a Path, OwnedFd>, RuntimeError> {
     let mut linked = HashMap::new();
     for mount in spec.mounts().iter().flatten() {
         let options = mount.options().as_deref().unwrap_or_default();

@@ -199,7 +199,9 @@ fn removing_a_store_leaves_what_is_not_its_own() {
     let ground = Ground::new();
     let store = ground.open();
     store.content().put(b"bytes").unwrap();
-    store.events().record("container", "start", "a", Default::default());
+    store
+        .events()
+        .record("container", "start", "a", Default::default());
     std::fs::write(ground.path("root/manifest-lists/app"), "{}").unwrap();
     let foreign = ground.path("root/notes.txt");
     std::fs::write(&foreign, "mine").unwrap();

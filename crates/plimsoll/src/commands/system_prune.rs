@@ -36,7 +36,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let filter = ImageFilter::new(&args.filters)?;
     asking::confirm(context, args.force, &warning(&args), "system prune")?;
     let mut bytes = container_prune::prune(context, &args.filters)?;
-    print_list(context, "Deleted Networks:", &network_prune::prune(context, &args.filters)?)?;
+    print_list(
+        context,
+        "Deleted Networks:",
+        &network_prune::prune(context, &args.filters)?,
+    )?;
     if args.volumes {
         bytes += volume_prune::prune(context, |volume| volume.anonymous)?;
     }
@@ -49,7 +53,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 fn warning(args: &Args) -> String {
-    let mut lines = vec!["all stopped containers", "all networks not used by at least one container"];
+    let mut lines = vec![
+        "all stopped containers",
+        "all networks not used by at least one container",
+    ];
     if args.volumes {
         lines.push("all anonymous volumes not used by at least one container");
     }

@@ -132,10 +132,7 @@ mod tests {
             ("{{with .In}}{{.List}}{{end}}", "[]"),
             ("{{json .List}} {{.Map | json}}", "null null"),
             ("{{len .List}}{{join .List \",\"}}", "0"),
-            (
-                "{{range .List}}x{{else}}none{{end}}{{if .Map}}x{{end}}",
-                "none",
-            ),
+            ("{{range .List}}x{{else}}none{{end}}{{if .Map}}x{{end}}", "none"),
             ("{{nil}}", "<no value>"),
         ] {
             let template = Template::parse(template).unwrap();

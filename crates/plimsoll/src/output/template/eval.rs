@@ -208,11 +208,7 @@ fn field(pipeline: &Pipeline) -> Option<&str> {
                 operands,
                 ..
             },
-        ] => operands
-            .first()?
-            .fields
-            .last()
-            .map(|(name, _)| name.as_str()),
+        ] => operands.first()?.fields.last().map(|(name, _)| name.as_str()),
         _ => None,
     }
 }
