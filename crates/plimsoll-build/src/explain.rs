@@ -1,7 +1,7 @@
 //! Why steps ran: a record compared with that of an earlier build of the same Dockerfile and context.
 //!
 //! Nothing of this is worked out during a build. A record says by name what decided the keys of each step
-//! ([`crate::record::Part`]); for the files of a COPY it names a list ([`lists`]). Each step that ran is compared with
+//! ([`crate::record::Part`]); for the files of a COPY it names a list (`lists`). Each step that ran is compared with
 //! the same step of the nearest earlier build that got as far, one with the same arguments and platforms first.
 
 mod compare;
