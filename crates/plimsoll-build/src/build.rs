@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
-use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span};
+use plimsoll_diagnostics::{Diagnostic, Severity, Source, Span, chain};
 use plimsoll_dockerfile::{Dockerfile, InstructionKind, is_built_in_frontend, nearest};
 use plimsoll_image::{Attestation, Image, ImageError, Images, Packing};
 use plimsoll_oci::{Digest, ImageConfig, ImageRef, Platform};
@@ -667,15 +667,4 @@ fn failure(solver: &Solver<BuildOp, BuildCache>, error: &SolveError<OpError>) ->
         }
         _ => BuildError::Diagnostics(vec![diagnostic]),
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -23,7 +23,7 @@ mod load;
 mod mounts;
 mod place;
 
-use plimsoll_diagnostics::{Diagnostic, Source, Span};
+use plimsoll_diagnostics::{Diagnostic, Source, Span, chain};
 
 pub use config::ConfigError;
 pub use export::{CacheMode, CacheTo};
@@ -56,18 +56,4 @@ fn warning(code: &'static str, message: String) -> Diagnostic {
     let mut warning = Diagnostic::warning(code, &Source::new("cache", ""), Span::default(), message);
     warning.labels.clear();
     warning
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(&format!(": {words}"));
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use camino::Utf8PathBuf;
 use plimsoll_store::Store;
 
-use crate::error::chain;
 use crate::{ContainerError, Containers, Result};
+use plimsoll_diagnostics::chain;
 
 /// `plimsoll shim reap ROOT RUN ID [keep]`: gives the address back, and removes a container that was made with `--rm`.
 pub(crate) fn main(arguments: &[OsString]) -> i32 {

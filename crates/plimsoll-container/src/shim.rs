@@ -38,11 +38,11 @@ use plimsoll_runtime::{Namespaces, OciRuntime};
 use plimsoll_store::EventLog;
 use tokio::task::JoinSet;
 
-use crate::error::chain;
 use crate::model::{Definition, Paths, State, read_json};
 use crate::protocol::{NetworkView, StartReply, StartRequest};
 use crate::wire::{self, Sender};
 use crate::{ContainerError, Result};
+use plimsoll_diagnostics::chain;
 
 /// How long output may still come after the program has ended, should another process hold its pipes.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -3,11 +3,13 @@
 //! Whatever points into a user's file carries a [`Span`] from the parser to the screen; a
 //! [`Diagnostic`] brings the [`Source`] along, so that whoever shows it needs nothing else.
 
+mod chain;
 mod diagnostic;
 pub mod emit;
 mod source;
 mod suggest;
 
+pub use chain::chain;
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use emit::text::render;
 pub use source::{Position, Source, Span};

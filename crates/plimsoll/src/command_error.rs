@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use anstyle::AnsiColor;
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, chain};
 use plimsoll_image::ImageError;
 use plimsoll_registry::{FailureKind, RegistryError};
 
@@ -174,20 +174,6 @@ impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain(&*self.source))
     }
-}
-
-/// The error and its causes in one line; a cause that only repeats the end of the text before is left out.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl From<io::Error> for CommandError {
