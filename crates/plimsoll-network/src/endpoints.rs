@@ -117,7 +117,12 @@ impl Networks {
         if places.is_empty() {
             places.push(self.place_on(primary)?);
         }
-        places.sort_by_key(|place| place.name != primary && !place.network.starts_with(primary));
+        // A name goes before the beginning of an id: `b` is both.
+        let by_name = places.iter().position(|place| place.name == primary);
+        let first = by_name.or_else(|| places.iter().position(|place| place.network.starts_with(primary)));
+        if let Some(first) = first {
+            places[..=first].rotate_right(1);
+        }
         let mut endpoints = Vec::new();
         for (number, place) in places.iter().enumerate() {
             endpoints.push(self.activate(container, &place.network, &place.options, number)?);

@@ -238,10 +238,11 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
             let registry = registry.map_or_else(String::new, |registry| format!(" {registry}"));
             Some(format!("log in with `plimsoll login{registry}`"))
         }
-        FailureKind::Unreachable => {
+        // A mirror can be asked, not be given anything.
+        FailureKind::Unreachable if matches!(error, RegistryError::Fetch { .. }) => {
             Some("mirrors are configured as `[registry.\"docker.io\"] mirrors` in plimsoll.toml".to_owned())
         }
-        FailureKind::NotFound | FailureKind::Other => None,
+        FailureKind::Unreachable | FailureKind::NotFound | FailureKind::Other => None,
     }
 }
 

@@ -652,7 +652,8 @@ fn what_was_stopped_or_killed_stays_so() {
         scene.run("while :; do sleep 0.01; done", async |_attachment| {
             if kill {
                 scene.containers.kill(&scene.container, 9).await.unwrap();
-                scene.containers.wait(&scene.container).await.unwrap();
+                // One that has ended by now is looked up in the database, where this one is not.
+                let _ = scene.containers.wait(&scene.container).await;
             } else {
                 scene
                     .containers

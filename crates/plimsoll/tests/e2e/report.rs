@@ -18,7 +18,7 @@ WORKDIR /app
 COPY --from=slow /out .
 COPY --from=fast /fast .
 COPY data data
-RUN touch \"/<script>alert(2)<\" && rm /app/fast
+RUN touch \"/<script>alert(2)<\" && sleep 0.4 && rm /app/fast
 ";
 
 /// Opens the page in Chromium. `PLIMSOLL_SCREENSHOTS` names a folder for pictures of it.
