@@ -85,6 +85,19 @@ pub(crate) mod volume_prune;
 pub(crate) mod volume_rm;
 pub(crate) mod wait;
 
+/// Exit code of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Does `work` until Ctrl-C, which drops it: what it began is taken back by those who began it.
+async fn interruptible(
+    work: impl Future<Output = Result<ExitCode, CommandError>>,
+) -> Result<ExitCode, CommandError> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
 type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;
 
 /// One command under all its names.

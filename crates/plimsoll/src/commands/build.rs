@@ -40,8 +40,6 @@ use given::given;
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// Build argument that has the image carry its own cache.
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Build an image from a Dockerfile
 ///
@@ -147,10 +145,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    tokio::select! {
-        result = build(&args, context) => result,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    super::interruptible(build(&args, context)).await
 }
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {

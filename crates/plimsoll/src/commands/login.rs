@@ -10,8 +10,6 @@ use tokio::sync::oneshot;
 use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
 
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 const DOCKER_HUB: &str = "docker.io";
 
 /// Log in to a registry
@@ -35,10 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    tokio::select! {
-        result = log_in(&args, context) => result,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    super::interruptible(log_in(&args, context)).await
 }
 
 async fn log_in(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -10,9 +10,6 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::progress::Mode;
 
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
-
 /// Download an image from a registry
 ///
 /// Mirrors of the settings are asked first, in order. What an interrupted pull has brought is kept and continued.
@@ -36,10 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    tokio::select! {
-        result = pull(&args, context) => result,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    super::interruptible(pull(&args, context)).await
 }
 
 async fn pull(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -10,9 +10,6 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::progress::Mode;
 
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
-
 /// Upload an image to a registry
 ///
 /// What was pulled goes as it came, so its digest stays the same; layers that were built here are compressed with gzip.
@@ -40,10 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    tokio::select! {
-        result = push(&args, context) => result,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    super::interruptible(push(&args, context)).await
 }
 
 async fn push(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {

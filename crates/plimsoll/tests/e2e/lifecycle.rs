@@ -5,11 +5,7 @@ use std::path::PathBuf;
 use plimsoll_testkit::{Sandbox, needs};
 use serde_json::Value;
 
-use crate::{build_ok, wait_for, with_busybox};
-
-fn inspect(sandbox: &Sandbox, container: &str) -> Value {
-    serde_json::from_str::<Value>(&sandbox.ok(["inspect", container])).expect("JSON")[0].clone()
-}
+use crate::{build_ok, inspect, wait_for, with_busybox};
 
 fn field(sandbox: &Sandbox, template: &str) -> String {
     sandbox.ok(["inspect", "-f", template, "box"]).trim().to_owned()

@@ -82,6 +82,12 @@ fn build_files(sandbox: &Sandbox, dockerfile: &str, options: &[&str]) -> camino:
     folder
 }
 
+/// What `inspect` prints for a container.
+#[track_caller]
+fn inspect(sandbox: &Sandbox, container: &str) -> serde_json::Value {
+    serde_json::from_str::<serde_json::Value>(&sandbox.ok(["inspect", container])).expect("JSON")[0].clone()
+}
+
 /// Waits until `check` gives something, at most `seconds`.
 #[track_caller]
 fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {

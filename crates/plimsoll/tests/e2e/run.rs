@@ -3,13 +3,9 @@
 use std::process::Stdio;
 
 use plimsoll_testkit::{Outcome, Sandbox, needs};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{build_ok, wait_for, with_busybox};
-
-fn inspect(sandbox: &Sandbox, container: &str) -> Value {
-    serde_json::from_str::<Value>(&sandbox.ok(["inspect", container])).expect("JSON")[0].clone()
-}
+use crate::{build_ok, inspect, wait_for, with_busybox};
 
 /// Runs a shell command in a new container and returns its stdout.
 #[track_caller]
