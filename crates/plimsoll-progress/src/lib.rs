@@ -4,6 +4,8 @@
 //! serialise to BuildKit's status form (`client.SolveStatus`), so that readers of `--progress=rawjson`
 //! keep working. Tests use [`Progress::none`].
 
+mod resource;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +15,8 @@ use serde::Serialize;
 
 pub use plimsoll_diagnostics as diagnostics;
 use plimsoll_diagnostics::Diagnostic;
+
+pub use resource::{Resource, ResourceState};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub enum Event {
     Log(Log),
     /// A diagnostic that does not stop the work.
     Warning(Box<Diagnostic>),
+    /// A container, network, volume or image of a project changed its state.
+    Resource(Resource),
 }
 
 /// One task: a build step, a pull, a load. BuildKit's `Vertex`.

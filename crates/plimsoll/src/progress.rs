@@ -10,6 +10,7 @@
 
 mod plain;
 mod rawjson;
+mod resources;
 mod trace;
 mod tty;
 

@@ -51,6 +51,8 @@ impl Journal {
             Event::Vertex(vertex) => state.vertex(vertex),
             Event::Status(status) => state.count(status),
             Event::Warning(warning) => state.warnings.push(WarningRecord::from(&**warning)),
+            // A project's, not the build's.
+            Event::Resource(_) => {}
             // A full disk is no reason to stop the step; it will say so itself if it matters.
             Event::Log(log) => {
                 if let Err(error) = state.log(log, &self.folder) {

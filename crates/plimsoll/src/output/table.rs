@@ -5,6 +5,11 @@ const PADDING: usize = 3;
 /// Narrowest column, padding included.
 const MINIMUM: usize = 10;
 
+/// Columns that a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
 /// Aligns tab-separated lines: every cell but the last of its line is padded.
 ///
 /// Docker writes its tables with Go's `tabwriter` (minimum width 10, padding 3), so scripts cut at these places.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_progress::{Event, Status};
 
-use super::Renderer;
 use super::trace::{Trace, amount};
+use super::{Renderer, resources};
 
 /// How long a task that has something to say waits for the one that is speaking.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -173,6 +173,13 @@ fn reading(view: &mut View, status: &Status) -> Option<String> {
 
 impl Renderer for Plain {
     fn event(&mut self, event: Event) -> io::Result<()> {
+        if let Event::Resource(resource) = event {
+            let line = resources::plain(&resource);
+            return match self.trace.resources.take(resource) {
+                true => writeln!(self.out, "{line}"),
+                false => Ok(()),
+            };
+        }
         self.take(event);
         self.write(Instant::now(), PATIENCE)
     }

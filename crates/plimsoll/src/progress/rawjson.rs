@@ -9,7 +9,7 @@ use plimsoll_progress::Event;
 use plimsoll_progress::diagnostics::Diagnostic;
 use serde_json::{Value, json};
 
-use super::Renderer;
+use super::{Renderer, resources};
 
 /// Writes each event as a `client.SolveStatus` of BuildKit.
 pub(super) struct RawJson {
@@ -38,6 +38,7 @@ fn status(event: &Event) -> Value {
             "timestamp": log.timestamp,
         }]}),
         Event::Warning(diagnostic) => json!({"warnings": [warning(diagnostic)]}),
+        Event::Resource(resource) => resources::json(resource),
     }
 }
 

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use plimsoll_progress::diagnostics::Diagnostic;
 use plimsoll_progress::{Event, Log, Status, Vertex};
 
+use super::resources::Resources;
+
 /// All tasks in the order in which they were announced.
 #[derive(Default)]
 pub(super) struct Trace {
     pub(super) tasks: Vec<Task>,
+    pub(super) resources: Resources,
     /// Lines of output to keep of each. (Those of a failed one are part of its error.)
     tail: usize,
     places: HashMap<String, usize>,
@@ -82,7 +85,16 @@ impl Trace {
                 self.warnings.push(*diagnostic);
                 None
             }
+            Event::Resource(resource) => {
+                self.resources.take(resource);
+                None
+            }
         }
+    }
+
+    /// Whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.resources.is_empty()
     }
 
     fn place(&mut self, digest: &str) -> usize {

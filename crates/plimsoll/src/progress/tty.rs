@@ -187,7 +187,7 @@ impl Renderer for Tty {
 
     fn draw(&mut self, now: Instant) -> io::Result<()> {
         let is_early = now.saturating_duration_since(self.began) < SILENCE;
-        if is_early || self.trace.tasks.is_empty() {
+        if is_early || self.trace.is_empty() {
             return Ok(());
         }
         let (width, rows) = size();
@@ -197,7 +197,7 @@ impl Renderer for Tty {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if !self.trace.tasks.is_empty() {
+        if !self.trace.is_empty() {
             let lines = self.lines(Timestamp::now(), usize::MAX, true);
             self.redraw(&lines, size().0.min(WIDEST))?;
         }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use anstyle::Style;
 use jiff::Timestamp;
-use plimsoll_progress::Status;
+use plimsoll_progress::{ResourceState, Status};
 
 use super::colors::Colors;
+use crate::progress::resources::Row;
 use crate::progress::trace::{Task, Trace, amount};
 
 /// One line: a text, and figures at its right end.
@@ -45,6 +46,40 @@ pub(super) struct View<'a> {
 
 /// Returns the lines to show in `rows` rows; all there is to tell when the work is over.
 pub(super) fn frame(trace: &Trace, view: &View<'_>, rows: usize) -> Vec<Line> {
+    if trace.resources.is_empty() {
+        return tasks(trace, view, rows);
+    }
+    let resources = resources(trace, view, rows);
+    let mut lines = match trace.tasks.is_empty() || rows <= resources.len() {
+        true => Vec::new(),
+        false => tasks(trace, view, rows - resources.len()),
+    };
+    lines.extend(resources);
+    lines
+}
+
+/// What is done with the things of a project.
+fn resources(trace: &Trace, view: &View<'_>, rows: usize) -> Vec<Line> {
+    let colors = view.colors;
+    let style = |state| match state {
+        ResourceState::Done => colors.done,
+        ResourceState::Warning => colors.canceled,
+        ResourceState::Error => colors.error,
+        ResourceState::Working => Style::new(),
+    };
+    let line = |row: Row| Line {
+        seconds: Some(row.seconds),
+        ..Line::new(row.text, style(row.state))
+    };
+    let rows = trace.resources.rows(view.now, rows.saturating_sub(1));
+    let header = Line::new(trace.resources.header(), Style::new());
+    std::iter::once(header)
+        .chain(rows.into_iter().map(line))
+        .collect()
+}
+
+/// The steps of builds and pulls.
+fn tasks(trace: &Trace, view: &View<'_>, rows: usize) -> Vec<Line> {
     let mut begun: Vec<&Task> = trace
         .tasks
         .iter()
