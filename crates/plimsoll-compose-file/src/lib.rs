@@ -10,16 +10,19 @@
 //! - `interpolate`, `dotenv`: `${}` and files of variables;
 //! - `schema`: one table says which keys there are, of what kind, and how they merge;
 //! - `shape`: a document against that table; short forms become long ones;
+//! - [`model`]: the outcome as plain data;
 //! - `check`: profiles, defaults, and whether the parts fit together.
 //!
 //! Pure text: nothing here needs root, a store or a network. Files are read; the environment is an argument.
 
+mod canonical;
 mod check;
 pub mod dotenv;
 mod emit;
 mod interpolate;
 mod load;
 mod merge;
+pub mod model;
 mod node;
 mod project;
 mod schema;

@@ -91,31 +91,18 @@ impl Merger<'_> {
 
 /// What is below a key.
 fn below(kind: Kind, key: &str) -> (Kind, Merge) {
-    match structure(kind) {
+    match kind.long() {
+        Kind::Form(Form::Hosts) => (Kind::List(&Kind::Text), Merge::Unique),
         Kind::Object(fields) => {
             find(fields, key).map_or((Kind::Any, Merge::Natural), |field| (field.kind, field.merge))
         }
         // Of a limit that both have, the later one wins whole.
         Kind::Map(inner) if std::ptr::eq(inner, &tables::ULIMITS) => (*inner, Merge::Replace),
-        Kind::Map(inner) => match structure(*inner) {
+        Kind::Map(inner) => match inner.long() {
             Kind::List(_) => (*inner, Merge::Unique),
             _ => (*inner, Merge::Natural),
         },
         _ => (Kind::Any, Merge::Natural),
-    }
-}
-
-/// What a value is once it is in its long form.
-fn structure(kind: Kind) -> Kind {
-    match kind {
-        Kind::Form(Form::Build) => Kind::Object(tables::BUILD),
-        Kind::Form(Form::DependsOn) => Kind::Map(&tables::DEPENDENCY_KIND),
-        Kind::Form(Form::Networks) => Kind::Map(&tables::SERVICE_NETWORK_KIND),
-        Kind::Form(Form::Models) => Kind::Map(&tables::SERVICE_MODEL_KIND),
-        Kind::Form(Form::Ulimits) => Kind::Map(&tables::ULIMITS),
-        Kind::Form(Form::Hosts) => Kind::Map(&Kind::List(&Kind::Text)),
-        Kind::Either(_, object) => *object,
-        kind => kind,
     }
 }
 
@@ -130,10 +117,19 @@ fn another_driver(base: &[Entry], over: &[Entry]) -> bool {
     }
 }
 
+/// Where a secret or config goes.
+fn path_of(reference: &Node) -> Option<&str> {
+    let target = reference
+        .text_of("target")
+        .or_else(|| reference.text_of("source"));
+    target.map(|target| target.trim_start_matches("/run/secrets/"))
+}
+
 fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
     for item in over {
         let same = base.iter().position(|known| match rule {
             Merge::Unique => known.as_text().is_some() && known.as_text() == item.as_text(),
+            Merge::ByPath => path_of(known) == path_of(&item),
             Merge::By(keys) => keys.iter().all(|key| known.text_of(key) == item.text_of(key)),
             _ => false,
         });

@@ -126,7 +126,7 @@ fn is_float(text: &str) -> bool {
         && text.parse::<f64>().is_ok()
 }
 
-/// A whole number in YAML's notations.
+/// A whole number in YAML's notations; a zero in front is octal, as in YAML 1.1 and the reference.
 pub fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -135,6 +135,7 @@ pub fn integer(text: &str) -> Option<i64> {
     let number = match digits.get(..2) {
         Some("0x") => i64::from_str_radix(&digits[2..], 16).ok()?,
         Some("0o") => i64::from_str_radix(&digits[2..], 8).ok()?,
+        _ if digits.len() > 1 && digits.starts_with('0') => i64::from_str_radix(digits, 8).ok()?,
         _ => digits.parse().ok()?,
     };
     Some(sign * number)
@@ -333,5 +334,7 @@ mod tests {
         }
         assert_eq!(integer("0o17"), Some(15));
         assert_eq!(integer("-0x10"), Some(-16));
+        assert_eq!(integer("0755"), Some(0o755));
+        assert_eq!(integer("080"), None);
     }
 }

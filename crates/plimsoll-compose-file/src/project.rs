@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use plimsoll_diagnostics::Diagnostic;
 use serde_json::{Map, Value as Json};
+use sha2::{Digest as _, Sha256};
 
+use crate::canonical::{Flavour, canonical};
 use crate::load::Origin;
 use crate::node::{Entry, Node, Value};
+use crate::schema::{Kind, PROJECT, tables};
 
 /// A project: merged, interpolated, in its long form, and consistent. Every value still knows where it was written.
 #[derive(Debug)]
@@ -27,11 +30,6 @@ pub struct Project {
     /// What looks like a mistake.
     pub warnings: Vec<Diagnostic>,
 }
-
-/// The order of the top level; keys below are in alphabetical order.
-const SECTIONS: [&str; 7] = [
-    "name", "services", "networks", "volumes", "configs", "secrets", "models",
-];
 
 impl Project {
     /// The entries of a section, by name.
@@ -58,25 +56,64 @@ impl Project {
         names
     }
 
-    /// The project as `config` prints it.
+    /// The project as `config --format json` of the reference prints it.
     pub fn to_json(&self) -> Json {
-        let mut whole = Map::new();
-        whole.insert("name".to_owned(), Json::from(self.name.as_str()));
-        let entries = self.document.entries();
-        for section in SECTIONS {
-            let found = entries
+        self.rendered(Flavour::Json)
+    }
+
+    /// The project as `config` of the reference prints it.
+    pub fn to_yaml(&self) -> Json {
+        self.rendered(Flavour::Yaml)
+    }
+
+    /// The project with everything that its files say.
+    pub(crate) fn rendered(&self, flavour: Flavour) -> Json {
+        let mut whole = match canonical(&self.document, Kind::Object(PROJECT), flavour) {
+            Json::Object(whole) => whole,
+            _ => Map::new(),
+        };
+        whole.shift_remove("name");
+        whole.shift_insert(0, "name".to_owned(), Json::from(self.name.as_str()));
+        if flavour == Flavour::Json {
+            let own = self
+                .document
+                .entries()
                 .iter()
-                .find(|entry| entry.key == section && section != "name");
-            if let Some(entry) = found.filter(|entry| !entry.value.is_null()) {
-                whole.insert(section.to_owned(), sorted(&entry.value, &[section]));
-            }
+                .filter(|entry| entry.key.starts_with("x-"));
+            whole.extend(own.map(|entry| (entry.key.clone(), canonical(&entry.value, Kind::Any, flavour))));
+            whole.sort_keys();
         }
-        for entry in entries.iter().filter(|entry| entry.key.starts_with("x-")) {
-            whole.insert(entry.key.clone(), entry.value.to_json());
+        Json::Object(whole)
+    }
+
+    /// The fingerprint of a service that a container of it carries as label `com.docker.compose.config-hash`: as the
+    /// reference makes it, over all but what changes no container.
+    pub fn config_hash(&self, service: &str) -> Option<String> {
+        let node = self.document.at(&["services", service])?;
+        let mut json = canonical(node, Kind::Object(tables::SERVICE), Flavour::Json);
+        let map = json.as_object_mut()?;
+        for key in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
+            map.shift_remove(key);
         }
-        let mut whole = Json::Object(whole);
-        fill(&mut whole);
-        whole
+        if let Some(deploy) = map.get_mut("deploy").and_then(Json::as_object_mut) {
+            deploy.shift_remove("replicas");
+        }
+        Some(hash(&json))
+    }
+
+    /// The fingerprint of a network or volume, as the reference makes it.
+    pub fn resource_hash(&self, section: &str, key: &str) -> Option<String> {
+        let node = self.document.at(&[section, key])?;
+        let table = match section {
+            "networks" => tables::NETWORK,
+            _ => tables::VOLUME,
+        };
+        let mut json = canonical(node, Kind::Object(table), Flavour::Json);
+        if section == "volumes" && json.get("driver").is_none() {
+            let map = json.as_object_mut()?;
+            map.shift_insert(1, "driver".to_owned(), Json::from("local"));
+        }
+        Some(hash(&json))
     }
 
     /// The value at a path such as `services.web.ports.0`.
@@ -110,52 +147,15 @@ impl Project {
     }
 }
 
-/// Keys that the reference prints even where nothing is said, so that its readers find them.
-fn fill(whole: &mut Json) {
-    let each = |whole: &mut Json, section: &str, work: &dyn Fn(&mut Map<String, Json>)| {
-        let entries = whole.get_mut(section).and_then(Json::as_object_mut);
-        let values = entries.into_iter().flat_map(|entries| entries.values_mut());
-        values.filter_map(Json::as_object_mut).for_each(work);
-    };
-    let add = |map: &mut Map<String, Json>, keys: [&str; 2], value: Json| {
-        for key in keys {
-            map.entry(key).or_insert_with(|| value.clone());
-        }
-        map.sort_keys();
-    };
-    each(whole, "services", &|service| {
-        add(service, ["command", "entrypoint"], Json::Null);
-        if let Some(deploy) = service.get_mut("deploy").and_then(Json::as_object_mut) {
-            add(deploy, ["placement", "resources"], Json::Object(Map::new()));
-        }
-    });
-    each(whole, "networks", &|network| {
-        if !network.contains_key("external") {
-            add(network, ["ipam", "ipam"], Json::Object(Map::new()));
-        }
-    });
-}
-
-/// JSON with its keys in order. What has another form in `config` than in the merge gets it here.
-fn sorted(node: &Node, path: &[&str]) -> Json {
-    match &node.value {
-        Value::Map(entries) if path.last() == Some(&"extra_hosts") => {
-            let lines = entries.iter().flat_map(|entry| {
-                let addresses = entry.value.items().iter().filter_map(Node::as_text);
-                addresses.map(|address| Json::from(format!("{}={address}", entry.key)))
-            });
-            lines.collect()
-        }
-        Value::Map(entries) => {
-            let mut entries: Vec<_> = entries.iter().collect();
-            entries.sort_by(|one, other| one.key.cmp(&other.key));
-            let pairs = entries.into_iter().map(|entry| {
-                let path: Vec<&str> = path.iter().copied().chain([entry.key.as_str()]).collect();
-                (entry.key.clone(), sorted(&entry.value, &path))
-            });
-            Json::Object(pairs.collect())
-        }
-        Value::List(items) => items.iter().map(|item| sorted(item, path)).collect(),
-        Value::Scalar(_) => node.to_json(),
-    }
+/// SHA-256 of JSON as Go writes it, which escapes what could end a script.
+fn hash(json: &Json) -> String {
+    let text = json
+        .to_string()
+        .replace('&', "\\u0026")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -76,6 +76,8 @@ pub(crate) enum Form {
     PullPolicy,
     HealthTest,
     Models,
+    Count,
+    Mode,
 }
 
 /// What a merge does with a value that both files have.
@@ -89,6 +91,8 @@ pub(crate) enum Merge {
     Unique,
     /// A list of mappings: the later one of the same keys wins.
     By(&'static [&'static str]),
+    /// A list of files: the later one of the same path wins; without a `target`, that is the `source`.
+    ByPath,
     /// `logging`: options merge as long as the driver is the same.
     Logging,
 }
@@ -104,6 +108,32 @@ const fn field(name: &'static str, kind: Kind) -> Field {
 impl Field {
     const fn merged(self, merge: Merge) -> Self {
         Self { merge, ..self }
+    }
+}
+
+impl Kind {
+    /// What a value is once it is in its long form.
+    pub(crate) fn long(self) -> Self {
+        use tables as t;
+        match self {
+            Self::Form(form) => match form {
+                Form::Build => Self::Object(t::BUILD),
+                Form::DependsOn => Self::Map(&t::DEPENDENCY_KIND),
+                Form::Networks => Self::Map(&t::SERVICE_NETWORK_KIND),
+                Form::Models => Self::Map(&t::SERVICE_MODEL_KIND),
+                Form::Ulimits => Self::Map(&t::ULIMITS),
+                Form::Ports => Self::List(&t::PORT_KIND),
+                Form::Mounts => Self::List(&t::MOUNT_KIND),
+                Form::FileReferences => Self::List(&t::FILE_REFERENCE_KIND),
+                Form::EnvFile => Self::List(&t::ENV_FILE_KIND),
+                Form::Devices => Self::List(&t::DEVICE_KIND),
+                Form::Gpus => Self::List(&t::DEVICE_REQUEST_KIND),
+                Form::Extends => Self::Object(t::EXTENDS),
+                form => Self::Form(form),
+            },
+            Self::Either(_, object) => object.long(),
+            kind => kind,
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Folder {
     }
 
     fn yaml(&self, files: &[&str]) -> String {
-        to_yaml(&self.load(files).to_json()).replace(self.path().as_str(), "/app")
+        to_yaml(&self.load(files).to_yaml()).replace(self.path().as_str(), "/app")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables. Keys stand in the order in which the reference prints them, and hashes them.
 
 use super::{Field, Form, Kind, Merge, field};
 
@@ -25,30 +25,31 @@ pub(crate) static PROJECT: &[Field] = &[
 
 /// A service.
 pub(crate) static SERVICE: &[Field] = &[
+    field("profiles", TEXTS).merged(Merge::Unique),
     field("annotations", Pairs),
     field("attach", Boolean),
-    field("blkio_config", Object(BLKIO)),
     field("build", Kind::Form(Form::Build)),
+    field("develop", Object(DEVELOP)),
+    field("blkio_config", Object(BLKIO)),
     field("cap_add", TEXTS).merged(Merge::Unique),
     field("cap_drop", TEXTS).merged(Merge::Unique),
-    field("cgroup", Word(&["host", "private"])),
     field("cgroup_parent", Text),
-    field("command", Kind::Form(Form::Command)).merged(Merge::Replace),
-    field("configs", Kind::Form(Form::FileReferences)).merged(Merge::By(&["target"])),
-    field("container_name", Text),
+    field("cgroup", Word(&["host", "private"])),
     field("cpu_count", Integer),
     field("cpu_percent", Number),
-    field("cpu_period", Scalar),
-    field("cpu_quota", Scalar),
+    field("cpu_period", Integer),
+    field("cpu_quota", Integer),
     field("cpu_rt_period", Scalar),
     field("cpu_rt_runtime", Scalar),
-    field("cpu_shares", Scalar),
     field("cpus", Number),
     field("cpuset", Text),
+    field("cpu_shares", Integer),
+    field("command", Kind::Form(Form::Command)).merged(Merge::Replace),
+    field("configs", Kind::Form(Form::FileReferences)).merged(Merge::ByPath),
+    field("container_name", Text),
     field("credential_spec", Object(CREDENTIAL_SPEC)),
     field("depends_on", Kind::Form(Form::DependsOn)),
     field("deploy", Object(DEPLOY)),
-    field("develop", Object(DEVELOP)),
     field("device_cgroup_rules", TEXTS),
     field("devices", Kind::Form(Form::Devices)).merged(Merge::By(&["target"])),
     field("dns", TextOrList).merged(Merge::Unique),
@@ -56,29 +57,30 @@ pub(crate) static SERVICE: &[Field] = &[
     field("dns_search", TextOrList).merged(Merge::Unique),
     field("domainname", Text),
     field("entrypoint", Kind::Form(Form::Command)).merged(Merge::Replace),
-    field("env_file", Kind::Form(Form::EnvFile)).merged(Merge::By(&["path"])),
+    field("provider", Object(PROVIDER)),
     field("environment", Pairs),
+    field("env_file", Kind::Form(Form::EnvFile)).merged(Merge::By(&["path"])),
     field("expose", Kind::Form(Form::Expose)).merged(Merge::Unique),
     field("extends", Kind::Form(Form::Extends)).merged(Merge::Replace),
     field("external_links", TEXTS),
     field("extra_hosts", Kind::Form(Form::Hosts)),
-    field("gpus", Kind::Form(Form::Gpus)),
     field("group_add", SCALARS),
-    field("healthcheck", Object(HEALTHCHECK)),
+    field("gpus", Kind::Form(Form::Gpus)),
     field("hostname", Text),
+    field("healthcheck", Object(HEALTHCHECK)),
     field("image", Text),
     field("init", Boolean),
     field("ipc", Text),
     field("isolation", Text),
-    field("label_file", TextOrList),
     field("labels", Pairs),
+    field("label_file", TextOrList),
     field("links", TEXTS).merged(Merge::Unique),
     field("logging", Object(LOGGING)).merged(Merge::Logging),
-    field("mac_address", Text),
     field("mem_limit", Size),
     field("mem_reservation", Size),
-    field("mem_swappiness", Scalar),
     field("memswap_limit", Size),
+    field("mem_swappiness", Scalar),
+    field("mac_address", Text),
     field("models", Kind::Form(Form::Models)),
     field("network_mode", Text),
     field("networks", Kind::Form(Form::Networks)),
@@ -93,19 +95,14 @@ pub(crate) static SERVICE: &[Field] = &[
         "target",
         "protocol",
     ])),
-    field("post_start", List(&Object(HOOK))),
-    field("pre_start", List(&Object(PRE_START))),
-    field("pre_stop", List(&Object(HOOK))),
     field("privileged", Boolean),
-    field("profiles", TEXTS).merged(Merge::Unique),
-    field("provider", Object(PROVIDER)),
     field("pull_policy", Kind::Form(Form::PullPolicy)),
     field("pull_refresh_after", Text),
     field("read_only", Boolean),
     field("restart", Text),
     field("runtime", Text),
     field("scale", Integer),
-    field("secrets", Kind::Form(Form::FileReferences)).merged(Merge::By(&["target"])),
+    field("secrets", Kind::Form(Form::FileReferences)).merged(Merge::ByPath),
     field("security_opt", TEXTS),
     field("shm_size", Size),
     field("stdin_open", Boolean),
@@ -123,68 +120,71 @@ pub(crate) static SERVICE: &[Field] = &[
     field("volumes", Kind::Form(Form::Mounts)).merged(Merge::By(&["target"])),
     field("volumes_from", TEXTS),
     field("working_dir", Text),
+    field("pre_start", List(&Object(PRE_START))),
+    field("post_start", List(&Object(HOOK))),
+    field("pre_stop", List(&Object(HOOK))),
 ];
 
 /// `build`
 pub(crate) static BUILD: &[Field] = &[
-    field("additional_contexts", Kind::Form(Form::AdditionalContexts)),
-    field("args", Pairs),
-    field("cache_from", TEXTS),
-    field("cache_to", TEXTS),
     field("context", Kind::Form(Form::Context)),
     field("dockerfile", Text),
     field("dockerfile_inline", Text),
     field("entitlements", TEXTS),
-    field("extra_hosts", Kind::Form(Form::Hosts)),
-    field("isolation", Text),
+    field("args", Pairs),
+    field("provenance", Scalar),
+    field("sbom", Scalar),
+    field("ssh", Kind::Form(Form::Ssh)),
     field("labels", Pairs),
-    field("network", Text),
+    field("cache_from", TEXTS),
+    field("cache_to", TEXTS),
     field("no_cache", Boolean),
     field("no_cache_filter", TextOrList),
-    field("platforms", TEXTS).merged(Merge::Unique),
-    field("privileged", Boolean),
-    field("provenance", Scalar),
+    field("additional_contexts", Kind::Form(Form::AdditionalContexts)),
     field("pull", Boolean),
-    field("sbom", Scalar),
+    field("extra_hosts", Kind::Form(Form::Hosts)),
+    field("isolation", Text),
+    field("network", Text),
+    field("target", Text),
     field("secrets", Kind::Form(Form::FileReferences)).merged(Merge::By(&["source"])),
     field("shm_size", Size),
-    field("ssh", Kind::Form(Form::Ssh)),
     field("tags", TEXTS).merged(Merge::Unique),
-    field("target", Text),
     field("ulimits", Kind::Form(Form::Ulimits)),
+    field("platforms", TEXTS).merged(Merge::Unique),
+    field("privileged", Boolean),
 ];
 
 static HEALTHCHECK: &[Field] = &[
-    field("disable", Boolean),
-    field("interval", Duration),
-    field("retries", Integer),
-    field("start_interval", Duration),
-    field("start_period", Duration),
     field("test", Kind::Form(Form::HealthTest)).merged(Merge::Replace),
     field("timeout", Duration),
+    field("interval", Duration),
+    field("retries", Integer),
+    field("start_period", Duration),
+    field("start_interval", Duration),
+    field("disable", Boolean),
 ];
 
 static LOGGING: &[Field] = &[field("driver", Text), field("options", Map(&Scalar))];
 
-static DEPLOY: &[Field] = &[
-    field("endpoint_mode", Text),
-    field("labels", Pairs),
+pub(crate) static DEPLOY: &[Field] = &[
     field(
         "mode",
         Word(&["global", "replicated", "replicated-job", "global-job"]),
     ),
-    field("placement", Object(PLACEMENT)),
     field("replicas", Integer),
+    field("labels", Pairs),
+    field("update_config", Object(UPDATE_CONFIG)),
+    field("rollback_config", Object(UPDATE_CONFIG)),
     field("resources", Object(RESOURCES)),
     field("restart_policy", Object(RESTART_POLICY)),
-    field("rollback_config", Object(UPDATE_CONFIG)),
-    field("update_config", Object(UPDATE_CONFIG)),
+    field("placement", Object(PLACEMENT)),
+    field("endpoint_mode", Text),
 ];
 
 static PLACEMENT: &[Field] = &[
     field("constraints", TEXTS),
-    field("max_replicas_per_node", Integer),
     field("preferences", List(&Map(&Any))),
+    field("max_replicas_per_node", Integer),
 ];
 
 static RESOURCES: &[Field] = &[
@@ -200,17 +200,17 @@ static LIMITS: &[Field] = &[
 
 static RESERVATIONS: &[Field] = &[
     field("cpus", Number),
+    field("memory", Size),
     field("devices", List(&Object(DEVICE_REQUEST))),
     field("generic_resources", List(&Map(&Any))),
-    field("memory", Size),
 ];
 
 /// `deploy.resources.reservations.devices`, `gpus`
 pub(crate) static DEVICE_REQUEST: &[Field] = &[
     field("capabilities", TEXTS),
-    field("count", Scalar),
-    field("device_ids", TEXTS),
     field("driver", Text),
+    field("count", Kind::Form(Form::Count)),
+    field("device_ids", TEXTS),
     field("options", Pairs),
 ];
 
@@ -222,97 +222,97 @@ static RESTART_POLICY: &[Field] = &[
 ];
 
 static UPDATE_CONFIG: &[Field] = &[
+    field("parallelism", Integer),
     field("delay", Duration),
     field("failure_action", Word(&["continue", "pause", "rollback"])),
-    field("max_failure_ratio", Number),
     field("monitor", Duration),
+    field("max_failure_ratio", Number),
     field("order", Word(&["start-first", "stop-first"])),
-    field("parallelism", Integer),
 ];
 
 static DEVELOP: &[Field] = &[field("watch", List(&Object(WATCH)))];
 
-static WATCH: &[Field] = &[
+pub(crate) static WATCH: &[Field] = &[
+    field("path", Path),
     field(
         "action",
         Word(&["rebuild", "restart", "sync", "sync+restart", "sync+exec"]),
     ),
-    field("exec", Object(HOOK)),
-    field("ignore", TextOrList),
-    field("include", TextOrList),
-    field("initial_sync", Boolean),
-    field("path", Path),
     field("target", Text),
+    field("exec", Object(HOOK)),
+    field("include", TextOrList),
+    field("ignore", TextOrList),
+    field("initial_sync", Boolean),
 ];
 
 static HOOK: &[Field] = &[
     field("command", Kind::Form(Form::Command)),
-    field("environment", Pairs),
-    field("privileged", Boolean),
     field("user", Scalar),
+    field("privileged", Boolean),
     field("working_dir", Text),
+    field("environment", Pairs),
 ];
 
 static PRE_START: &[Field] = &[
-    field("command", Kind::Form(Form::Command)),
-    field("environment", Pairs),
     field("image", Text),
     field("per_replica", Boolean),
-    field("privileged", Boolean),
+    field("command", Kind::Form(Form::Command)),
     field("user", Scalar),
+    field("privileged", Boolean),
     field("working_dir", Text),
+    field("environment", Pairs),
 ];
 
 static BLKIO: &[Field] = &[
+    field("weight", Integer),
+    field("weight_device", List(&Object(BLKIO_WEIGHT))),
     field("device_read_bps", List(&Object(BLKIO_RATE))),
     field("device_read_iops", List(&Object(BLKIO_RATE))),
     field("device_write_bps", List(&Object(BLKIO_RATE))),
     field("device_write_iops", List(&Object(BLKIO_RATE))),
-    field("weight", Integer),
-    field("weight_device", List(&Object(BLKIO_WEIGHT))),
 ];
 
-static BLKIO_RATE: &[Field] = &[field("path", Text), field("rate", Size)];
-static BLKIO_WEIGHT: &[Field] = &[field("path", Text), field("weight", Integer)];
+pub(crate) static BLKIO_RATE: &[Field] = &[field("path", Text), field("rate", Size)];
+pub(crate) static BLKIO_WEIGHT: &[Field] = &[field("path", Text), field("weight", Integer)];
 static CREDENTIAL_SPEC: &[Field] = &[
     field("config", Text),
     field("file", Text),
     field("registry", Text),
 ];
-static PROVIDER: &[Field] = &[field("options", Map(&Any)), field("type", Text)];
+static PROVIDER: &[Field] = &[field("type", Text), field("options", Map(&Any))];
 static MODEL: &[Field] = &[
-    field("context_size", Integer),
-    field("model", Text),
     field("name", Text),
+    field("model", Text),
+    field("context_size", Integer),
     field("runtime_flags", TEXTS),
 ];
 
-static NETWORK: &[Field] = &[
-    field("attachable", Boolean),
+pub(crate) static NETWORK: &[Field] = &[
+    field("name", Text),
     field("driver", Text),
     field("driver_opts", Map(&Scalar)),
-    field("enable_ipv4", Boolean),
-    field("enable_ipv6", Boolean),
+    field("ipam", Object(IPAM)),
     field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
     field("internal", Boolean),
-    field("ipam", Object(IPAM)),
+    field("attachable", Boolean),
     field("labels", Pairs),
-    field("name", Text),
+    field("enable_ipv4", Boolean),
+    field("enable_ipv6", Boolean),
 ];
 
 static EXTERNAL: &[Field] = &[field("name", Text)];
 
 static IPAM: &[Field] = &[
-    field("config", List(&Object(IPAM_CONFIG))).merged(Merge::By(&["subnet"])),
     field("driver", Text),
+    field("config", List(&Object(IPAM_CONFIG))).merged(Merge::By(&["subnet"])),
     field("options", Map(&Scalar)),
 ];
 
 static IPAM_CONFIG: &[Field] = &[
-    field("aux_addresses", Map(&Text)),
+    field("subnet", Text),
     field("gateway", Text),
     field("ip_range", Text),
-    field("subnet", Text),
+    field("aux_addresses", Map(&Text)),
 ];
 
 /// A network of a service.
@@ -328,73 +328,73 @@ pub(crate) static SERVICE_NETWORK: &[Field] = &[
     field("priority", Number),
 ];
 
-static VOLUME: &[Field] = &[
+pub(crate) static VOLUME: &[Field] = &[
+    field("name", Text),
     field("driver", Text),
     field("driver_opts", Map(&Scalar)),
     field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
     field("labels", Pairs),
-    field("name", Text),
 ];
 
 static SECRET: &[Field] = &[
-    field("driver", Text),
-    field("driver_opts", Map(&Scalar)),
+    field("name", Text),
+    field("file", Path),
     field("environment", Text),
     field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
-    field("file", Path),
     field("labels", Pairs),
-    field("name", Text),
+    field("driver", Text),
+    field("driver_opts", Map(&Scalar)),
     field("template_driver", Text),
 ];
 
 static CONFIG: &[Field] = &[
-    field("content", Text),
-    field("environment", Text),
-    field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
-    field("file", Path),
-    field("labels", Pairs),
     field("name", Text),
+    field("file", Path),
+    field("environment", Text),
+    field("content", Text),
+    field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
+    field("labels", Pairs),
     field("template_driver", Text),
 ];
 
 /// A port, long.
 pub(crate) static PORT: &[Field] = &[
-    field("app_protocol", Text),
-    field("host_ip", Text),
-    field("mode", Text),
     field("name", Text),
-    field("protocol", Text),
-    field("published", Scalar),
+    field("mode", Text),
+    field("host_ip", Text),
     field("target", Scalar),
+    field("published", Scalar),
+    field("protocol", Text),
+    field("app_protocol", Text),
 ];
 
 /// A mount, long.
 pub(crate) static MOUNT: &[Field] = &[
-    field("bind", Object(BIND)),
-    field("consistency", Text),
-    field("image", Object(IMAGE_MOUNT)),
-    field("read_only", Boolean),
-    field("source", Text),
-    field("target", Text),
-    field("tmpfs", Object(TMPFS)),
     field(
         "type",
         Word(&["bind", "volume", "tmpfs", "image", "npipe", "cluster"]),
     ),
+    field("source", Text),
+    field("target", Text),
+    field("read_only", Boolean),
+    field("consistency", Text),
+    field("bind", Object(BIND)),
     field("volume", Object(VOLUME_MOUNT)),
+    field("tmpfs", Object(TMPFS)),
+    field("image", Object(IMAGE_MOUNT)),
 ];
 
 static BIND: &[Field] = &[
-    field("create_host_path", Boolean),
+    field("selinux", Word(&["z", "Z"])),
     field("propagation", Text),
+    field("create_host_path", Boolean),
     field(
         "recursive",
         Word(&["enabled", "disabled", "writable", "readonly"]),
     ),
-    field("selinux", Word(&["z", "Z"])),
 ];
 static IMAGE_MOUNT: &[Field] = &[field("subpath", Text)];
-static TMPFS: &[Field] = &[field("mode", Scalar), field("size", Size)];
+static TMPFS: &[Field] = &[field("size", Size), field("mode", Integer)];
 static VOLUME_MOUNT: &[Field] = &[
     field("labels", Pairs),
     field("nocopy", Boolean),
@@ -411,15 +411,15 @@ pub(crate) static DEPENDENCY: &[Field] = &[
             "service_completed_successfully",
         ]),
     ),
-    field("required", Boolean),
     field("restart", Boolean),
+    field("required", Boolean),
 ];
 
 /// A file of variables, long.
 pub(crate) static ENV_FILE: &[Field] = &[
-    field("format", Word(&["raw"])),
     field("path", Path),
     field("required", Boolean),
+    field("format", Word(&["raw"])),
 ];
 
 /// `extends`, long.
@@ -427,29 +427,29 @@ pub(crate) static EXTENDS: &[Field] = &[field("file", Text), field("service", Te
 
 /// A secret or config of a service, long.
 pub(crate) static FILE_REFERENCE: &[Field] = &[
-    field("gid", Scalar),
-    field("mode", Scalar),
     field("source", Text),
     field("target", Text),
     field("uid", Scalar),
+    field("gid", Scalar),
+    field("mode", Kind::Form(Form::Mode)),
 ];
 
 /// A limit: one number, or two.
 pub(crate) static ULIMITS: Kind = Kind::Either(&Integer, &Object(ULIMIT));
-static ULIMIT: &[Field] = &[field("hard", Integer), field("soft", Integer)];
+static ULIMIT: &[Field] = &[field("soft", Integer), field("hard", Integer)];
 
 /// A device, long.
 pub(crate) static DEVICE: &[Field] = &[
-    field("permissions", Text),
     field("source", Text),
     field("target", Text),
+    field("permissions", Text),
 ];
 
 /// An entry of `include`, long.
 pub(crate) static INCLUDE: &[Field] = &[
-    field("env_file", TextOrList),
     field("path", TextOrList),
     field("project_directory", Text),
+    field("env_file", TextOrList),
 ];
 
 /// A model of a service, long.
@@ -463,3 +463,21 @@ pub(crate) static SERVICE_NETWORK_KIND: Kind = Object(SERVICE_NETWORK);
 
 /// Each of them.
 pub(crate) static SERVICE_MODEL_KIND: Kind = Object(SERVICE_MODEL);
+
+/// Each of them.
+pub(crate) static PORT_KIND: Kind = Object(PORT);
+
+/// Each of them.
+pub(crate) static MOUNT_KIND: Kind = Object(MOUNT);
+
+/// Each of them.
+pub(crate) static FILE_REFERENCE_KIND: Kind = Object(FILE_REFERENCE);
+
+/// Each of them.
+pub(crate) static ENV_FILE_KIND: Kind = Object(ENV_FILE);
+
+/// Each of them.
+pub(crate) static DEVICE_KIND: Kind = Object(DEVICE);
+
+/// Each of them.
+pub(crate) static DEVICE_REQUEST_KIND: Kind = Object(DEVICE_REQUEST);

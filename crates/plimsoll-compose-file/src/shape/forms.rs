@@ -1,7 +1,7 @@
 //! Values that have a short and a long form.
 
 use super::{Shaper, absolute, mounts, ports};
-use crate::node::{Node, Place, Value};
+use crate::node::{Node, Place, Value, integer};
 use crate::schema::{Field, Form, Kind, tables};
 
 impl Shaper<'_, '_> {
@@ -31,6 +31,8 @@ impl Shaper<'_, '_> {
             Form::Ssh => self.ssh(node),
             Form::PullPolicy => self.pull_policy(node),
             Form::HealthTest => self.health_test(node),
+            Form::Count => self.count(node),
+            Form::Mode => self.mode(node),
         }
     }
 
@@ -184,9 +186,6 @@ impl Shaper<'_, '_> {
         match (kind.as_str(), mount.text_of("source").map(str::to_owned)) {
             ("bind", Some(source)) => {
                 mount.set("source", Node::text(absolute(self.base, &source), &place));
-                if mount.get("bind").is_none() {
-                    mount.set("bind", Node::map(&place));
-                }
                 mount
             }
             ("bind", None) => self.invalid(&mount, "a bind needs a `source`"),
@@ -278,7 +277,7 @@ impl Shaper<'_, '_> {
         })
     }
 
-    /// A secret or a config; where it goes by default depends on which it is.
+    /// A secret or a config. Secrets of a service say where they go even where the file does not.
     fn file_reference(&mut self, node: Node) -> Vec<Node> {
         let place = node.place.clone();
         let mut reference = self.text_or(node, tables::FILE_REFERENCE, "source");
@@ -286,16 +285,9 @@ impl Shaper<'_, '_> {
             return vec![self.invalid(&reference, "`source` is missing")];
         };
         let of_build = self.path.iter().any(|key| key == "build");
-        let folder = match self.path.iter().rev().nth(1).map(String::as_str) {
-            Some("secrets") => "/run/secrets/",
-            _ => "/",
-        };
-        let target = reference.text_of("target").map_or(source, str::to_owned);
-        match of_build {
-            true if reference.text_of("target").is_none() => {}
-            true => reference.set("target", Node::text(target, &place)),
-            false if target.starts_with('/') => reference.set("target", Node::text(target, &place)),
-            false => reference.set("target", Node::text(format!("{folder}{target}"), &place)),
+        let is_secret = self.path.iter().any(|key| key == "secrets");
+        if is_secret && !of_build && reference.text_of("target").is_none() {
+            reference.set("target", Node::text(format!("/run/secrets/{source}"), &place));
         }
         vec![reference]
     }
@@ -377,11 +369,32 @@ impl Shaper<'_, '_> {
         match node.as_text() {
             Some("all") => {
                 let mut request = Node::map(&node.place);
-                request.set("count", Node::text("-1", &node.place));
+                request.set("count", Node::plain("-1", &node.place));
                 Node::new(Value::List(vec![request]), &node.place)
             }
             Some(_) => self.invalid(&node, "it is `all` or a list"),
             None => self.list(node, Kind::Object(tables::DEVICE_REQUEST)),
+        }
+    }
+
+    /// How many devices; all are -1.
+    fn count(&mut self, node: Node) -> Node {
+        match node.as_text() {
+            Some("all") => Node::plain("-1", &node.place),
+            _ => self.kind(node, Kind::Integer),
+        }
+    }
+
+    /// Permission bits: octal as a text, and as YAML has it as a number.
+    fn mode(&mut self, node: Node) -> Node {
+        let bits = match &node.value {
+            Value::Scalar(scalar) if scalar.plain => integer(&scalar.text),
+            Value::Scalar(scalar) => i64::from_str_radix(scalar.text.trim_start_matches("0o"), 8).ok(),
+            _ => None,
+        };
+        match bits {
+            Some(bits) => Node::text(format!("0{bits:o}"), &node.place),
+            None => self.invalid(&node, "not permission bits: they are written as \"0440\""),
         }
     }
 

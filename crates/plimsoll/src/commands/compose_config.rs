@@ -94,16 +94,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     if args.quiet {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut value = project.to_json();
+    let as_json = args.format.as_deref() == Some("json");
+    let mut value = if as_json { project.to_json() } else { project.to_yaml() };
     if !args.names.is_empty() {
         keep(&mut value, &args.names);
     }
     if !args.no_interpolate {
         escape(&mut value);
     }
-    let text = match args.format.as_deref() {
-        Some("json") => format!("{}\n", crate::output::json::pretty(&value)),
-        _ => to_yaml(&value),
+    let text = match as_json {
+        true => format!("{}\n", crate::output::json::pretty(&value)),
+        false => to_yaml(&value),
     };
     match &args.output {
         Some(path) => write_atomically(path, |file| Ok(file.write_all(text.as_bytes())?))?,
