@@ -91,6 +91,23 @@ impl Containers {
         Ok(containers)
     }
 
+    /// Returns the containers that were made with a label, the newest first. Labels of images do not count.
+    pub fn labelled(&self, name: &str, value: &str) -> Result<Vec<Container>> {
+        let rows = self.store.db().read(|connection| -> Result<Vec<Row>> {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, name FROM container, json_each(container.labels) AS label
+                 WHERE label.key = ?1 AND label.value = ?2 ORDER BY created DESC",
+            )?;
+            let rows = statement.query_map([name, value], Row::read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })?;
+        let mut containers = Vec::new();
+        for row in rows {
+            containers.extend(self.load(&row)?);
+        }
+        Ok(containers)
+    }
+
     /// Makes up an id for a container to be made.
     pub fn new_id() -> Result<String> {
         names::random_id().map_err(ContainerError::file("read", "/dev/urandom"))
@@ -277,8 +294,11 @@ impl Containers {
             annotations: options.annotations.clone(),
             ..ContainerSpec::default()
         };
+        let files = self.give(id, &options.files, &spec.user, &lowers)?;
         let mut isolation = options.isolation.clone();
         isolation.apply(&mut spec, self)?;
+        let is_mapped = spec.userns.is_some();
+        spec.mounts.extend(self.given_mounts(id, &files, is_mapped));
         let definition = Definition {
             id: id.to_owned(),
             created: Timestamp::now(),
@@ -286,6 +306,8 @@ impl Containers {
             image_id: image.id.to_string(),
             platform: image.config.platform().to_string(),
             isolation,
+            files,
+            origin: options.origin.clone(),
             rootfs: Rootfs { lowers, upper, work },
             snapshot,
             instance,
@@ -393,6 +415,7 @@ impl Containers {
             self.store.discard(&paths.home)?;
         }
         let _ = fs::remove_dir_all(&paths.run);
+        self.take_back(id);
         self.store.db().write(|transaction| -> Result<()> {
             transaction.execute("DELETE FROM container WHERE id = ?1", [id])?;
             Ok(())
@@ -408,12 +431,7 @@ impl Containers {
     fn rows(&self) -> Result<Vec<Row>> {
         self.store.db().read(|connection| -> Result<Vec<Row>> {
             let mut statement = connection.prepare("SELECT id, name FROM container ORDER BY created DESC")?;
-            let rows = statement.query_map([], |row| {
-                Ok(Row {
-                    id: row.get(0)?,
-                    name: row.get(1)?,
-                })
-            })?;
+            let rows = statement.query_map([], Row::read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -469,6 +487,15 @@ impl Containers {
 struct Row {
     id: String,
     name: String,
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            name: row.get(1)?,
+        })
+    }
 }
 
 fn not_found(wanted: &str, rows: &[Row]) -> ContainerError {

@@ -8,6 +8,7 @@ use plimsoll_network::{AttachOptions, PortRequest, Protocol, Resolver};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
 use plimsoll_runtime::{Mount, MountKind, Resources, Seccomp, Ulimit};
 
+use crate::given::GivenFile;
 use crate::isolation::Isolation;
 use crate::log::LogConfig;
 use crate::model::{Attached, HealthCheck, MountPoint, NetworkMode, OnFailure, Paths, StopSignal};
@@ -103,6 +104,10 @@ pub struct CreateOptions {
     pub domainname: String,
     /// Annotations of the OCI spec.
     pub annotations: BTreeMap<String, String>,
+    /// Secrets and configurations.
+    pub files: Vec<GivenFile>,
+    /// What it is made from, for whoever made it; not shown.
+    pub origin: Option<serde_json::Value>,
 }
 
 /// What the user says about the health check; the rest comes from the image.
@@ -110,8 +115,8 @@ pub struct CreateOptions {
 pub struct HealthOptions {
     /// No check at all.
     pub disable: bool,
-    /// A shell command.
-    pub command: Option<String>,
+    /// `CMD` or `CMD-SHELL`, and its words; `NONE`.
+    pub test: Option<Vec<String>>,
     /// Between two probes.
     pub interval: Option<Duration>,
     /// For one probe.
@@ -287,10 +292,7 @@ impl CreateOptions {
     pub(crate) fn health(&self, image: &ContainerConfig) -> Option<HealthCheck> {
         let options = &self.health;
         let inherited = image.healthcheck.clone().unwrap_or_default();
-        let test = match &options.command {
-            Some(command) => vec!["CMD-SHELL".to_owned(), command.clone()],
-            None => inherited.test.clone(),
-        };
+        let test = options.test.clone().unwrap_or_else(|| inherited.test.clone());
         let args = probe_arguments(&test, image)?;
         if options.disable {
             return None;
@@ -497,7 +499,7 @@ mod tests {
         assert_eq!(check.retries, 5);
 
         let mut options = CreateOptions::default();
-        options.health.command = Some("true".to_owned());
+        options.health.test = Some(words(&["CMD-SHELL", "true"]));
         options.health.retries = Some(1);
         let check = options.health(&image()).unwrap();
         assert_eq!((check.args[2].as_str(), check.retries), ("true", 1));

@@ -59,6 +59,9 @@ pub enum ContainerError {
     /// The source of `--mount type=bind` does not exist.
     #[error("bind source path does not exist: {0}")]
     BindSource(Utf8PathBuf),
+    /// A file that a container was given is not known any more, after a reboot.
+    #[error("what the container was given as {0} is gone: it was kept in memory only")]
+    FileForgotten(Utf8PathBuf),
     /// `cp` between these two paths makes no sense.
     #[error("{0}")]
     Copy(String),

@@ -13,6 +13,7 @@
 //!                               shim.sock   attach, exec, stop, wait; root only
 //!                               runtime/    the runtime's own state
 //!                               shim.log    what the shim itself has to say
+//! run/files/<12 hex>/<n>        secrets and configurations it is given, in memory
 //! root/volumes/<name>/_data     volumes
 //! ```
 //!
@@ -31,6 +32,7 @@ mod create;
 mod error;
 mod events;
 mod files;
+mod given;
 mod inspect;
 mod isolation;
 mod leftovers;
@@ -46,6 +48,8 @@ mod restart;
 mod shim;
 mod signals;
 mod start;
+mod until;
+mod user_ranges;
 mod volumes;
 mod watch;
 mod wire;
@@ -55,6 +59,7 @@ pub use containers::{Container, Containers};
 pub use create::{CreateOptions, HealthOptions};
 pub use error::{ContainerError, Result};
 pub use files::{Change, ChangeKind, CopyOptions};
+pub use given::{Content, FilePlace, GivenFile};
 pub use isolation::Isolation;
 pub use lifecycle::Changes;
 pub use log::{LogConfig, LogLine, LogQuery, LogReader, LogStream};

@@ -14,6 +14,7 @@ use plimsoll_store::SnapshotId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::given::FilePlace;
 use crate::isolation::Isolation;
 use crate::log::{Format, LogConfig};
 use crate::restart::RestartPolicy;
@@ -84,6 +85,12 @@ pub struct Definition {
     pub log: LogConfig,
     /// What `--domainname` said.
     pub domainname: String,
+    /// Secrets and configurations it was given.
+    #[serde(default)]
+    pub files: Vec<FilePlace>,
+    /// What it was made from, for whoever made it.
+    #[serde(default)]
+    pub origin: Option<serde_json::Value>,
 }
 
 impl Definition {

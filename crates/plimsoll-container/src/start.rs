@@ -158,6 +158,7 @@ impl Containers {
     ) -> Result<Prepared> {
         let definition = &container.definition;
         let network = self.prepare_network(definition, shared)?;
+        self.give_again(&definition.id, &definition.files)?;
         write_files(definition, &network.view, paths)?;
         make_private(paths)?;
 

@@ -16,11 +16,24 @@ pub struct FolderWatch(AsyncFd<OwnedFd>);
 impl FolderWatch {
     /// Begins to watch.
     pub fn new(folder: &Utf8Path) -> io::Result<Self> {
+        Self::with(
+            folder,
+            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF,
+        )
+    }
+
+    fn with(folder: &Utf8Path, changes: WatchFlags) -> io::Result<Self> {
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let changes =
-            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
         add_watch(&inotify, folder.as_std_path(), changes)?;
         Ok(Self(wire::watched(inotify, Interest::READABLE)?))
+    }
+
+    /// Begins to watch for files that take the place of others, and for the folder itself to go.
+    pub(crate) fn of_replaced(folder: &Utf8Path) -> io::Result<Self> {
+        Self::with(
+            folder,
+            WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF,
+        )
     }
 
     /// Returns after a change since the last call.

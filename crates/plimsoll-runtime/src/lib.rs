@@ -63,7 +63,7 @@ pub use root::{Resolved, Root};
 pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use usage::{ControlGroup, Usage};
-pub use user::UserError;
+pub use user::{UserError, user_ids};
 pub use warm::warm_control_groups;
 
 /// How a process ended.

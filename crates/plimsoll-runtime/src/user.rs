@@ -58,6 +58,12 @@ pub(crate) fn lookup(root: &Root, user: &str, group_add: &[String]) -> Result<Us
     Ok(resolve(user, group_add, &passwd, &group)?)
 }
 
+/// Returns the user and group that `user[:group]` means, by these two files of an image.
+pub fn user_ids(user: &str, passwd: &str, group: &str) -> Result<(u32, u32), UserError> {
+    let user = resolve(user, &[], passwd, group)?;
+    Ok((user.uid, user.gid))
+}
+
 struct Account<'a> {
     name: &'a str,
     uid: u32,

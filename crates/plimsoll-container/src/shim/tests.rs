@@ -140,6 +140,8 @@ fn definition() -> Definition {
         restart: RestartPolicy::No,
         log: LogConfig::default(),
         domainname: String::new(),
+        files: Vec::new(),
+        origin: None,
         id,
     }
 }

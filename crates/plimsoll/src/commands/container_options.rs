@@ -287,6 +287,8 @@ impl ContainerArgs {
             log: LogConfig::new(self.log_driver.as_deref(), pairs("log option", &self.log_opt)?)?,
             domainname: self.domainname.clone().unwrap_or_default(),
             annotations: pairs("annotation", &self.annotation)?,
+            files: Vec::new(),
+            origin: None,
         })
     }
 
@@ -348,7 +350,10 @@ impl ContainerArgs {
     fn health(&self) -> Result<HealthOptions, CommandError> {
         let health = HealthOptions {
             disable: self.no_healthcheck || self.health_cmd.as_deref() == Some("none"),
-            command: self.health_cmd.clone(),
+            test: self
+                .health_cmd
+                .as_ref()
+                .map(|command| vec!["CMD-SHELL".to_owned(), command.clone()]),
             interval: self.health_interval,
             timeout: self.health_timeout,
             start_period: self.health_start_period,

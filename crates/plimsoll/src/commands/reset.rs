@@ -32,6 +32,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     }
     let store = context.store()?.clone();
     remove_containers(context, &store).await?;
+    Containers::new(&store, context.program()).forget_files();
     Networks::new(&store).destroy()?;
     for hierarchy in cgroups(store.instance()) {
         remove_tree(&hierarchy);
