@@ -23,8 +23,11 @@ pub(crate) fn print_version() -> ExitCode {
 }
 
 /// Runs the command that `args` name.
-pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     let name = called_as(args.first());
+    if is_compose(&args) {
+        args.insert(1, COMPOSE.into());
+    }
     let matches = match tree(name).try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(error) => return usage(&error, &args, name),
@@ -36,32 +39,57 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     if global.version {
         return print_version();
     }
-    let compose = matches
-        .subcommand_matches(COMPOSE)
-        .map(ComposeArgs::from_arg_matches);
-    let compose = match compose.transpose() {
+    let group = matches.subcommand_matches(COMPOSE);
+    let compose = match group.map(ComposeArgs::from_arg_matches).transpose() {
         Ok(compose) => compose.unwrap_or_default(),
         Err(error) => return usage(&error, &args, name),
     };
+    let is_compose = group.is_some();
+    if group.is_some_and(|group| group.subcommand_name().is_none()) {
+        return compose_alone(&compose, &args, name);
+    }
     let (command, matches) = leaf(&matches);
+    let compose = compose.after_command(matches);
     let context = Context::new(global, compose);
     context.note_ignored();
     let outcome =
         runtime(command.threads).and_then(|runtime| runtime.block_on((command.run)(matches, &context)));
     match outcome {
         Ok(code) => code,
+        Err(error) if is_compose => context.report(&error.of_compose()),
         Err(error) => context.report(&error),
     }
 }
 
 /// The name in usage lines: `docker` when called so, as a drop-in replacement.
 fn called_as(argv0: Option<&OsString>) -> &'static str {
-    let docker = argv0.is_some_and(|path| {
+    let is_docker = ["docker", "docker-compose"]
+        .iter()
+        .any(|name| is_called(argv0, name));
+    if is_docker { "docker" } else { "plimsoll" }
+}
+
+/// Whether this is Compose under its own name.
+pub(crate) fn is_compose(args: &[OsString]) -> bool {
+    is_called(args.first(), "docker-compose")
+}
+
+fn is_called(argv0: Option<&OsString>, wanted: &str) -> bool {
+    argv0.is_some_and(|path| {
         std::path::Path::new(path)
             .file_name()
-            .is_some_and(|name| name == "docker")
-    });
-    if docker { "docker" } else { "plimsoll" }
+            .is_some_and(|name| name == wanted)
+    })
+}
+
+/// `compose` without a command: what its version is, or what commands there are.
+fn compose_alone(compose: &ComposeArgs, args: &[OsString], name: &'static str) -> ExitCode {
+    let mut out = anstream::stdout();
+    let _ = match compose.version {
+        true => crate::commands::compose::print_version(&mut out),
+        false => write!(out, "{}", named(args, name).render_help().ansi()),
+    };
+    ExitCode::SUCCESS
 }
 
 fn runtime(threads: Threads) -> Result<tokio::runtime::Runtime, CommandError> {
@@ -110,7 +138,7 @@ fn hang(mut parent: clap::Command, group: &str) -> clap::Command {
             .subcommand_required(true)
             .disable_help_subcommand(true);
         let child = match *path {
-            COMPOSE => <ComposeArgs as clap::Args>::augment_args(child),
+            COMPOSE => <ComposeArgs as clap::Args>::augment_args(child).subcommand_required(false),
             _ => child,
         };
         let child = hang(child, path);
@@ -180,7 +208,9 @@ fn usage(error: &clap::Error, args: &[OsString], name: &'static str) -> ExitCode
         "\n{usage}\n\nRun '{} --help' for more information",
         full_name(&command)
     );
-    ExitCode::from(exit_code(error))
+    let is_compose = full_name(&command).split(' ').nth(1) == Some(COMPOSE);
+    // Compose ends with 1 whatever is wrong.
+    ExitCode::from(if is_compose { 1 } else { exit_code(error) })
 }
 
 /// The deepest command that the arguments name.

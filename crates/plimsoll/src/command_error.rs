@@ -135,6 +135,14 @@ impl CommandError {
         self
     }
 
+    /// As a compose command reports it: a wrong command line is no more than an error there.
+    pub(crate) fn of_compose(mut self) -> Self {
+        if self.kind == Kind::Usage {
+            self.kind = Kind::User;
+        }
+        self
+    }
+
     /// Docker's exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {

@@ -48,6 +48,22 @@ pub(crate) const COMPOSE_PROFILES: &str = "COMPOSE_PROFILES";
 pub(crate) const COMPOSE_ENV_FILES: &str = "COMPOSE_ENV_FILES";
 /// `1` or `true`: `.env` is not read. Since 0.1.
 pub(crate) const COMPOSE_DISABLE_ENV_FILE: &str = "COMPOSE_DISABLE_ENV_FILE";
+/// Name of the project where no `-p` is given. Since 0.1.
+pub(crate) const COMPOSE_PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
+/// How many things of a project are worked at at once; `--parallel` beats it. Since 0.1.
+pub(crate) const COMPOSE_PARALLEL_LIMIT: &str = "COMPOSE_PARALLEL_LIMIT";
+/// `never`, `always` or `auto`; `--ansi` beats it. Since 0.1.
+pub(crate) const COMPOSE_ANSI: &str = "COMPOSE_ANSI";
+/// Progress form of compose commands; `--progress` beats it. Since 0.1.
+pub(crate) const COMPOSE_PROGRESS: &str = "COMPOSE_PROGRESS";
+/// `1` or `true`: names of containers are those of Compose 1. Since 0.1.
+pub(crate) const COMPOSE_COMPATIBILITY: &str = "COMPOSE_COMPATIBILITY";
+/// `1` or `true`: `up`, `run` and `down` remove containers of services that are gone. Since 0.1.
+pub(crate) const COMPOSE_REMOVE_ORPHANS: &str = "COMPOSE_REMOVE_ORPHANS";
+/// `1` or `true`: nothing is said about containers of services that are gone. Since 0.1.
+pub(crate) const COMPOSE_IGNORE_ORPHANS: &str = "COMPOSE_IGNORE_ORPHANS";
+/// `1` or `true`: progress of compose commands goes to standard output. Since 0.1.
+pub(crate) const COMPOSE_STATUS_STDOUT: &str = "COMPOSE_STATUS_STDOUT";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.
@@ -69,6 +85,11 @@ pub(crate) fn path() -> Vec<std::path::PathBuf> {
 /// Returns a variable that is set and not empty.
 pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether a variable says yes, in the words of Go's strconv.ParseBool.
+pub(crate) fn says_yes(name: &str) -> bool {
+    var(name).is_some_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&value.as_str()))
 }
 
 /// True when colour is asked for whatever the output is.

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Some("runner") => role(plimsoll_runtime::runner_main()),
         Some("shim") => role(plimsoll_container::shim_main()),
         // Without building the command tree: scripts ask for the version often.
-        Some("--version" | "-v") => cli::print_version(),
+        Some("--version" | "-v") if !cli::is_compose(&args) => cli::print_version(),
         _ => cli::main(args),
     }
 }

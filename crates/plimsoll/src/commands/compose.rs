@@ -1,6 +1,9 @@
-//! What the compose commands share: the project that the flags before the command name.
+//! What the compose commands share: the flags before the command, and the project that they name.
 
-use std::io::Read as _;
+pub(crate) mod members;
+pub(crate) mod printer;
+
+use std::io::{IsTerminal as _, Read as _};
 
 use camino::Utf8PathBuf;
 use plimsoll_compose_file::{LoadOptions, Project, find_files, load};
@@ -8,6 +11,11 @@ use plimsoll_compose_file::{LoadOptions, Project, find_files, load};
 use super::container_options::current_directory;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::env;
+use crate::progress::{Display, Mode};
+
+/// The version of Docker Compose whose behaviour this is.
+pub(crate) const VERSION: &str = "2.40.3";
 
 /// Flags between `compose` and the command.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -26,8 +34,188 @@ pub(crate) struct ComposeArgs {
     #[arg(long = "env-file", value_name = "FILE")]
     env_files: Vec<Utf8PathBuf>,
     /// Folder in which relative paths start [default: that of the first file]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", alias = "workdir")]
     project_directory: Option<Utf8PathBuf>,
+    /// How many things to work at at once; -1 for no limit
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, env = env::COMPOSE_PARALLEL_LIMIT, hide_env_values = true)]
+    parallel: Option<i32>,
+    /// Say what would be done instead of doing it
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+    /// When to colour, and to draw progress in place
+    #[arg(long, value_name = "WHEN", value_enum, env = env::COMPOSE_ANSI, hide_env_values = true)]
+    ansi: Option<Ansi>,
+    /// Form of progress
+    #[arg(long, value_name = "FORM", value_enum, env = env::COMPOSE_PROGRESS, hide_env_values = true)]
+    progress: Option<Mode>,
+    /// Keep volumes and networks that no service uses
+    #[arg(long)]
+    all_resources: bool,
+    /// Name containers as Compose 1 did: `PROJECT_SERVICE_1`
+    #[arg(long)]
+    compatibility: bool,
+    /// Accepted for Docker's sake
+    #[arg(long, hide = true)]
+    verbose: bool,
+    /// As `--ansi never`
+    #[arg(long, hide = true)]
+    no_ansi: bool,
+    /// Print the version
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+}
+
+/// `--ansi`
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ansi {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Also in pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+impl ComposeArgs {
+    /// Adds the flags that may stand behind the command, too.
+    pub(crate) fn after_command(mut self, matches: &clap::ArgMatches) -> Self {
+        self.dry_run |= matches!(matches.try_get_one::<bool>("dry_run"), Ok(Some(true)));
+        self
+    }
+
+    fn ansi(&self) -> Ansi {
+        match self.no_ansi {
+            true => Ansi::Never,
+            false => self.ansi.unwrap_or_default(),
+        }
+    }
+
+    /// How many things are worked at at once; None without a limit.
+    pub(crate) fn parallel(&self) -> Option<usize> {
+        self.parallel
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0)
+    }
+
+    /// Whether containers are named as by Compose 1.
+    pub(crate) fn is_compatible(&self) -> bool {
+        self.compatibility || env::says_yes(env::COMPOSE_COMPATIBILITY)
+    }
+
+    /// The name that was given, by flag or environment.
+    fn given_name(&self) -> Option<String> {
+        let flag = self.project_name.clone().filter(|name| !name.is_empty());
+        flag.or_else(|| env::var(env::COMPOSE_PROJECT_NAME))
+    }
+}
+
+/// A project that a command is about: its name, and what its files say where they have to be read.
+pub(crate) struct Scope {
+    pub(crate) name: String,
+    pub(crate) project: Option<Project>,
+}
+
+impl Scope {
+    /// For commands that need its containers only: with a name nothing is read.
+    pub(crate) fn by_name(context: &Context) -> Result<Self, CommandError> {
+        match context.compose().given_name() {
+            Some(name) => Ok(Self { name, project: None }),
+            None => Ok(Self::of(project(context, lenient)?)),
+        }
+    }
+
+    /// For commands that look at services, too: the files are read unless only `-p` was given, and have to have
+    /// `services`.
+    pub(crate) fn with_services(context: &Context, services: &[String]) -> Result<Self, CommandError> {
+        let args = context.compose();
+        if let Some(name) = args.project_name.clone().filter(|_| args.files.is_empty()) {
+            return Ok(Self { name, project: None });
+        }
+        let loaded = project(context, |options| {
+            lenient(options);
+            options.named = services.to_vec();
+        });
+        let scope = match loaded {
+            Ok(project) => Self::of(project),
+            Err(error) => match env::var(env::COMPOSE_PROJECT_NAME) {
+                Some(name) => Self { name, project: None },
+                None => return Err(error),
+            },
+        };
+        services.iter().try_for_each(|service| scope.check(service))?;
+        Ok(scope)
+    }
+
+    fn of(project: Project) -> Self {
+        Self {
+            name: project.name.clone(),
+            project: Some(project),
+        }
+    }
+
+    /// The names of its services, if its files were read.
+    pub(crate) fn services(&self) -> Option<Vec<&str>> {
+        let services = self.project.as_ref()?.section("services").into_iter();
+        Some(services.map(|entry| entry.key.as_str()).collect())
+    }
+
+    fn check(&self, service: &str) -> Result<(), CommandError> {
+        match self.services() {
+            Some(known) if !known.contains(&service) => Err(no_such_service(service, known)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is not needed to find containers is not read: it may be missing by now.
+fn lenient(options: &mut LoadOptions) {
+    options.no_env_resolution = true;
+}
+
+/// A service that was named and is not there.
+pub(crate) fn no_such_service<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> CommandError {
+    let error = CommandError::not_found(format!("no such service: {name}"));
+    match plimsoll_dockerfile::nearest(name, known) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+/// Starts drawing what a compose command does.
+pub(crate) fn display(context: &Context, verb: &'static str) -> Result<Display, CommandError> {
+    display_as(context, verb, None)
+}
+
+/// As [`display`], in a form that a flag of the command asks for.
+pub(crate) fn display_as(
+    context: &Context,
+    verb: &'static str,
+    mode: Option<Mode>,
+) -> Result<Display, CommandError> {
+    let args = context.compose();
+    let mode = match (mode.or(args.progress), args.ansi()) {
+        (None | Some(Mode::Auto), Ansi::Never) => Some(Mode::Plain),
+        (None | Some(Mode::Auto), Ansi::Always) => Some(Mode::Tty),
+        (mode, _) => mode,
+    };
+    context.progress(verb, mode)
+}
+
+/// Whether what goes to standard output is coloured.
+pub(crate) fn colors_output(context: &Context) -> bool {
+    match context.compose().ansi() {
+        Ansi::Always => true,
+        Ansi::Never => false,
+        Ansi::Auto if env::var(env::NO_COLOR).is_some() => false,
+        Ansi::Auto => std::io::stdout().is_terminal() || context.color(),
+    }
+}
+
+/// `compose --version`
+pub(crate) fn print_version(out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let own = env!("CARGO_PKG_VERSION");
+    writeln!(out, "Plimsoll Compose version {own}, as Docker Compose {VERSION}")
 }
 
 /// Loads the project and shows what looks like a mistake in it.
@@ -45,7 +233,6 @@ pub(super) fn project(
         Err(found) => Err(CommandError::diagnostics(found)),
     }
 }
-
 fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
     let current = current_directory()?;
     let environment = std::env::vars().collect::<std::collections::BTreeMap<_, _>>();
