@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
 use plimsoll_runtime::{
-    ContainerSpec, Device, IdMap, IdRange, Ipc, MountKind, Namespaces, Sharing, SystemPaths,
+    ContainerSpec, Device, IdMap, IdRange, Ipc, MountKind, Namespaces, RuntimeError, Sharing, SystemPaths,
 };
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::containers::Containers;
 use crate::model::{Definition, Paths, read_json};
-use crate::{ContainerError, Result};
+use crate::{ContainerError, Result, user_ranges};
 
 /// Docker's words of the options; empty is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Isolation {
     pub uts: String,
     /// `host` or `private`.
     pub cgroupns: String,
-    /// `host`, or `UID:GID[:SIZE]` of root on the host.
+    /// `host`, `auto[:size=NUMBER]`, or `UID:GID[:SIZE]` of root on the host.
     pub userns: String,
     /// `CONTAINER:HOST[:SIZE]`, instead of it.
     pub uid_maps: Vec<String>,
@@ -84,15 +84,17 @@ impl Isolation {
                 return Err(ContainerError::Option(text));
             }
         };
-        spec.userns = self.map_of_users()?;
+        spec.userns = self.map_of_users(&spec.id, containers)?;
         if spec.userns.is_some() {
+            IdMap::check_host().map_err(without_map)?;
             if spec.privileged {
                 return Err(ContainerError::Option(
                     "privileged mode is incompatible with user namespaces: leave out `--userns`, or use `--userns host`"
                         .to_owned(),
                 ));
             }
-            own_files_are_roots(spec, containers.store.root());
+            let all = user_ranges::wanted(&self.userns).is_some();
+            own_files_are_roots(spec, containers.store.root(), all);
         }
         spec.init = self.init;
         spec.oom_score_adj = self.oom_score_adj;
@@ -130,7 +132,23 @@ impl Isolation {
 }
 
 impl Isolation {
-    fn map_of_users(&self) -> Result<Option<IdMap>> {
+    /// Whose users it has where nobody has said so.
+    pub fn or_users(&mut self, userns: Option<&str>) {
+        if self.userns.is_empty() && self.uid_maps.is_empty() && self.gid_maps.is_empty() {
+            self.userns = userns.unwrap_or_default().to_owned();
+        }
+    }
+
+    fn map_of_users(&self, id: &str, containers: &Containers) -> Result<Option<IdMap>> {
+        match user_ranges::wanted(&self.userns) {
+            Some(size) if self.uid_maps.is_empty() && self.gid_maps.is_empty() => {
+                containers.claim_users(id, size?).map(Some)
+            }
+            _ => self.given_map(),
+        }
+    }
+
+    fn given_map(&self) -> Result<Option<IdMap>> {
         if self.uid_maps.is_empty() && self.gid_maps.is_empty() {
             return map_from(&self.userns);
         }
@@ -147,10 +165,16 @@ impl Isolation {
     }
 }
 
-/// Volumes and what we put into /etc belong to root of the container, whoever that is. What is the user's stays the host's.
-fn own_files_are_roots(spec: &mut ContainerSpec, root: &Utf8Path) {
+/// The way out is the same for whatever is missing.
+fn without_map(error: RuntimeError) -> ContainerError {
+    ContainerError::Option(format!("{error}: use `--userns host`"))
+}
+
+/// Volumes and what we put into /etc belong to root of the container, whoever that is. What is the user's stays the host's
+/// where the user has said who is who; otherwise nobody could name an owner, and it is as without a map.
+fn own_files_are_roots(spec: &mut ContainerSpec, root: &Utf8Path, all: bool) {
     let ours = |mount: &&mut plimsoll_runtime::Mount| {
-        mount.kind == MountKind::Bind && mount.source.starts_with(root.as_std_path())
+        mount.kind == MountKind::Bind && (all || mount.source.starts_with(root.as_std_path()))
     };
     for mount in spec.mounts.iter_mut().filter(ours) {
         mount.options.push("idmap".to_owned());
@@ -191,20 +215,17 @@ fn own_or_host(text: &str, otherwise: &str) -> Result<Sharing> {
     }
 }
 
-/// Users and groups of a map whose size was not said, as distributions give to each user.
-const MAP_SIZE: u32 = 65_536;
-
 /// None is the host's own, which is the default.
 fn map_from(text: &str) -> Result<Option<IdMap>> {
     if matches!(text, "" | "host") {
         return Ok(None);
     }
     let (uid, gid, size) = match numbers(text).as_deref() {
-        Some([uid, gid]) => (*uid, *gid, MAP_SIZE),
+        Some([uid, gid]) => (*uid, *gid, user_ranges::SIZE),
         Some([uid, gid, size]) => (*uid, *gid, *size),
         _ => {
             return Err(ContainerError::Option(format!(
-                "--userns: invalid USER mode `{text}`: expected `host` or `UID:GID[:SIZE]`"
+                "--userns: invalid USER mode `{text}`: expected `host`, `auto` or `UID:GID[:SIZE]`"
             )));
         }
     };
@@ -354,7 +375,7 @@ mod tests {
             gid_maps: owned(gid_maps),
             ..Isolation::default()
         };
-        isolation.map_of_users()
+        isolation.given_map()
     }
 
     #[test]
@@ -378,7 +399,7 @@ mod tests {
         );
         assert_eq!(of(map("", &["0:1000:2"], &["0:9:2"]), 1), (Some(1001), Some(10)));
         for (userns, maps) in [
-            ("auto", &[][..]),
+            ("automatic", &[][..]),
             ("1", &[]),
             ("1:2:0", &[]),
             ("4294967295:1", &[]),

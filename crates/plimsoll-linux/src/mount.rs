@@ -44,13 +44,14 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: MountAttributes) -> io::
 }
 
 /// Makes the mount whose root `mount` is show and take owners as the user namespace `users` maps them: who is 0 on disk is
-/// who its 0 is outside. Only a mount that was never attached can be changed so, and what is mounted below it is not.
-pub fn map_owners(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+/// who its 0 is outside. Only a mount that was never attached can be changed so; with `recursive` also those below it,
+/// or none of them.
+pub fn map_owners(mount: BorrowedFd<'_>, users: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
     // SAFETY: as above.
     let mut wanted: libc::mount_attr = unsafe { std::mem::zeroed() };
     wanted.attr_set = libc::MOUNT_ATTR_IDMAP;
     wanted.userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
-    change(mount, &wanted, false)
+    change(mount, &wanted, recursive)
 }
 
 fn change(mount: BorrowedFd<'_>, wanted: &libc::mount_attr, recursive: bool) -> io::Result<()> {

@@ -41,7 +41,7 @@ impl Host {
             hard_limits: limits
                 .map(|(name, _, resource)| (*name, getrlimit(*resource).maximum.unwrap_or(u64::MAX)))
                 .collect(),
-            kernel: kernel_version(&rustix::system::uname().release().to_string_lossy()),
+            kernel: kernel(),
             architecture: match std::env::consts::ARCH {
                 "x86_64" => "amd64",
                 "aarch64" => "arm64",
@@ -60,6 +60,11 @@ impl Host {
             .find(|(known, _)| *known == name)
             .map_or(u64::MAX, |(_, limit)| *limit)
     }
+}
+
+/// Version of the kernel that runs.
+pub(crate) fn kernel() -> (u32, u32) {
+    kernel_version(&rustix::system::uname().release().to_string_lossy())
 }
 
 /// A capability that this process lacks cannot be given to another: asking for it would fail the whole container.

@@ -7,10 +7,12 @@
 //! has the owners that the container saw.
 
 use crate::RuntimeError;
+use crate::container_spec::{ContainerSpec, MountKind};
 use crate::user::User;
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now, make_files_as, map_owners};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{WaitId, WaitIdOptions, getegid, geteuid, waitid};
 use rustix::thread::{capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,20 @@ impl IdMap {
         let mut sets = capabilities(None)?;
         sets.effective = sets.permitted;
         Ok(set_capabilities(None, sets)?)
+    }
+
+    /// Whether this machine and this process can have containers with users of their own.
+    pub fn check_host() -> Result<(), RuntimeError> {
+        Self::check_kernel(crate::host::kernel())?;
+        // Only root of the whole machine may map the owners of its file systems.
+        let map = std::fs::read_to_string("/proc/self/uid_map")?;
+        match map.split_whitespace().eq(["0", "0", "4294967295"]) {
+            true => Ok(()),
+            false => Err(RuntimeError::Invalid(
+                "a map of users needs root of the machine: in a user namespace a container has its users already"
+                    .to_owned(),
+            )),
+        }
     }
 
     pub(crate) fn check_kernel(kernel: (u32, u32)) -> Result<(), RuntimeError> {
@@ -187,7 +203,36 @@ impl Users {
 
     /// For a mount that was never attached.
     pub(crate) fn map_owners(&self, mount: &OwnedFd) -> io::Result<()> {
-        map_owners(mount.as_fd(), self.namespace.as_fd())
+        map_owners(mount.as_fd(), self.namespace.as_fd(), false)
+    }
+
+    /// For a copy of mounts of the host: where what is mounted below cannot be mapped, the top is.
+    pub(crate) fn map_owners_of_all(&self, mounts: &OwnedFd) -> io::Result<()> {
+        map_owners(mounts.as_fd(), self.namespace.as_fd(), true).or_else(|_| self.map_owners(mounts))
+    }
+
+    /// Leaves the owners of binds as they are whose file systems cannot map them; returns what to say about each.
+    pub(crate) fn leave_unmapped(&self, spec: &mut ContainerSpec) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for mount in &mut spec.mounts {
+            if mount.kind != MountKind::Bind || !mount.options.iter().any(|option| option == "idmap") {
+                continue;
+            }
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            // What is not there is said when it is mounted.
+            let Ok(copy) = open_tree(CWD, &mount.source, flags) else {
+                continue;
+            };
+            if self.map_owners(&copy).is_err() {
+                mount.options.retain(|option| option != "idmap");
+                warnings.push(format!(
+                    "owners of `{}` are not mapped, for its file system has no idmapped mounts: to the container its files \
+                     are nobody's",
+                    mount.source.display()
+                ));
+            }
+        }
+        warnings
     }
 
     /// What became of mapping the owners of `path`.

@@ -17,7 +17,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use crate::lock::Lock;
 
 /// Append-only: entry `n` takes `user_version` from `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// Longest wait for another process's write transaction; they are short, so this is for a machine that stands still.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -27,11 +27,13 @@ pub(crate) struct Settings {
 }
 
 /// How containers are run where no flag says otherwise.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RunSettings {
     /// As with `run --hardened`; None where a file says nothing.
     pub(crate) hardened: Option<bool>,
+    /// As with `run --userns`, where neither that nor `--uidmap` or `--gidmap` is given.
+    pub(crate) userns: Option<String>,
 }
 
 /// A file of a project: what a cloned folder may say. Nothing yet, and never where images come from.
@@ -73,6 +75,7 @@ impl Settings {
     fn merge(&mut self, other: Self) {
         self.registry.extend(other.registry);
         self.run.hardened = other.run.hardened.or(self.run.hardened);
+        self.run.userns = other.run.userns.or(self.run.userns.take());
     }
 }
 

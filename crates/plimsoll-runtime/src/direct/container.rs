@@ -107,6 +107,8 @@ impl OciRuntime for DirectContainer {
             Users::new(map)
         });
         let users = users.transpose()?;
+        let mut spec = bundle.spec.clone();
+        let unmapped = users.as_ref().map(|users| users.leave_unmapped(&mut spec));
         let overlay = bundle
             .rootfs
             .detached(&scratch, bundle.volatile, users.as_ref())?;
@@ -120,7 +122,7 @@ impl OciRuntime for DirectContainer {
             stdio => (stdio, None),
         };
         let step = Step {
-            spec: bundle.spec,
+            spec: &spec,
             root: &root,
             joined: bundle.joined,
             users: users.as_ref(),
@@ -129,11 +131,12 @@ impl OciRuntime for DirectContainer {
         let Launched {
             pid,
             pidfd,
-            warnings,
+            mut warnings,
             cgroup,
             report,
             request,
         } = self.direct.launch(step, &host, Some(go))?;
+        warnings.extend(unmapped.into_iter().flatten());
         self.warnings = warnings;
         let passed_on = terminal.map_or(Ok(()), |(ours, caller)| pass_on(&ours, &caller));
         self.running = Some(Running {

@@ -214,7 +214,7 @@ fn bind(source: &Path, options: &[String], users: Option<&Users>) -> Result<Owne
     let made = open_tree(CWD, source, flags).map_err(RuntimeError::path("bind", source))?;
     if let Some(users) = users.filter(|_| has("idmap")) {
         users
-            .map_owners(&made)
+            .map_owners_of_all(&made)
             .map_err(|error| Users::failed(source, error))?;
     }
     let (mut set, mut clear) = (0, 0);

@@ -91,7 +91,7 @@ fn a_later_database_is_refused() {
         .unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(
-        cause.contains("version 99") && cause.contains("up to 2"),
+        cause.contains("version 99") && cause.contains("up to 3"),
         "{cause}"
     );
 }

@@ -30,7 +30,7 @@ pub(crate) struct IsolationArgs {
     /// Whose host name it has: `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     uts: String,
-    /// Whose users it has: `host`, or `UID:GID[:SIZE]` of its root on the host
+    /// Whose users it has: `host`, `auto` for its own, or `UID:GID[:SIZE]` of its root on the host
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     userns: String,
     /// Who some of its users are on the host, instead of --userns

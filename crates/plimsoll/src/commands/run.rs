@@ -134,9 +134,13 @@ pub(crate) async fn create(
     }
     options.mounts.splice(..0, args.inherited_mounts(containers)?);
     let image = image(args, context).await?;
-    let hardened = context.settings()?.run.hardened.unwrap_or(false);
-    args.isolation
-        .harden(hardened, &mut options, &image.config.config)?;
+    let settings = &context.settings()?.run;
+    args.isolation.harden(
+        settings.hardened.unwrap_or(false),
+        &mut options,
+        &image.config.config,
+    )?;
+    options.isolation.or_users(settings.userns.as_deref());
     let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
     // From here on the container keeps what it needs, and `run` may last for weeks.

@@ -461,7 +461,12 @@ fn what_cannot_be_had_says_why() {
         (&["--ulimit", "nix=1"], "invalid ulimit type: nix"),
         (&["--pid", "elsewhere"], "--pid: invalid PID mode"),
         (&["--pid", "container:nix"], "No such container: nix"),
-        (&["--userns", "auto"], "--userns: invalid USER mode"),
+        (&["--userns", "nix"], "--userns: invalid USER mode"),
+        (&["--userns", "auto:size=0"], "--userns: invalid USER mode"),
+        (
+            &["--userns", "auto:size=4294967295"],
+            "--userns auto: no 4294967295 users are left",
+        ),
         (
             &["--userns", "1000:1000:0"],
             "invalid map of users: there are no 0",

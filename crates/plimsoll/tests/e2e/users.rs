@@ -312,3 +312,163 @@ fn it_has_a_network_like_any_other() {
     );
     sandbox.ok(["rm", "-f", "up"]);
 }
+
+/// First user and group of the host that a running container has.
+fn range_of(sandbox: &Sandbox, container: &str) -> (u32, u32) {
+    let first = |kind: &str| {
+        let text = sandbox.ok(["exec", container, "cat", &format!("/proc/self/{kind}_map")]);
+        let fields: Vec<u32> = text.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        assert_eq!((fields[0], fields[2], fields.len()), (0, 65_536, 3), "{text}");
+        fields[1]
+    };
+    (first("uid"), first("gid"))
+}
+
+#[test]
+fn every_container_with_automatic_users_has_its_own() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let run = |name: &str| {
+        sandbox.ok([
+            "run", "-d", "--name", name, "--userns", "auto", "busybox", "sleep", "600",
+        ]);
+        range_of(&sandbox, name)
+    };
+    let ranges: Vec<_> = ["one", "two", "three"].map(run).into();
+    for (place, range) in ranges.iter().enumerate() {
+        assert!(range.0 >= 65_536 && range.1 >= 65_536, "{ranges:?}");
+        for other in &ranges[..place] {
+            assert!(
+                range.0.abs_diff(other.0) >= 65_536 && range.1.abs_diff(other.1) >= 65_536,
+                "{ranges:?}"
+            );
+        }
+    }
+    let pid = sandbox.ok([
+        "inspect",
+        "-f",
+        "{{.State.Pid}} {{.HostConfig.UsernsMode}}",
+        "two",
+    ]);
+    let (pid, mode) = pid.trim().split_once(' ').unwrap();
+    assert_eq!((status(pid, "Uid:"), mode), (vec![ranges[1].0; 4], "auto"));
+    // It keeps them while it is stopped, and leaves them when it goes.
+    sandbox.ok(["stop", "-t", "0", "two"]);
+    sandbox.ok(["rm", "-f", "one"]);
+    assert_eq!(run("four"), ranges[0], "the first place is free again");
+    sandbox.ok(["start", "two"]);
+    assert_eq!(range_of(&sandbox, "two"), ranges[1]);
+    sandbox.ok(["kill", "two"]);
+    sandbox.ok(["restart", "two"]);
+    assert_eq!(range_of(&sandbox, "two"), ranges[1]);
+    sandbox.ok(["rm", "-f", "two", "three", "four"]);
+}
+
+#[test]
+fn automatic_users_change_no_owner_anywhere() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let folder = sandbox.path("bound");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("mine"), "host\n").unwrap();
+    chown(folder.join("mine").as_std_path(), Some(1000), Some(7)).unwrap();
+    let bind = format!("{folder}:/bound");
+    let settings = sandbox.write("settings.toml", "[run]\nuserns = \"auto\"\n");
+    let run = |more: &[&str], script: &str| {
+        let args = [
+            "--settings",
+            settings.as_str(),
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "-v",
+            "data:/data",
+            "-v",
+            &bind,
+        ];
+        let outcome = sandbox.run(args.iter().chain(more).chain(&["busybox", "sh", "-c", script]));
+        outcome.success(script)
+    };
+    let owners = "cut -c1-22 /proc/self/uid_map | grep -c ' 0  *0'; stat -c %u:%g /data/x /bound/mine /bound/new /etc/passwd";
+    let made = "touch /data/x /bound/new; chown 5:6 /data/x /bound/new; ";
+    let with = run(&[], &format!("{made}{owners}; true"));
+    assert_eq!(with, "0\n5:6\n1000:7\n5:6\n0:0\n");
+    // As by the host's own users, who look at it now.
+    assert_eq!(run(&["--userns", "host"], owners), "1\n5:6\n1000:7\n5:6\n0:0\n");
+    let facts = fs::metadata(folder.join("new")).unwrap();
+    assert_eq!((facts.uid(), facts.gid()), (5, 6));
+    // Owners count inside as they would outside.
+    let denied = run(
+        &["--user", "1001"],
+        "cat /bound/mine; echo x >> /bound/mine || echo denied",
+    );
+    assert_eq!(denied, "host\ndenied\n");
+    assert_eq!(
+        run(&["--user", "1000"], "echo x >> /bound/mine && cat /bound/mine"),
+        "host\nx\n"
+    );
+}
+
+#[test]
+fn what_cannot_map_owners_is_bound_as_it_is() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let args = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--userns",
+        "auto",
+        "-v",
+        "/proc/sys/kernel:/kernel:ro",
+        "busybox",
+    ];
+    let outcome = sandbox.run(args.iter().chain(&["stat", "-c", "%u", "/kernel/hostname"]));
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, "65534\n"),
+        "{outcome}"
+    );
+    assert!(
+        outcome
+            .stderr
+            .starts_with("WARNING: owners of `/proc/sys/kernel` are not mapped"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn in_a_user_namespace_nobody_has_further_users() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(sandbox.program());
+    command.args([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--userns",
+        "auto",
+        "busybox",
+        "true",
+    ]);
+    command
+        .env_clear()
+        .envs(sandbox.environment())
+        .current_dir(sandbox.path("work"));
+    let outcome = plimsoll_testkit::Outcome::of(&mut command);
+    assert_eq!(outcome.code, 125, "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("a map of users needs root of the machine")
+            && outcome.stderr.contains("--userns host"),
+        "{outcome}"
+    );
+    assert_eq!(sandbox.ok(["ps", "-aq"]), "");
+}
