@@ -33,6 +33,10 @@ fn block(out: &mut String, value: &Value, indent: usize) {
                         out.push('\n');
                         block(out, item, indent + 2);
                     }
+                    Value::String(text) if is_block(text) => {
+                        out.pop();
+                        literal(out, text, indent + 2);
+                    }
                     _ => line(out, item),
                 }
             }
@@ -75,53 +79,92 @@ fn is_block(text: &str) -> bool {
     text.contains('\n')
         && text.chars().all(printable)
         && !text.starts_with([' ', '\n'])
-        && text.lines().all(|line| !line.ends_with(' ') && !line.is_empty())
+        && text.lines().all(|line| !line.ends_with(' '))
         && !text.ends_with("\n\n")
 }
 
 fn literal(out: &mut String, text: &str, indent: usize) {
     out.push_str(if text.ends_with('\n') { " |\n" } else { " |-\n" });
     for line in text.lines() {
-        out.push_str(&" ".repeat(indent));
+        if !line.is_empty() {
+            out.push_str(&" ".repeat(indent));
+        }
         out.push_str(line);
         out.push('\n');
     }
 }
 
-/// A text without quotes where it stays a text, else in double quotes.
+/// A text as go-yaml writes it: without quotes where it stays a text, in double quotes where another reader could take
+/// it for something else, in single ones where only its letters need them.
 fn scalar(text: &str) -> String {
     let plain = crate::Scalar {
         text: text.to_owned(),
         plain: true,
     };
-    let is_text = plain.kind() == crate::ScalarKind::Text;
-    // Words and numbers that other versions of YAML take for something else.
-    let ambiguous = matches!(
-        text.to_ascii_lowercase().as_str(),
-        "y" | "n" | "yes" | "no" | "on" | "off" | "=" | "<<" | ".inf" | "-.inf" | "+.inf" | ".nan"
-    ) || text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.starts_with(|letter: char| letter.is_ascii_digit() || "+-.".contains(letter))
-        && text.bytes().all(|byte| {
-            byte.is_ascii_digit() || b"+-.:_eExXoOTZ".contains(&byte) || byte.is_ascii_hexdigit()
-        });
-    let first = text.chars().next().unwrap_or(' ');
-    let safe = !"-?:,[]{}#&*!|>'\"%@` ".contains(first)
-        || (first == '-' && !text[1..].starts_with(' ') && text.len() > 1);
-    let inside = text.contains(": ") || text.contains(" #") || text.ends_with([':', ' ']);
     let printable = text
         .chars()
-        .all(|letter| !letter.is_control() && letter != '\u{feff}');
-    if is_text
-        && !ambiguous
-        && safe
-        && !inside
-        && printable
-        && !text.starts_with("---")
-        && !text.starts_with("...")
-    {
-        return text.to_owned();
+        .all(|letter| !letter.is_control() && !matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}'));
+    if plain.kind() != crate::ScalarKind::Text || is_ambiguous(text) || !printable {
+        return Value::from(text).to_string();
     }
-    Value::from(text).to_string()
+    match is_safe(text) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "\'\'")),
+    }
+}
+
+/// Whether the letters of a text mean nothing to YAML.
+fn is_safe(text: &str) -> bool {
+    let first = text.chars().next().unwrap_or(' ');
+    let second = text.chars().nth(1).unwrap_or(' ');
+    let begins = match first {
+        '-' | '?' | ':' => second != ' ',
+        first => !",[]{}#&*!|>'\"%@` ".contains(first),
+    };
+    let flow = |letter: char| matches!(letter, ',' | '[' | ']' | '{' | '}' | '?');
+    let inside = text.contains(": ") || text.contains(" #") || text.ends_with([':', ' ']);
+    begins && !inside && !text.starts_with("---") && !text.starts_with("...") && !text.chars().all(flow)
+}
+
+/// Words and numbers that some version of YAML takes for something else.
+fn is_ambiguous(text: &str) -> bool {
+    let word = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "y" | "n" | "yes" | "no" | "on" | "off" | "=" | "<<" | ".inf" | "-.inf" | "+.inf" | ".nan"
+    );
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text).replace('_', "");
+    let number = digits.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.')
+        && (digits.parse::<f64>().is_ok()
+            || ["0x", "0b", "0o"].iter().any(|prefix| {
+                digits
+                    .strip_prefix(prefix)
+                    .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            }));
+    word || number || is_of_base_60(text) || is_date(text)
+}
+
+/// `1:30`, which YAML 1.1 takes for 90.
+fn is_of_base_60(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let mut parts = text.split(':');
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<&str> = parts.collect();
+    let sixty = |part: &&str| {
+        let whole = part.split('.').next().unwrap_or_default();
+        whole.len() <= 2 && whole.parse::<u8>().is_ok_and(|number| number < 60)
+    };
+    first.starts_with(|letter: char| letter.is_ascii_digit())
+        && first.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+        && !rest.is_empty()
+        && rest.iter().all(sixty)
+}
+
+/// `2026-11-21`, also with a time.
+fn is_date(text: &str) -> bool {
+    let date = text.split(['T', 't', ' ']).next().unwrap_or_default();
+    let parts: Vec<&str> = date.split('-').collect();
+    let digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts[0].len() == 4 && parts.iter().all(digits)
 }
 
 #[cfg(test)]
@@ -139,7 +182,7 @@ mod tests {
                 "entrypoint": ["sh", "-c", "a\nb"], "networks": {}, "script": "one\ntwo\n"}},
             "list": [["x"], []],
         });
-        let text = "name: app\nservices:\n  web:\n    command: null\n    environment:\n      A: \"1\"\n      B: \"\"\n    ports:\n      - mode: ingress\n        target: 80\n    entrypoint:\n      - sh\n      - -c\n      - \"a\\nb\"\n    networks: {}\n    script: |\n      one\n      two\nlist:\n  -\n    - x\n  - []\n";
+        let text = "name: app\nservices:\n  web:\n    command: null\n    environment:\n      A: \"1\"\n      B: \"\"\n    ports:\n      - mode: ingress\n        target: 80\n    entrypoint:\n      - sh\n      - -c\n      - |-\n        a\n        b\n    networks: {}\n    script: |\n      one\n      two\nlist:\n  -\n    - x\n  - []\n";
         assert_eq!(to_yaml(&value), text);
     }
 
