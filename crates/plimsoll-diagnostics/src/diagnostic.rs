@@ -1,8 +1,10 @@
 //! Messages about places in a text.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use crate::{Source, Span};
+use crate::{Fix, Source, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,6 +35,12 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// The way out.
     pub help: Option<String>,
+    /// What other tools call it.
+    pub aliases: Vec<Cow<'static, str>>,
+    /// Where to read more.
+    pub url: Option<String>,
+    /// How to mend it.
+    pub fix: Option<Fix>,
 }
 
 impl Diagnostic {
@@ -55,6 +63,9 @@ impl Diagnostic {
             source: source.clone(),
             labels: vec![label],
             help: None,
+            aliases: Vec::new(),
+            url: None,
+            fix: None,
         }
     }
 

@@ -6,11 +6,13 @@
 mod chain;
 mod diagnostic;
 pub mod emit;
+mod fix;
 mod source;
 mod suggest;
 
 pub use chain::chain;
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use emit::text::render;
+pub use fix::{Edit, Fix, Safety};
 pub use source::{Position, Source, Span};
 pub use suggest::nearest;

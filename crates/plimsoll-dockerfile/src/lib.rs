@@ -21,6 +21,7 @@ mod line;
 mod parser;
 mod pasted;
 mod tree;
+mod unfold;
 mod words;
 
 pub use directives::is_built_in as is_built_in_frontend;
@@ -32,3 +33,4 @@ pub use tree::{
     ArgDeclaration, Command, Copy, CopySource, Directives, Dockerfile, From, HealthcheckInstruction, Heredoc,
     Instruction, InstructionKind, KeyValue, Parsed, Piece, Run, Spanned, Word,
 };
+pub use unfold::Unfolded;

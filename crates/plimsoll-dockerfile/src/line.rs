@@ -55,6 +55,11 @@ impl<'a> Lines<'a> {
         Self { text, offset }
     }
 
+    /// Begins in the midst of a text.
+    pub(crate) fn within(text: &'a str, offset: usize) -> Self {
+        Self { text, offset }
+    }
+
     /// Where the next line begins.
     pub(crate) fn offset(&self) -> usize {
         self.offset
@@ -151,6 +156,22 @@ impl Line {
         }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where a part of it stands in the source.
+    pub(crate) fn span(&self, start: usize, end: usize) -> Span {
+        if self.pieces.is_empty() {
+            return Span::default();
+        }
+        let origin = self.origin(start);
+        match start < end {
+            true => Span::new(origin, self.origin(end - 1) + 1),
+            false => Span::new(origin, origin),
+        }
+    }
+
     fn origin(&self, offset: usize) -> usize {
         let after = self.pieces.partition_point(|(at, _)| *at <= offset);
         let (at, from) = self.pieces[after.saturating_sub(1)];
@@ -177,13 +198,7 @@ impl<'a> Slice<'a> {
 
     /// Where it stands in the source; continuation characters within are covered.
     pub(crate) fn span(self) -> Span {
-        let start = self.line.origin(self.start);
-        let end = if self.is_empty() {
-            start
-        } else {
-            self.line.origin(self.end - 1) + 1
-        };
-        Span::new(start, end)
+        self.line.span(self.start, self.end)
     }
 
     pub(crate) fn spanned<T>(self, value: T) -> Spanned<T> {

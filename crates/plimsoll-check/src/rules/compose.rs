@@ -1,0 +1,5 @@
+//! Rules about compose files.
+
+family! { "compose":
+    compose_privileged,
+}

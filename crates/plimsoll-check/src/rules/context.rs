@@ -1,0 +1,4 @@
+//! Rules about build contexts and `.dockerignore`.
+
+family! { "context":
+}

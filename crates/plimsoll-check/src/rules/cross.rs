@@ -1,0 +1,4 @@
+//! Rules about what only shows where two files meet.
+
+family! { "cross":
+}

@@ -1,0 +1,5 @@
+//! Rules about Dockerfiles.
+
+family! { "dockerfile":
+    maintainer_deprecated,
+}

@@ -1,0 +1,4 @@
+//! Rules about built images.
+
+family! { "image":
+}
