@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::leaks::port_prefix;
 use crate::names::Member;
 use crate::networks::default_routes;
 use crate::rows::{self, NetworkInfo, from_json, parsed};
@@ -278,7 +279,7 @@ impl Place {
                 .join(":")
         };
         Endpoint {
-            host_interface: host_interface(&network.bridge, self.address),
+            host_interface: host_interface(&self.id, self.address),
             interface: interface(number),
             mac: options.mac.clone().unwrap_or_else(derived),
             id: self.id,
@@ -513,18 +514,14 @@ impl Endpoint {
     }
 }
 
-/// `plv` and 12 hexadecimal digits, as long as a name may be: another one for every start of a container of this host (FNV-1a).
+/// `plv`, six digits that say whose it is, and six more: another name for every start of a container (FNV-1a).
 ///
 /// The device of an earlier life may still be there for a while, and to remove it first would take longer than all the rest.
-fn host_interface(bridge: &str, address: Ipv4Addr) -> String {
+fn host_interface(place: &str, address: Ipv4Addr) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let now = plimsoll_store::now().to_ne_bytes();
     let process = std::process::id().to_ne_bytes();
-    let hash = bridge
-        .bytes()
-        .chain(address.octets())
-        .chain(now)
-        .chain(process)
-        .fold(0xcbf2_9ce4_8422_2325, step);
-    format!("plv{:012x}", hash >> 16)
+    let bytes = place.bytes().chain(address.octets()).chain(now).chain(process);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, step);
+    format!("{}{:06x}", port_prefix(place), hash >> 40)
 }

@@ -201,35 +201,50 @@ pub fn publish(instance: u32, endpoints: &[Endpoint], ports: &[PublishedPort]) -
 
 /// Takes the rules of [`publish`] away; fine when they are gone.
 pub fn unpublish(instance: u32, endpoints: &[Endpoint], ports: &[PublishedPort]) -> Result<(), NetworkError> {
-    let table = table(instance);
     let mut elements = elements(endpoints, ports);
     elements.retain(|element| stands_of(element.family, instance));
+    retract(instance, &elements)
+}
+
+/// Takes entries of the maps away, whoever made them; fine when they are gone.
+pub(crate) fn retract(instance: u32, elements: &[Element]) -> Result<(), NetworkError> {
     if elements.is_empty() {
         return Ok(());
     }
+    let table = table(instance);
     // Deleting what is not there is an error, adding what is there is not.
     let remove = |element: &Element| element.add(&table) + &element.delete(&table);
-    if nft::run(&elements.iter().map(remove).collect::<String>()).is_ok() {
-        return Ok(());
+    match nft::run(&elements.iter().map(remove).collect::<String>()) {
+        // One of the ports belongs to another container by now: leave that one.
+        Err(NetworkError::Nft { .. }) => {}
+        done => return done,
     }
-    // One of the ports belongs to another container by now: leave that one.
-    for element in &elements {
-        if let Err(error) = nft::run(&remove(element)) {
-            tracing::debug!(%error, key = element.key, "published port has a new owner");
+    for element in elements {
+        match nft::run(&remove(element)) {
+            Err(error @ NetworkError::Nft { .. }) => {
+                tracing::debug!(%error, key = element.key, "published port has a new owner");
+            }
+            done => done?,
         }
     }
     Ok(())
 }
 
-/// One entry of a map.
-struct Element {
+/// One entry of a map: a published port.
+pub(crate) struct Element {
     family: Family,
     map: &'static str,
-    key: String,
+    /// `tcp . 8080`, with an address before it where it is published on one.
+    pub(crate) key: String,
     value: String,
 }
 
 impl Element {
+    /// The container it leads to.
+    pub(crate) fn target(&self) -> Option<IpAddr> {
+        self.value.split(' ').next()?.parse().ok()
+    }
+
     fn add(&self, table: &str) -> String {
         format!(
             "add element {} {table} {} {{ {} : {} }}\n",
@@ -317,12 +332,38 @@ fn keys(listing: &[Value]) -> Vec<String> {
         .iter()
         .filter_map(|object| object["map"]["elem"].as_array())
         .flatten();
-    elements
-        .filter_map(|element| element[0]["concat"].as_array())
-        .map(|parts| parts.iter().map(word).collect::<Vec<_>>().join(" . "))
-        .collect()
+    elements.filter_map(|element| concatenated(&element[0])).collect()
+}
+
+/// `tcp . 80`
+fn concatenated(value: &Value) -> Option<String> {
+    let parts = value["concat"].as_array()?;
+    Some(parts.iter().map(word).collect::<Vec<_>>().join(" . "))
 }
 
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The published ports in a listing of all rules.
+pub(crate) fn ports(ruleset: &[Value], instance: u32) -> Vec<Element> {
+    let table = table(instance);
+    let maps = ruleset.iter().map(|object| &object["map"]);
+    let ours = maps.filter(|map| map["table"].as_str() == Some(&table));
+    ours.flat_map(|map| {
+        let family = Family::ALL
+            .into_iter()
+            .find(|family| map["family"] == family.word());
+        let name = ["any", "exact"].into_iter().find(|name| map["name"] == *name);
+        let elements = map["elem"].as_array().into_iter().flatten();
+        elements.filter_map(move |element| {
+            Some(Element {
+                family: family?,
+                map: name?,
+                key: concatenated(&element[0])?,
+                value: concatenated(&element[1])?,
+            })
+        })
+    })
+    .collect()
 }

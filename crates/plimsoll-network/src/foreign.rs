@@ -73,28 +73,51 @@ pub(crate) fn open(bridge: &str, comment: &str) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// Takes every rule with this comment away.
+/// Takes the rules for `bridge` with this comment away.
 pub(crate) fn close(bridge: &str, comment: &str) -> Result<(), NetworkError> {
-    let objects = nft::list(&["ruleset"])?;
-    let script: String = objects
-        .iter()
-        .map(|object| &object["rule"])
-        .filter(|rule| rule["comment"] == comment && rule["table"] != comment)
-        .filter_map(|rule| {
-            let chain = Value::as_str(&rule["chain"])?;
-            let (family, table) = (rule["family"].as_str()?, rule["table"].as_str()?);
-            Some(format!(
-                "delete rule {family} {table} {chain} handle {}\n",
-                rule["handle"]
-            ))
-        })
-        .collect();
+    let rules = ours(&nft::list(&["ruleset"])?, comment);
+    let rules = rules.iter().filter(|rule| rule.bridge == bridge);
+    let script: String = rules.map(OwnRule::delete).collect();
     if !script.is_empty() {
         nft::run(&script)?;
     }
     legacy::close(bridge, comment);
     firewalld::close(bridge);
     Ok(())
+}
+
+/// A rule of ours in a chain of somebody else.
+#[derive(Debug)]
+pub(crate) struct OwnRule {
+    /// Family, table, chain and handle, in `nft`'s words.
+    pub(crate) place: String,
+    /// Whose packets it lets pass.
+    pub(crate) bridge: String,
+}
+
+impl OwnRule {
+    /// The line that takes it away.
+    pub(crate) fn delete(&self) -> String {
+        format!("delete rule {}\n", self.place)
+    }
+}
+
+/// Our rules in the chains of others.
+pub(crate) fn ours(ruleset: &[Value], comment: &str) -> Vec<OwnRule> {
+    let rules = ruleset.iter().map(|object| &object["rule"]);
+    rules
+        .filter(|rule| rule["comment"] == comment && rule["table"] != comment)
+        .filter_map(|rule| {
+            let chain = Value::as_str(&rule["chain"])?;
+            let (family, table) = (rule["family"].as_str()?, rule["table"].as_str()?);
+            let parts = rule["expr"].as_array()?;
+            let bridge = parts.iter().find_map(|part| part["match"]["right"].as_str())?;
+            Some(OwnRule {
+                place: format!("{family} {table} {chain} handle {}", rule["handle"]),
+                bridge: bridge.to_owned(),
+            })
+        })
+        .collect()
 }
 
 /// The chains to open: for each base chain that drops what is forwarded, itself or `DOCKER-USER` of the same table.

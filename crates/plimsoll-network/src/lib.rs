@@ -4,7 +4,7 @@
 //! What a container needs afterwards works on an [`Endpoint`] alone, without the database, so that its shim can do it:
 //!
 //! ```text
-//! CLI    Networks::join -> namespace -> connect -> name_service             threads are used
+//! CLI    Networks::join -> namespace -> Networks::connect -> name_service   threads are used
 //! shim   bind (keeps the ports) -> publish ... unpublish; NameTable answers questions
 //! CLI    Networks::park when it has ended, Networks::release when it is removed
 //! ```
@@ -15,6 +15,7 @@
 //! - one veth pair per place, gone with the container's network namespace;
 //! - the nft tables `plimsoll_<instance>`, of IPv4 and where a network has it of IPv6: see the module `firewall`;
 //! - accept rules in a foreign forward chain that drops, with the table's name as comment: see the module `foreign`;
+//! - for an ordinary user all of it in a network namespace of theirs: see [`Room`];
 //! - `run/networks/<12 hex>.json`: who is on a network, by name, for the name service of each container's shim.
 
 mod bind;
@@ -23,6 +24,7 @@ mod error;
 mod firewall;
 mod foreign;
 mod host;
+mod leaks;
 mod names;
 mod namespace;
 mod netlink;
@@ -32,6 +34,7 @@ mod nft;
 mod port;
 mod request;
 mod resolver;
+mod room;
 mod rows;
 mod subnet;
 #[cfg(test)]
@@ -41,11 +44,13 @@ pub use bind::{BoundPort, bind};
 pub use endpoints::{AttachOptions, Attachment};
 pub use error::NetworkError;
 pub use firewall::{publish, unpublish};
+pub use leaks::Claim;
 pub use names::{Answer, Member, NameTable};
-pub use namespace::{NameSockets, connect, disconnect, name_service, namespace, set_default_routes};
+pub use namespace::{NameSockets, name_service, namespace, set_default_routes};
 pub use networks::{Networks, default_routes};
 pub use port::{PortRequest, Protocol, PublishedPort};
 pub use request::NetworkRequest;
+pub use room::{Keeper, Room};
 pub use resolver::{Resolver, resolv_conf, servers};
 pub use rows::NetworkInfo;
 pub use subnet::Subnet;

@@ -40,6 +40,7 @@ pub(crate) struct Netlink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) index: u32,
+    pub(crate) name: String,
     pub(crate) is_up: bool,
     pub(crate) mtu: u32,
     pub(crate) alias: Option<String>,
@@ -436,6 +437,7 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn read_link(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
+        name: String::new(),
         is_up: message.header.flags.contains(LinkFlags::Up),
         mtu: 0,
         alias: None,
@@ -443,6 +445,7 @@ fn read_link(message: &LinkMessage) -> Link {
     };
     for attribute in &message.attributes {
         match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Controller(master) => link.master = Some(*master),

@@ -4,13 +4,16 @@ use plimsoll_store::Store;
 use rusqlite::Transaction;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
 
 use crate::host::{self, HostLock, enable_forwarding};
 use crate::netlink::{Link, Netlink};
 use crate::rows::{self, NetworkInfo};
 use crate::subnet::{self, Subnet};
-use crate::{DEFAULT_NETWORK, Endpoint, Network, NetworkError, NetworkRequest, Pool};
-use crate::{firewall, foreign, hardware_address, nft};
+use crate::{
+    DEFAULT_NETWORK, Endpoint, Network, NetworkError, NetworkRequest, Pool, PublishedPort, Resolver, Room,
+};
+use crate::{firewall, foreign, hardware_address, namespace, nft, room};
 
 /// The networks of one store.
 #[derive(Clone)]
@@ -30,13 +33,17 @@ impl Networks {
     /// nft table; and accept rules where a foreign firewall drops what is forwarded. When it stands already this costs
     /// three questions to the kernel and no process.
     pub fn default_bridge(&self) -> Result<Network, NetworkError> {
+        self.leading_out(|| self.default_bridge_here())
+    }
+
+    fn default_bridge_here(&self) -> Result<Network, NetworkError> {
         let mut netlink = open_netlink()?;
         if let Some(network) = self.default_network()?
             && self.stands(&mut netlink, &network)?
         {
             return Ok(network);
         }
-        let _lock = HostLock::take()?;
+        let _lock = self.host_lock()?;
         match self.default_network()? {
             Some(network) if self.stands(&mut netlink, &network)? => Ok(network),
             _ => self.raise_default(&mut netlink),
@@ -73,8 +80,12 @@ impl Networks {
     /// Makes a bridge network.
     pub fn create(&self, request: &NetworkRequest) -> Result<Network, NetworkError> {
         request.check()?;
+        self.leading_out(|| self.create_here(request))
+    }
+
+    fn create_here(&self, request: &NetworkRequest) -> Result<Network, NetworkError> {
         nft::check()?;
-        let _lock = HostLock::take()?;
+        let _lock = self.host_lock()?;
         let mut netlink = open_netlink()?;
         let taken = host::taken(&mut netlink, None)?;
         let present = host::addresses(&mut netlink, None)?;
@@ -91,7 +102,13 @@ impl Networks {
         let exists = netlink
             .link(&network.bridge)
             .map_err(|source| NetworkError::read("devices", source))?;
+        let is_ours = network
+            .bridge
+            .starts_with(&format!("pl{:08x}", self.store.instance()));
         let made = match exists {
+            // Whoever removed its network was killed before it came to this.
+            Some(_) if is_ours => remove_bridge(&mut netlink, &network.bridge)
+                .and_then(|()| self.build(&mut netlink, None, &network)),
             Some(_) => Err(NetworkError::DeviceExists(network.bridge.clone())),
             None => self.build(&mut netlink, None, &network),
         };
@@ -107,10 +124,14 @@ impl Networks {
 
     /// Removes a network that no running container is on.
     pub fn remove(&self, info: &NetworkInfo) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| self.remove_here(info))
+    }
+
+    fn remove_here(&self, info: &NetworkInfo) -> Result<(), NetworkError> {
         if info.is_predefined() {
             return Err(NetworkError::CannotRemove(info.name.clone()));
         }
-        let _lock = HostLock::take()?;
+        let _lock = self.host_lock()?;
         let active = self.members(&info.id)?;
         if !active.is_empty() {
             let describe = |member: &crate::names::Member| {
@@ -139,7 +160,11 @@ impl Networks {
     ///
     /// Containers that still run lose their network. Goes on after a failure, and returns the first one.
     pub fn destroy(&self) -> Result<(), NetworkError> {
-        let _lock = HostLock::take()?;
+        self.where_bridges_are(|| self.destroy_here())
+    }
+
+    fn destroy_here(&self) -> Result<(), NetworkError> {
+        let _lock = self.host_lock()?;
         let mut netlink = open_netlink()?;
         let networks = self.store.db().read(rows::bridges)?;
         let table = firewall::table(self.store.instance());
@@ -166,11 +191,74 @@ impl Networks {
 
     /// Makes what is missing of a network's device and rules, after a reboot for example.
     pub(crate) fn ensure(&self, network: &Network) -> Result<(), NetworkError> {
+        match network.internal {
+            true => self.where_bridges_are(|| self.ensure_here(network)),
+            false => self.leading_out(|| self.ensure_here(network)),
+        }
+    }
+
+    /// As [`connect`](crate::namespace::connect), from where the bridges are.
+    pub fn connect(&self, ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| namespace::connect(ns, endpoint))
+    }
+
+    /// Takes an endpoint's devices away; fine when they are gone.
+    pub fn disconnect(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| namespace::disconnect(endpoint))
+    }
+
+    /// As [`unpublish`](crate::unpublish), for a supervisor that could not.
+    pub fn unpublish(&self, endpoints: &[Endpoint], ports: &[PublishedPort]) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| firewall::unpublish(self.store.instance(), endpoints, ports))
+    }
+
+    /// Returns the servers that questions of a container on user networks go on to.
+    pub fn upstream(&self, resolver: &Resolver) -> Vec<IpAddr> {
+        match Room::of(self.store.run()) {
+            None => resolver.upstream(),
+            Some(_) => resolver.upstream_of_room(room::NAME_SERVER),
+        }
+    }
+
+    /// Runs `work` on the host, or on a thread in an ordinary user's room.
+    pub(crate) fn where_bridges_are<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, NetworkError> + Send,
+    ) -> Result<T, NetworkError> {
+        match Room::of(self.store.run()) {
+            None => work(),
+            Some(room) => room.inside(work)?,
+        }
+    }
+
+    /// The same for a network that leads somewhere: a room must do so first.
+    fn leading_out<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, NetworkError> + Send,
+    ) -> Result<T, NetworkError> {
+        match Room::of(self.store.run()) {
+            None => work(),
+            Some(room) => {
+                room.lead_outside();
+                room.inside(work)?
+            }
+        }
+    }
+
+    /// Held while a subnet is chosen: of the whole host, or of a room, which is a host of its own.
+    pub(crate) fn host_lock(&self) -> Result<HostLock, NetworkError> {
+        match Room::of(self.store.run()) {
+            None => HostLock::take(),
+            Some(room) => HostLock::take_at(&room.lock_path()),
+        }
+    }
+
+    fn ensure_here(&self, network: &Network) -> Result<(), NetworkError> {
         let mut netlink = open_netlink()?;
         if self.stands(&mut netlink, network)? {
             return Ok(());
         }
-        let _lock = HostLock::take()?;
+        let _lock = self.host_lock()?;
         if self.stands(&mut netlink, network)? {
             return Ok(());
         }
@@ -345,7 +433,7 @@ fn alias(network: &Network) -> String {
     format!("plimsoll {} {id} past {}", network.ipv4.subnet, foreign::count())
 }
 
-fn open_netlink() -> Result<Netlink, NetworkError> {
+pub(crate) fn open_netlink() -> Result<Netlink, NetworkError> {
     Netlink::open().map_err(|source| NetworkError::read("devices", source))
 }
 
@@ -424,7 +512,7 @@ fn add_bridge(netlink: &mut Netlink, network: &Network) -> io::Result<u32> {
 }
 
 /// Removes a bridge and the host ends of what hangs on it; fine when it is gone.
-fn remove_bridge(netlink: &mut Netlink, bridge: &str) -> Result<(), NetworkError> {
+pub(crate) fn remove_bridge(netlink: &mut Netlink, bridge: &str) -> Result<(), NetworkError> {
     let mut remove = || {
         let Some(link) = netlink.link(bridge)? else {
             return Ok(());

@@ -121,6 +121,6 @@ pub(crate) fn end_dead(home: &Home) -> Result<()> {
     })
 }
 
-fn lock_name(id: &str) -> String {
+pub(crate) fn lock_name(id: &str) -> String {
     format!("lease-{id}")
 }

@@ -532,7 +532,7 @@ impl Snapshots {
         }
     }
 
-    fn sweep(&self) -> Result<()> {
+    pub(crate) fn sweep(&self) -> Result<()> {
         lease::end_dead(&self.home)?;
         self.home.trust_settled()?;
         let removed: Vec<i64> = self.home.db.read(|db| -> Result<_> {

@@ -25,7 +25,10 @@ impl Home {
         }
         let grave = self.root.join("trash").join(random_name()?);
         match std::fs::rename(path, &grave) {
-            Ok(()) => remove_all(&grave),
+            Ok(()) => {
+                let _occupied = crate::leaks::occupy(&grave);
+                remove_all(&grave)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error).at("move to the trash", path),
         }
