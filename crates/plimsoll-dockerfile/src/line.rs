@@ -160,6 +160,10 @@ impl Line {
         &self.text
     }
 
+    pub(crate) fn pieces(&self) -> &[(usize, usize)] {
+        &self.pieces
+    }
+
     /// Where a part of it stands in the source.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
         if self.pieces.is_empty() {

@@ -31,6 +31,11 @@ impl Unfolded {
         self.line.text()
     }
 
+    /// The pieces it is put together from: where each begins in the joined text, and in the source.
+    pub fn pieces(&self) -> &[(usize, usize)] {
+        self.line.pieces()
+    }
+
     /// Where a range of bytes of the joined text was written; continuation characters within are
     /// covered.
     pub fn span(&self, start: usize, end: usize) -> Span {
