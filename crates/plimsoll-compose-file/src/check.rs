@@ -25,19 +25,27 @@ pub(crate) fn finish(
         .collect();
     for name in &names {
         let mut service = project.document.at(&["services", name])?.clone();
-        imply_dependencies(&mut service);
         if !options.no_env_resolution {
             add_files(&mut service, &project, found);
         }
-        give_network(&mut service);
-        name_dockerfile(&mut service);
-        check_service(name, &service, found);
-        check_references(name, &service, &project, found);
-        drop_absent(&mut service, &project);
+        if !options.no_normalize {
+            imply_dependencies(&mut service);
+            give_network(&mut service);
+            name_dockerfile(&mut service);
+        }
+        if !options.no_consistency {
+            check_service(name, &service, found);
+            check_references(name, &service, &project, found);
+            drop_absent(&mut service, &project);
+        }
         project.document.get_mut("services")?.set(name, service);
     }
-    check_cycles(&project, found);
-    name_resources(&mut project, found);
+    if !options.no_consistency {
+        check_cycles(&project, found);
+    }
+    if !options.no_normalize {
+        name_resources(&mut project, options.all_resources, found);
+    }
     Some(project)
 }
 
@@ -387,7 +395,7 @@ fn cycle(
 }
 
 /// Gives networks, volumes, secrets and configs their full names, adds `default`, and leaves out what nobody uses.
-fn name_resources(project: &mut Project, found: &mut Vec<Diagnostic>) {
+fn name_resources(project: &mut Project, keeps_all: bool, found: &mut Vec<Diagnostic>) {
     let used = used(project);
     let place = project.document.place.clone();
     if used["networks"].contains("default") && project.document.at(&["networks", "default"]).is_none() {
@@ -403,7 +411,7 @@ fn name_resources(project: &mut Project, found: &mut Vec<Diagnostic>) {
         let Some(entries) = project.document.get_mut(section).and_then(Node::entries_mut) else {
             continue;
         };
-        entries.retain(|entry| used[section].contains(&entry.key));
+        entries.retain(|entry| keeps_all || used[section].contains(&entry.key));
         for entry in entries.iter_mut() {
             if entry.value.is_null() {
                 entry.value = Node::map(&entry.value.place.clone());

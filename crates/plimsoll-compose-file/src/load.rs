@@ -46,6 +46,14 @@ pub struct LoadOptions {
     pub no_interpolate: bool,
     /// Leaves `environment` and `env_file` apart.
     pub no_env_resolution: bool,
+    /// Leaves out what nobody said: default networks, names of resources, implied dependencies.
+    pub no_normalize: bool,
+    /// Does not ask whether the parts fit together.
+    pub no_consistency: bool,
+    /// Leaves relative paths as they are.
+    pub no_path_resolution: bool,
+    /// Keeps networks, volumes, secrets and configs that no service uses.
+    pub all_resources: bool,
 }
 
 /// What is wrong, all of it; there is at least one error.
@@ -81,6 +89,7 @@ struct Loader<'a> {
     home: Option<String>,
     current: Utf8PathBuf,
     interpolates: bool,
+    keeps_paths: bool,
     /// The file in work, and those that led to it.
     stack: Vec<Utf8PathBuf>,
     /// Documents read for `extends`, by path.
@@ -101,6 +110,7 @@ impl<'a> Loader<'a> {
             &Base {
                 folder: &folder,
                 home: None,
+                keeps_paths: false,
             },
             ".",
         ));
@@ -109,6 +119,7 @@ impl<'a> Loader<'a> {
             home: options.environment.get("HOME").cloned(),
             current: options.current.clone(),
             interpolates: !options.no_interpolate,
+            keeps_paths: options.no_path_resolution,
             stack: Vec::new(),
             others: BTreeMap::new(),
             folder,
@@ -243,6 +254,7 @@ impl<'a> Loader<'a> {
         let base = Base {
             folder,
             home: self.home.as_deref(),
+            keeps_paths: self.keeps_paths,
         };
         let before = self.found.len();
         let mut shaped = shape(node, PROJECT, &base, self.found);

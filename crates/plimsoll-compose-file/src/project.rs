@@ -44,6 +44,14 @@ impl Project {
         entries
     }
 
+    /// The image of a service: the one it names, or the one it builds.
+    pub fn image_of(&self, service: &Entry) -> String {
+        match service.value.text_of("image") {
+            Some(image) => image.to_owned(),
+            None => format!("{}-{}", self.name, service.key),
+        }
+    }
+
     /// Profiles that services are in, active or not.
     pub fn profiles(&self) -> Vec<String> {
         let active = self.section("services").into_iter().map(|entry| &entry.value);

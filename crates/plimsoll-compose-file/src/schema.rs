@@ -78,6 +78,7 @@ pub(crate) enum Form {
     Models,
     Count,
     Mode,
+    VolumeOptions,
 }
 
 /// What a merge does with a value that both files have.
@@ -129,6 +130,7 @@ impl Kind {
                 Form::Devices => Self::List(&t::DEVICE_KIND),
                 Form::Gpus => Self::List(&t::DEVICE_REQUEST_KIND),
                 Form::Extends => Self::Object(t::EXTENDS),
+                Form::VolumeOptions => Self::Map(&Self::Scalar),
                 form => Self::Form(form),
             },
             Self::Either(_, object) => object.long(),

@@ -18,6 +18,8 @@ pub(crate) struct Base<'a> {
     pub(crate) folder: &'a Utf8Path,
     /// What `~` stands for.
     pub(crate) home: Option<&'a str>,
+    /// Relative paths stay as they are.
+    pub(crate) keeps_paths: bool,
 }
 
 /// Checks a document and brings it into its long form. What is wrong is added to `found`, and left out.
@@ -312,6 +314,9 @@ pub(crate) fn has_errors(found: &[Diagnostic]) -> bool {
 
 /// A path as the program sees it: `~` and relative ones from the folder of the project.
 pub(crate) fn absolute(base: &Base<'_>, path: &str) -> String {
+    if base.keeps_paths {
+        return path.to_owned();
+    }
     let home = base.home.filter(|_| path == "~" || path.starts_with("~/"));
     let path = match home {
         Some(home) => Utf8Path::new(home).join(path[1..].trim_start_matches('/')),
@@ -407,6 +412,7 @@ mod tests {
         let base = Base {
             folder: Utf8Path::new("/work/app"),
             home: Some("/home/me"),
+            keeps_paths: false,
         };
         for (path, expected) in [
             (".", "/work/app"),

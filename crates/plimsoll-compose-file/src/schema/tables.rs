@@ -39,8 +39,8 @@ pub(crate) static SERVICE: &[Field] = &[
     field("cpu_percent", Number),
     field("cpu_period", Integer),
     field("cpu_quota", Integer),
-    field("cpu_rt_period", Scalar),
-    field("cpu_rt_runtime", Scalar),
+    field("cpu_rt_period", Integer),
+    field("cpu_rt_runtime", Integer),
     field("cpus", Number),
     field("cpuset", Text),
     field("cpu_shares", Integer),
@@ -331,7 +331,7 @@ pub(crate) static SERVICE_NETWORK: &[Field] = &[
 pub(crate) static VOLUME: &[Field] = &[
     field("name", Text),
     field("driver", Text),
-    field("driver_opts", Map(&Scalar)),
+    field("driver_opts", Kind::Form(Form::VolumeOptions)),
     field("external", Kind::Either(&Boolean, &Object(EXTERNAL))),
     field("labels", Pairs),
 ];

@@ -33,6 +33,7 @@ impl Shaper<'_, '_> {
             Form::HealthTest => self.health_test(node),
             Form::Count => self.count(node),
             Form::Mode => self.mode(node),
+            Form::VolumeOptions => self.volume_options(node),
         }
     }
 
@@ -396,6 +397,19 @@ impl Shaper<'_, '_> {
             Some(bits) => Node::text(format!("0{bits:o}"), &node.place),
             None => self.invalid(&node, "not permission bits: they are written as \"0440\""),
         }
+    }
+
+    /// Options of the local driver: the device of a bind is a path of the host.
+    fn volume_options(&mut self, node: Node) -> Node {
+        let mut options = self.map(node, Kind::Scalar);
+        let is_bind = options
+            .text_of("o")
+            .is_some_and(|o| o.split(',').any(|option| matches!(option, "bind" | "rbind")));
+        if let (true, Some(device)) = (is_bind, options.get("device").cloned()) {
+            let path = absolute(self.base, device.as_text().unwrap_or_default());
+            options.set("device", Node::text(path, &device.place));
+        }
+        options
     }
 
     fn include(&mut self, node: Node) -> Vec<Node> {

@@ -1,5 +1,6 @@
 //! `compose config`
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use plimsoll_compose_file::{Node, Project, to_yaml, variables};
 use serde_json::Value;
 
-use super::compose::project;
+use super::compose::{no_such_service, project};
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
@@ -37,7 +38,13 @@ pub(crate) struct Args {
     /// Print the names of the profiles
     #[arg(long)]
     profiles: bool,
-    /// Print the variables for `${}`, and where each has its value from
+    /// Print the names of the models
+    #[arg(long)]
+    models: bool,
+    /// Print the fingerprint of these services, or of all with `*`
+    #[arg(long, value_name = "SERVICES")]
+    hash: Option<String>,
+    /// Print the variables for `${}`; with `--format json` also where each has its value from
     #[arg(long)]
     environment: bool,
     /// Print the variables that the files name, and their defaults
@@ -49,6 +56,21 @@ pub(crate) struct Args {
     /// Leave files of variables where they are
     #[arg(long)]
     no_env_resolution: bool,
+    /// Leave out what nobody said: default networks, names of networks and volumes
+    #[arg(long)]
+    no_normalize: bool,
+    /// Leave relative paths as they are
+    #[arg(long)]
+    no_path_resolution: bool,
+    /// Do not ask whether the parts of the project fit together
+    #[arg(long)]
+    no_consistency: bool,
+    /// Name images by their digest
+    #[arg(long)]
+    resolve_image_digests: bool,
+    /// Print only an override file with the digests of the images
+    #[arg(long)]
+    lock_image_digests: bool,
     /// Say where a value comes from, such as `services.web.image`
     #[arg(long, value_name = "PATH")]
     explain: Option<String>,
@@ -70,6 +92,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let project = project(context, |options| {
         options.no_interpolate = args.no_interpolate;
         options.no_env_resolution = args.no_env_resolution;
+        options.no_normalize = args.no_normalize;
+        options.no_consistency = args.no_consistency;
+        options.no_path_resolution = args.no_path_resolution;
         options.named.clone_from(&args.names);
     })?;
     let mut out = context.stdout();
@@ -77,10 +102,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         write!(out, "{}", explained(&project, path)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let lists: [(bool, List); 6] = [
+    if let Some(wanted) = &args.hash {
+        write!(out, "{}", hashes(&project, wanted)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let as_json = args.format.as_deref() == Some("json");
+    if args.environment && as_json {
+        writeln!(out, "{}", indented(&Value::from(origins(&project))))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lists: [(bool, List); 7] = [
         (args.services, |project| names(project, "services")),
         (args.volumes, |project| names(project, "volumes")),
         (args.networks, |project| names(project, "networks")),
+        (args.models, |project| names(project, "models")),
         (args.images, images),
         (args.profiles, Project::profiles),
         (args.environment, environment),
@@ -94,16 +129,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     if args.quiet {
         return Ok(ExitCode::SUCCESS);
     }
-    let as_json = args.format.as_deref() == Some("json");
-    let mut value = if as_json { project.to_json() } else { project.to_yaml() };
+    let digests = match args.resolve_image_digests || args.lock_image_digests {
+        true => digests(&project, context).await?,
+        false => BTreeMap::new(),
+    };
+    let mut value = if as_json {
+        project.to_json()
+    } else {
+        project.to_yaml()
+    };
     if !args.names.is_empty() {
         keep(&mut value, &args.names);
     }
+    pin(&mut value, &digests, args.lock_image_digests);
     if !args.no_interpolate {
         escape(&mut value);
     }
     let text = match as_json {
-        true => format!("{}\n", crate::output::json::pretty(&value)),
+        true => format!("{}\n", indented(&value)),
         false => to_yaml(&value),
     };
     match &args.output {
@@ -111,6 +154,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         None => write!(out, "{text}")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// JSON as Docker Compose indents it.
+fn indented(value: &Value) -> String {
+    format!("{value:#}")
 }
 
 fn names(project: &Project, section: &str) -> Vec<String> {
@@ -121,13 +169,60 @@ fn names(project: &Project, section: &str) -> Vec<String> {
         .collect()
 }
 
-/// The image of a service is the one it names, or the one it builds.
 fn images(project: &Project) -> Vec<String> {
-    let image = |entry: &plimsoll_compose_file::Entry| match entry.value.text_of("image") {
-        Some(image) => image.to_owned(),
-        None => format!("{}-{}", project.name, entry.key),
+    let services = project.section("services").into_iter();
+    services.map(|service| project.image_of(service)).collect()
+}
+
+/// `SERVICE HASH` lines, as containers carry them in a label.
+fn hashes(project: &Project, wanted: &str) -> Result<String, CommandError> {
+    let all = names(project, "services");
+    let wanted: Vec<&str> = match wanted {
+        "*" => all.iter().map(String::as_str).collect(),
+        wanted => wanted.split(',').collect(),
     };
-    project.section("services").into_iter().map(image).collect()
+    let line = |name: &str| match project.config_hash(name) {
+        Some(hash) => Ok(format!("{name} {hash}\n")),
+        None => Err(no_such_service(name, all.iter().map(String::as_str))),
+    };
+    wanted.into_iter().map(line).collect()
+}
+
+/// The digests of images that services name without one, by service.
+async fn digests(project: &Project, context: &Context) -> Result<BTreeMap<String, String>, CommandError> {
+    let registry = context.registry()?;
+    let mut found = BTreeMap::new();
+    for service in project.section("services") {
+        let Some(name) = service.value.text_of("image") else {
+            continue;
+        };
+        let reference: plimsoll_oci::ImageRef = name.parse()?;
+        if reference.digest().is_none() {
+            let manifest = registry.manifest(&reference).await?;
+            found.insert(service.key.clone(), format!("{reference}@{}", manifest.digest));
+        }
+    }
+    Ok(found)
+}
+
+/// Puts digests into the images of services; `only` takes out all else.
+fn pin(value: &mut Value, digests: &BTreeMap<String, String>, only: bool) {
+    if only {
+        let service =
+            |(name, image): (&String, &String)| (name.clone(), serde_json::json!({ "image": image }));
+        let services: serde_json::Map<String, Value> = digests.iter().map(service).collect();
+        *value = serde_json::json!({ "services": services });
+        return;
+    }
+    for (name, image) in digests {
+        value["services"][name]["image"] = Value::from(image.as_str());
+    }
+}
+
+/// Variables with the place each has its value from.
+fn origins(project: &Project) -> Vec<Value> {
+    let row = |(name, origin): (&String, &plimsoll_compose_file::Origin)| serde_json::json!({ "Name": name, "Value": origin.value, "Source": origin.from });
+    project.environment.iter().map(row).collect()
 }
 
 fn environment(project: &Project) -> Vec<String> {
