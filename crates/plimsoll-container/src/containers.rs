@@ -95,7 +95,7 @@ impl Containers {
     pub fn labelled(&self, name: &str, value: &str) -> Result<Vec<Container>> {
         let rows = self.store.db().read(|connection| -> Result<Vec<Row>> {
             let mut statement = connection.prepare_cached(
-                "SELECT id, name FROM container, json_each(container.labels) AS label
+                "SELECT container.id, name FROM container, json_each(container.labels) AS label
                  WHERE label.key = ?1 AND label.value = ?2 ORDER BY created DESC",
             )?;
             let rows = statement.query_map([name, value], Row::read)?;

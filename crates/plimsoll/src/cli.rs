@@ -138,7 +138,9 @@ fn hang(mut parent: clap::Command, group: &str) -> clap::Command {
             .subcommand_required(true)
             .disable_help_subcommand(true);
         let child = match *path {
-            COMPOSE => <ComposeArgs as clap::Args>::augment_args(child).subcommand_required(false),
+            COMPOSE => <ComposeArgs as clap::Args>::augment_args(child)
+                .about(*about)
+                .subcommand_required(false),
             _ => child,
         };
         let child = hang(child, path);

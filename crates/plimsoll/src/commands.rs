@@ -20,7 +20,22 @@ pub(crate) mod buildx;
 pub(crate) mod buildx_du;
 pub(crate) mod commit;
 pub(crate) mod compose;
+pub(crate) mod compose_attach;
+pub(crate) mod compose_commit;
 pub(crate) mod compose_config;
+pub(crate) mod compose_cp;
+pub(crate) mod compose_events;
+pub(crate) mod compose_exec;
+pub(crate) mod compose_export;
+pub(crate) mod compose_images;
+pub(crate) mod compose_logs;
+pub(crate) mod compose_ls;
+pub(crate) mod compose_port;
+pub(crate) mod compose_ps;
+pub(crate) mod compose_stats;
+pub(crate) mod compose_top;
+pub(crate) mod compose_version;
+pub(crate) mod compose_volumes;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
 pub(crate) mod container_prune;
@@ -178,6 +193,21 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(buildx_du, One, ["buildx du", "builder du"]),
     command!(commit, One, ["commit", "container commit"]),
     command!(compose_config, One, ["compose config|convert"]),
+    command!(compose_attach, One, ["compose attach"]),
+    command!(compose_commit, One, ["compose commit"]),
+    command!(compose_cp, One, ["compose cp"]),
+    command!(compose_events, One, ["compose events"]),
+    command!(compose_exec, One, ["compose exec"]),
+    command!(compose_export, One, ["compose export"]),
+    command!(compose_images, One, ["compose images"]),
+    command!(compose_logs, One, ["compose logs"]),
+    command!(compose_ls, One, ["compose ls"]),
+    command!(compose_port, One, ["compose port"]),
+    command!(compose_ps, One, ["compose ps"]),
+    command!(compose_stats, One, ["compose stats"]),
+    command!(compose_top, One, ["compose top"]),
+    command!(compose_version, One, ["compose version"]),
+    command!(compose_volumes, One, ["compose volumes"]),
     command!(container_inspect, One, ["container inspect"]),
     command!(cp, One, ["cp", "container cp"]),
     command!(create, One, ["create", "container create"]),

@@ -12,17 +12,17 @@ use crate::context::Context;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Keys that leave the container running
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
-    detach_keys: String,
+    #[arg(long, value_name = "KEYS", default_value = super::terminal::DETACH_KEYS)]
+    pub(super) detach_keys: String,
     /// Do not pass standard input on
     #[arg(long)]
-    no_stdin: bool,
+    pub(super) no_stdin: bool,
     /// Pass signals on to the container
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    sig_proxy: bool,
+    pub(super) sig_proxy: bool,
     /// Container, by name or id
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    pub(super) container: String,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -16,20 +16,20 @@ use crate::context::Context;
 pub(crate) struct Args {
     /// Who made it
     #[arg(short, long, value_name = "NAME")]
-    author: Option<String>,
+    pub(super) author: Option<String>,
     /// What for
     #[arg(short, long, value_name = "TEXT")]
-    message: Option<String>,
+    pub(super) message: Option<String>,
     /// Change the configuration with an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL,
     /// ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
-    changes: Vec<String>,
+    pub(super) changes: Vec<String>,
     /// Container, by name or id
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    pub(super) container: String,
     /// Name of the image
     #[arg(value_name = "NAME[:TAG]")]
-    name: Option<ImageRef>,
+    pub(super) name: Option<ImageRef>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -18,19 +18,19 @@ use crate::context::Context;
 pub(crate) struct Args {
     /// Let copies on the host keep the owners they have in the container
     #[arg(short, long)]
-    archive: bool,
+    pub(super) archive: bool,
     /// Copy what a link leads to, if the source is one
     #[arg(short = 'L', long)]
-    follow_link: bool,
+    pub(super) follow_link: bool,
     /// Accepted for Docker's sake: nothing is shown in any case
     #[arg(short, long, hide = true)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// `CONTAINER:PATH`, a path of the host, or `-`
     #[arg(value_name = "SOURCE")]
-    source: String,
+    pub(super) source: String,
     /// `CONTAINER:PATH`, a path of the host, or `-`
     #[arg(value_name = "DESTINATION")]
-    destination: String,
+    pub(super) destination: String,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -77,14 +77,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 
 /// One of the two paths.
 #[derive(Debug, PartialEq, Eq)]
-enum End<'a> {
+pub(super) enum End<'a> {
     Container(&'a str, &'a str),
     Host(&'a str),
 }
 
 impl<'a> End<'a> {
     /// What begins with a slash or a dot is a path of the host, whatever follows.
-    fn parse(text: &'a str) -> Self {
+    pub(super) fn parse(text: &'a str) -> Self {
         match text.split_once(':') {
             Some((name, path)) if !text.starts_with(['/', '.']) => Self::Container(name, path),
             _ => Self::Host(text),

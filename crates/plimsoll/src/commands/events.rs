@@ -42,6 +42,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         .map(|text| Filter::parse(text))
         .collect::<Result<Vec<_>, _>>()?;
     let form = Form::parse(args.format.as_deref())?;
+    each(context, since, until, |event| {
+        if Filter::all_pass(&filters, event) {
+            let shown = form.show(event)?;
+            let mut out = context.stdout();
+            writeln!(out, "{shown}")?;
+            out.flush()?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does `work` with what has happened since a time, and with what happens, until a time if there is one.
+pub(super) async fn each(
+    context: &Context,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    mut work: impl FnMut(&StoreEvent) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let wrong = |error| CommandError::internal("cannot read the events", error);
     let mut reader = context.store()?.events().read().map_err(wrong)?;
     // Before the first reading, so that nothing falls between it and the watch.
@@ -50,29 +70,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         while let Some(event) = reader.next_event().map_err(wrong)? {
             let time = time(&event);
             if until.is_some_and(|until| time > until) {
-                return Ok(ExitCode::SUCCESS);
+                return Ok(());
             }
-            if time >= since && Filter::all_pass(&filters, &event) {
-                let shown = form.show(&event)?;
-                let mut out = context.stdout();
-                writeln!(out, "{shown}")?;
-                out.flush()?;
+            if time >= since {
+                work(&event)?;
             }
         }
         let left =
             until.map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default());
         match left {
             None => watch.changed().await.map_err(wrong)?,
-            Some(left) if left.is_zero() => return Ok(ExitCode::SUCCESS),
+            Some(left) if left.is_zero() => return Ok(()),
             Some(left) => match tokio::time::timeout(left, watch.changed()).await {
                 Ok(changed) => changed.map_err(wrong)?,
-                Err(_) => return Ok(ExitCode::SUCCESS),
+                Err(_) => return Ok(()),
             },
         }
     }
 }
 
-fn time(event: &StoreEvent) -> Timestamp {
+pub(super) fn time(event: &StoreEvent) -> Timestamp {
     Timestamp::from_nanosecond(event.time.into()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

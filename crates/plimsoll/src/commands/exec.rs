@@ -26,34 +26,34 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Args {
     /// Run it in the background
     #[arg(short, long)]
-    detach: bool,
+    pub(super) detach: bool,
     /// Keys that leave it running in the background
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
-    detach_keys: String,
+    #[arg(long, value_name = "KEYS", default_value = super::terminal::DETACH_KEYS)]
+    pub(super) detach_keys: String,
     /// Set an environment variable; without a value it is taken from the environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
+    pub(super) env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
-    env_file: Vec<Utf8PathBuf>,
+    pub(super) env_file: Vec<Utf8PathBuf>,
     /// Pass standard input on
     #[arg(short, long)]
-    interactive: bool,
+    pub(super) interactive: bool,
     /// Give it a terminal
     #[arg(short, long)]
-    tty: bool,
+    pub(super) tty: bool,
     /// Run as this user
     #[arg(short, long, value_name = "USER[:GROUP]")]
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// Start in this directory
     #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
+    pub(super) workdir: Option<String>,
     /// Give it all capabilities
     #[arg(long)]
-    privileged: bool,
+    pub(super) privileged: bool,
     /// Container, by name or id, and the command to run in it
     #[arg(required = true, trailing_var_arg = true, value_names = ["CONTAINER", "COMMAND"], num_args = 2..)]
-    container_and_command: Vec<String>,
+    pub(super) container_and_command: Vec<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -19,10 +19,10 @@ use crate::output::file::write_atomically;
 pub(crate) struct Args {
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// Container, by name or id
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    pub(super) container: String,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -69,7 +69,7 @@ pub(crate) fn inside(port: &PublishedPort) -> String {
 }
 
 /// `127.0.0.1:49153`
-fn outside(port: &PublishedPort) -> SocketAddr {
+pub(super) fn outside(port: &PublishedPort) -> SocketAddr {
     SocketAddr::new(port.host_ip, port.host_port)
 }
 
@@ -119,7 +119,7 @@ pub(super) fn ranges(published: &[PublishedPort], exposed: &[String]) -> String 
 }
 
 /// `80/tcp`
-fn split(port: &str) -> (u16, String) {
+pub(super) fn split(port: &str) -> (u16, String) {
     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     (number.parse().unwrap_or(0), protocol.to_owned())
 }

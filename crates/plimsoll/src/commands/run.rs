@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     detach: bool,
     /// Keys that leave the container running in the background
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    #[arg(long, value_name = "KEYS", default_value = super::terminal::DETACH_KEYS)]
     detach_keys: String,
     /// Pass signals on to the container
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     interactive: bool,
     /// Keys that leave the container running in the background
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    #[arg(long, value_name = "KEYS", default_value = super::terminal::DETACH_KEYS)]
     detach_keys: String,
     /// Containers, by name or id
     #[arg(required = true, value_name = "CONTAINER")]

@@ -55,25 +55,50 @@ const BETWEEN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let containers = containers(context)?;
+    let form = Form {
+        no_stream: args.no_stream,
+        no_trunc: args.no_trunc,
+        format: args.format.clone(),
+    };
+    show(context, &form, || choose(&args, &containers)).await
+}
+
+/// How often and in which form it is told.
+pub(super) struct Form {
+    pub(super) no_stream: bool,
+    pub(super) no_trunc: bool,
+    pub(super) format: Option<String>,
+}
+
+/// Containers, and what each was asked for as.
+pub(super) type Chosen = Vec<(String, Container)>;
+
+/// Shows what the containers use that `choose` says each time.
+pub(super) async fn show(
+    context: &Context,
+    form: &Form,
+    choose: impl Fn() -> Result<Chosen, CommandError>,
+) -> Result<ExitCode, CommandError> {
+    let look = || Ok::<_, CommandError>(choose()?.into_iter().map(Sample::take).collect::<Vec<_>>());
     let host = host_memory();
-    let mut before = look(&args, &containers)?;
+    let mut before = look()?;
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(pause).await;
         pause = BETWEEN;
-        let now = look(&args, &containers)?;
+        let now = look()?;
         let earlier: HashMap<_, _> = before
             .iter()
             .map(|sample| (sample.container.id(), sample))
             .collect();
         let shown: Vec<_> = now
             .iter()
-            .map(|sample| sample.row(earlier.get(sample.container.id()).copied(), host, args.no_trunc))
+            .map(|sample| sample.row(earlier.get(sample.container.id()).copied(), host, form.no_trunc))
             .collect();
         let mut text = Vec::new();
-        rows::print(&mut text, args.format.as_deref(), TABLE, HEADERS, &shown)?;
+        rows::print(&mut text, form.format.as_deref(), TABLE, HEADERS, &shown)?;
         let mut out = context.stdout();
-        if args.no_stream {
+        if form.no_stream {
             out.write_all(&text)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -100,8 +125,8 @@ struct Sample {
     network: (u64, u64),
 }
 
-fn look(args: &Args, containers: &Containers) -> Result<Vec<Sample>, CommandError> {
-    let chosen: Vec<(String, Container)> = if args.containers.is_empty() {
+fn choose(args: &Args, containers: &Containers) -> Result<Chosen, CommandError> {
+    Ok(if args.containers.is_empty() {
         let all = containers.list()?.into_iter();
         let wanted = all.filter(|container| args.all || container.is_running());
         wanted
@@ -113,15 +138,11 @@ fn look(args: &Args, containers: &Containers) -> Result<Vec<Sample>, CommandErro
             .iter()
             .map(|name| Ok((name.clone(), containers.get(name)?)));
         found.collect::<Result<_, CommandError>>()?
-    };
-    Ok(chosen
-        .into_iter()
-        .map(|(asked, container)| Sample::take(asked, container))
-        .collect())
+    })
 }
 
 impl Sample {
-    fn take(asked: String, container: Container) -> Self {
+    fn take((asked, container): (String, Container)) -> Self {
         let pid = container.state.pid;
         let usage = ControlGroup::open(&container.definition.spec.cgroup)
             .ok()

@@ -69,6 +69,9 @@ pub(crate) fn input() -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
+/// The keys that leave a container running where no others are named; Docker's.
+pub(super) const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+
 /// Looks for the keys that end an attachment, such as ctrl-p,ctrl-q.
 pub(crate) struct DetachKeys {
     keys: Vec<u8>,

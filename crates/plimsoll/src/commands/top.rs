@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
 
+use plimsoll_container::Container;
 use plimsoll_runtime::ControlGroup;
 
 use super::containers::{containers, running};
@@ -26,10 +27,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         unreachable!("clap wants one at least")
     };
     let container = running(&containers(context)?, name)?;
-    let group = ControlGroup::open(&container.definition.spec.cgroup)
-        .map_err(|error| CommandError::internal("cannot look at the control group", error))?;
     let default = ["-ef".to_owned()];
     let options = if options.is_empty() { &default[..] } else { options };
+    let shown = processes(&container, options)?;
+    write!(context.stdout(), "{}", table::align_with(&shown, 20, 3))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `ps` says of the processes of a container: lines, the first with titles, with tabs between the columns.
+pub(super) fn processes(container: &Container, options: &[String]) -> Result<String, CommandError> {
+    let group = ControlGroup::open(&container.definition.spec.cgroup)
+        .map_err(|error| CommandError::internal("cannot look at the control group", error))?;
     let listed = Command::new("ps").args(options).output().map_err(|error| {
         CommandError::user(format!("cannot run `ps`: {error}")).hint("it comes with the package `procps`")
     })?;
@@ -38,9 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         return Err(CommandError::user(format!("error running ps: {}", text.trim())));
     }
     let text = String::from_utf8_lossy(&listed.stdout);
-    let shown = select(&text, &group.processes().into_iter().collect())?;
-    write!(context.stdout(), "{}", table::align_with(&shown, 20, 3))?;
-    Ok(ExitCode::SUCCESS)
+    select(&text, &group.processes().into_iter().collect())
 }
 
 /// The lines of `ps` that are about these processes, with tabs between the columns.

@@ -27,8 +27,8 @@ pub(crate) struct Args {
     format: Option<String>,
 }
 
-const TABLE: &str = "{{.Driver}}\t{{.Name}}";
-const HEADERS: &[(&str, &str)] = &[
+pub(super) const TABLE: &str = "{{.Driver}}\t{{.Name}}";
+pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Name", "VOLUME NAME"),
     ("Driver", "DRIVER"),
     ("Scope", "SCOPE"),
@@ -71,7 +71,7 @@ fn passes(filter: &Filter, volume: &Volume) -> bool {
 }
 
 /// What `volume ls --format json` prints; sizes and links only `system df -v` measures.
-fn row(volume: &Volume) -> Value {
+pub(super) fn row(volume: &Volume) -> Value {
     json!({
         "Availability": "N/A",
         "Driver": "local",
