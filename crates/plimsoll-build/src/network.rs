@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use camino::Utf8PathBuf;
-use plimsoll_network::{Endpoint, Network, NetworkError, Networks, connect, namespace, resolv_conf};
+use plimsoll_network::{Endpoint, Network, NetworkError, Networks, namespace, resolv_conf};
 use plimsoll_runtime::{Mount, MountKind};
 use plimsoll_store::Store;
 
@@ -137,10 +137,11 @@ impl Pool {
             format!("{}-{next}", self.owner)
         };
         let made = || -> Result<_, NetworkError> {
-            let endpoint = Networks::new(&self.store).allocate(bridge, &owner)?;
+            let networks = Networks::new(&self.store);
+            let endpoint = networks.allocate(bridge, &owner)?;
             self.taken.lock().expect(NOT_POISONED).insert(owner.clone());
             let namespace = namespace()?;
-            connect(namespace.as_fd(), &endpoint)?;
+            networks.connect(namespace.as_fd(), &endpoint)?;
             Ok((namespace, endpoint))
         };
         Ok(made()?)

@@ -106,11 +106,12 @@ impl Containers {
         let Some(primary) = definition.network.primary() else {
             return Ok(Prepared::default());
         };
-        let endpoints = Networks::new(&self.store).join(&definition.id, primary)?;
+        let networks = Networks::new(&self.store);
+        let endpoints = networks.join(&definition.id, primary)?;
         let ports = bind(definition, &endpoints)?;
         let namespace = plimsoll_network::namespace()?;
         for endpoint in &endpoints {
-            plimsoll_network::connect(namespace.as_fd(), endpoint)?;
+            networks.connect(namespace.as_fd(), endpoint)?;
         }
         let names = match endpoints.iter().all(|endpoint| endpoint.network.is_default()) {
             true => None,
@@ -192,14 +193,15 @@ impl Containers {
     async fn plug(&self, container: &Container, info: &NetworkInfo) -> Result<()> {
         let mut endpoints = container.state.endpoints.clone();
         let had_names = endpoints.iter().any(|endpoint| !endpoint.network.is_default());
-        let endpoint = Networks::new(&self.store).join_one(container.id(), info, &endpoints)?;
+        let networks = Networks::new(&self.store);
+        let endpoint = networks.join_one(container.id(), info, &endpoints)?;
         endpoints.push(endpoint.clone());
         default_routes(&mut endpoints);
         let namespace = self.namespace_of(container.id()).await?;
-        plimsoll_network::connect(namespace.as_fd(), &endpoint)?;
+        networks.connect(namespace.as_fd(), &endpoint)?;
         let told = self.rearrange(container, endpoints, &namespace, had_names).await;
         if told.is_err() {
-            plimsoll_network::disconnect(&endpoint)?;
+            networks.disconnect(&endpoint)?;
         }
         told
     }
@@ -213,7 +215,7 @@ impl Containers {
             .partition(|endpoint| endpoint.network.id == info.id);
         let namespace = self.namespace_of(container.id()).await?;
         for endpoint in &gone {
-            plimsoll_network::disconnect(endpoint)?;
+            Networks::new(&self.store).disconnect(endpoint)?;
         }
         default_routes(&mut endpoints);
         self.rearrange(container, endpoints, &namespace, true).await
@@ -254,7 +256,7 @@ impl Containers {
     pub(crate) fn view(&self, definition: &Definition, endpoints: Vec<Endpoint>) -> Result<NetworkView> {
         let leads_out = endpoints.iter().any(|endpoint| !endpoint.network.internal);
         let upstream = match leads_out {
-            true => definition.resolver.upstream(),
+            true => Networks::new(&self.store).upstream(&definition.resolver),
             false => Vec::new(),
         };
         let mut links = Vec::new();

@@ -1,5 +1,6 @@
 //! What of the host concerns its networks: the lock, forwarding, and which addresses are taken.
 
+use camino::Utf8Path;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
@@ -25,18 +26,22 @@ pub(crate) struct HostLock {
 
 impl HostLock {
     pub(crate) fn take() -> Result<Self, NetworkError> {
+        Self::take_at(HOST_LOCK.into())
+    }
+
+    pub(crate) fn take_at(path: &Utf8Path) -> Result<Self, NetworkError> {
         let take = || {
             let file = File::options()
                 .create(true)
                 .truncate(false)
                 .write(true)
                 .mode(0o600)
-                .open(HOST_LOCK)?;
+                .open(path)?;
             flock(&file, FlockOperation::LockExclusive)?;
             Ok(file)
         };
         let file = take().map_err(|source| NetworkError::Lock {
-            path: HOST_LOCK.into(),
+            path: path.into(),
             source,
         })?;
         Ok(Self { _file: file })

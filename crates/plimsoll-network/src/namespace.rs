@@ -65,7 +65,7 @@ pub(crate) fn inside<T: Send>(
 /// default route.
 ///
 /// Threads are used, so the single-threaded shim must not call this.
-pub fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
+pub(crate) fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
     let failed = |source| NetworkError::connect(endpoint, source);
     let mut outside = Netlink::open().map_err(failed)?;
     let bridge = outside.index(&endpoint.network.bridge).map_err(failed)?;
@@ -76,7 +76,7 @@ pub fn connect(ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkErr
 }
 
 /// Takes an endpoint's devices away; fine when they are gone.
-pub fn disconnect(endpoint: &Endpoint) -> Result<(), NetworkError> {
+pub(crate) fn disconnect(endpoint: &Endpoint) -> Result<(), NetworkError> {
     let remove = || {
         let mut outside = Netlink::open()?;
         match outside.index(&endpoint.host_interface)? {

@@ -70,6 +70,25 @@ impl Resolver {
         }
     }
 
+    /// The same, asked from an ordinary user's room, where loopback is another one: `stand_in` passes questions on to
+    /// servers there.
+    pub(crate) fn upstream_of_room(&self, stand_in: IpAddr) -> Vec<IpAddr> {
+        let own = |text: &str| -> Vec<IpAddr> {
+            let named = lines(text).filter_map(server);
+            named.filter_map(|server| reachable(server, true)).collect()
+        };
+        let known = [
+            self.servers.clone(),
+            own(&read(HOST)),
+            own(&read(BEHIND_STUB)),
+            vec![stand_in],
+        ];
+        known
+            .into_iter()
+            .find(|servers| !servers.is_empty())
+            .unwrap_or_default()
+    }
+
     fn over(&self, host: &str, servers: &[IpAddr]) -> String {
         let mut servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         if servers.is_empty() {

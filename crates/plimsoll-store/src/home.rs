@@ -108,7 +108,11 @@ impl Home {
             return Ok(());
         }
         for entry in run.read_dir_utf8().at("read", run)? {
-            remove_all(entry.at("read", run)?.path())?;
+            let entry = entry.at("read", run)?;
+            // Made before any store is opened, by whoever joins an ordinary user's namespaces.
+            if entry.file_name() != "userns" {
+                remove_all(entry.path())?;
+            }
         }
         for directory in ["containers", "locks", "netns"] {
             make_directory(&run.join(directory))?;

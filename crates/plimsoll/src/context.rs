@@ -149,23 +149,12 @@ impl Context {
 
     /// Folder of all state.
     pub(crate) fn root(&self) -> Utf8PathBuf {
-        match &self.global.root {
-            Some(root) => absolute(root),
-            None if is_root() => plimsoll_store::default_root(),
-            None => xdg(env::XDG_DATA_HOME, ".local/share").join("plimsoll"),
-        }
+        root_folder(self.global.root.as_deref())
     }
 
     /// Folder of sockets, locks and what else does not outlive a boot.
     pub(crate) fn run_folder(&self) -> Utf8PathBuf {
-        match &self.global.root {
-            Some(root) => absolute(root).join("run"),
-            None if is_root() => "/run/plimsoll".into(),
-            None => match env::var(env::XDG_RUNTIME_DIR) {
-                Some(folder) => Utf8PathBuf::from(folder).join("plimsoll"),
-                None => self.root().join("run"),
-            },
-        }
+        run_folder(self.global.root.as_deref())
     }
 
     /// Settings of all files.
@@ -175,7 +164,12 @@ impl Context {
 
     /// The store, opened or made.
     pub(crate) fn store(&self) -> Result<&Store, CommandError> {
-        once(&self.store, || Ok(Store::open(&self.root(), &self.run_folder())?))
+        once(&self.store, || {
+            if let Some(warning) = crate::rootless::joined()? {
+                self.warn(warning);
+            }
+            Ok(Store::open(&self.root(), &self.run_folder())?)
+        })
     }
 
     /// Docker's configuration folder, for credentials.
@@ -209,7 +203,7 @@ impl Context {
 
     /// This program, for starting its other roles; right even after an update replaced the file.
     pub(crate) fn program(&self) -> PathBuf {
-        "/proc/self/exe".into()
+        crate::rootless::program()
     }
 
     /// Starts drawing progress on stderr; `verb` says what goes on, `mode` is what the flag said.
@@ -328,8 +322,27 @@ fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, CommandError>) -
     }
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Folder of all state, where `--root` says `given`.
+pub(crate) fn root_folder(given: Option<&Utf8Path>) -> Utf8PathBuf {
+    match given {
+        Some(root) => absolute(root),
+        None if crate::rootless::is_ordinary_user() => {
+            xdg(env::XDG_DATA_HOME, ".local/share").join("plimsoll")
+        }
+        None => plimsoll_store::default_root(),
+    }
+}
+
+/// Folder of what does not outlive a boot, where `--root` says `given`.
+pub(crate) fn run_folder(given: Option<&Utf8Path>) -> Utf8PathBuf {
+    match given {
+        Some(root) => absolute(root).join("run"),
+        None if crate::rootless::is_ordinary_user() => match env::var(env::XDG_RUNTIME_DIR) {
+            Some(folder) => Utf8PathBuf::from(folder).join("plimsoll"),
+            None => root_folder(None).join("run"),
+        },
+        None => "/run/plimsoll".into(),
+    }
 }
 
 fn absolute(path: &Utf8Path) -> Utf8PathBuf {

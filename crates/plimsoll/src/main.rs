@@ -11,6 +11,7 @@ mod env;
 mod output;
 mod progress;
 mod report;
+mod rootless;
 mod settings;
 
 use std::process::ExitCode;
@@ -24,9 +25,14 @@ fn main() -> ExitCode {
         // Hidden roles: chosen before any thread exists, because they clone (ARCHITECTURE.md, section 5).
         Some("runner") => role(plimsoll_runtime::runner_main()),
         Some("shim") => role(plimsoll_container::shim_main()),
+        Some(rootless::ROLE) => role(rootless::holder_main(&args)),
         // Without building the command tree: scripts ask for the version often.
         Some("--version" | "-v") if !cli::is_compose(&args) => cli::print_version(),
-        _ => cli::main(args),
+        _ => {
+            // Before there are threads, which cannot change their users.
+            rootless::enter(&args);
+            cli::main(args)
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::namespace::inside;
-use crate::{Endpoint, Network, Networks, connect, namespace};
+use crate::namespace::{connect, inside};
+use crate::{Endpoint, Network, Networks, namespace};
 
 pub(super) const WORLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);

@@ -2,14 +2,15 @@
 
 use super::host::{Container, HOST, HOST6, Host, Root, WORLD, WORLD6, ask, ask_udp, serve, serve_udp};
 use super::published;
+use crate::namespace::{connect, disconnect};
 use plimsoll_testkit::needs;
 use rusqlite::params;
 use std::os::fd::AsFd as _;
 use std::slice::from_ref;
 
 use crate::{
-    Answer, AttachOptions, NameTable, Network, NetworkError, NetworkRequest, connect, default_routes,
-    disconnect, namespace, publish, set_default_routes,
+    Answer, AttachOptions, NameTable, Network, NetworkError, NetworkRequest, default_routes,
+    namespace, publish, set_default_routes,
 };
 
 fn create(host: &Host, root: &Root, name: &str, change: impl FnOnce(&mut NetworkRequest)) -> Network {

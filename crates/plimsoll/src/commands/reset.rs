@@ -10,6 +10,7 @@ use plimsoll_store::Store;
 
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::rootless;
 
 /// Take everything of this root away
 ///
@@ -25,6 +26,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root();
     if !root.join("layout-version").exists() {
+        rootless::stop_holder(&context.run_folder());
         return Ok(ExitCode::SUCCESS);
     }
     if !args.force && !agreed(context)? {
@@ -37,6 +39,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     for hierarchy in cgroups(store.instance()) {
         remove_tree(&hierarchy);
     }
+    rootless::stop_holder(&context.run_folder());
     store.remove()?;
     Ok(ExitCode::SUCCESS)
 }
