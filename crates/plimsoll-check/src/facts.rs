@@ -193,7 +193,10 @@ impl ImageFacts {
     /// The line of the history that made a layer.
     pub fn line_of_layer(&self, layer: usize) -> Option<usize> {
         let lines = self.config.history.iter().enumerate();
-        lines.filter(|(_, line)| !line.empty_layer).nth(layer).map(|(line, _)| line)
+        lines
+            .filter(|(_, line)| !line.empty_layer)
+            .nth(layer)
+            .map(|(line, _)| line)
     }
 
     /// Bytes of all layers.
@@ -217,7 +220,10 @@ impl ImageFacts {
     pub fn uses_shell_form(&self) -> bool {
         let config = &self.config.config;
         let commands = [&config.entrypoint, &config.cmd];
-        commands.into_iter().flatten().any(|command| is_shell_form(command))
+        commands
+            .into_iter()
+            .flatten()
+            .any(|command| is_shell_form(command))
     }
 }
 
@@ -248,8 +254,10 @@ pub fn is_root(user: &str) -> bool {
 /// As builders write the shell form. `["sh", "-c", "..."]` that somebody wrote on purpose has no path.
 pub fn is_shell_form(command: &[String]) -> bool {
     let [shell, flag, _] = command else { return false };
-    matches!((shell.as_str(), flag.as_str()), ("/bin/sh", "-c") | ("/bin/bash", "-c" | "-lc"))
-        || (shell == "cmd" && flag == "/S")
+    matches!(
+        (shell.as_str(), flag.as_str()),
+        ("/bin/sh", "-c") | ("/bin/bash", "-c" | "-lc")
+    ) || (shell == "cmd" && flag == "/S")
 }
 
 #[cfg(test)]

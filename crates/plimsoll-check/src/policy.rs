@@ -24,7 +24,7 @@ mod judge;
 mod settings;
 
 pub use judge::{Reason, Verdict};
-pub use settings::{PolicySettings, Policies};
+pub use settings::{Policies, PolicySettings};
 
 use plimsoll_diagnostics::Severity;
 

@@ -27,6 +27,9 @@ pub struct Secret {
 /// What is said of a value that has no shape of its own.
 pub const NAMED: &str = "a value that its name says to be secret";
 
+/// What is said of a password in a URL.
+pub const IN_URL: &str = "a password in a URL";
+
 /// Judges the value of a variable.
 pub fn of_variable(name: &str, value: &str) -> Option<Secret> {
     let inner = unquoted(value);
@@ -57,7 +60,8 @@ pub fn of_variable(name: &str, value: &str) -> Option<Secret> {
 pub fn of_text(text: &str) -> Vec<Secret> {
     let mut found = find(text.as_bytes());
     for secret in url::find(text) {
-        let overlaps = |other: &Secret| other.span.start < secret.span.end && secret.span.start < other.span.end;
+        let overlaps =
+            |other: &Secret| other.span.start < secret.span.end && secret.span.start < other.span.end;
         if !found.iter().any(overlaps) {
             found.push(secret);
         }
@@ -105,7 +109,18 @@ fn is_clean(value: &str) -> bool {
         || is_path(value)
         || matches!(
             word.as_str(),
-            "true" | "false" | "yes" | "no" | "on" | "off" | "none" | "null" | "nil" | "undefined" | "0" | "1"
+            "true"
+                | "false"
+                | "yes"
+                | "no"
+                | "on"
+                | "off"
+                | "none"
+                | "null"
+                | "nil"
+                | "undefined"
+                | "0"
+                | "1"
         )
         || is_placeholder(&word)
 }
@@ -120,14 +135,19 @@ fn is_reference(value: &str) -> bool {
         };
     }
     let name = value.strip_prefix('$').unwrap_or_default();
-    (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+    (!name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
         || (value.starts_with("$(") && value.ends_with(')'))
         || (value.starts_with('%') && value.ends_with('%') && value.len() > 2)
         || (value.starts_with("{{") && value.ends_with("}}"))
 }
 
 fn is_path(value: &str) -> bool {
-    let starts = ["/", "./", "../", "~/", "file:"].iter().any(|start| value.starts_with(start));
+    let starts = ["/", "./", "../", "~/", "file:"]
+        .iter()
+        .any(|start| value.starts_with(start));
     // Base64 has slashes too, but does not begin like a folder.
     starts && !value.contains(['=', '+']) && value.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -135,12 +155,26 @@ fn is_path(value: &str) -> bool {
 /// What stands where a value is to be put; `word` is in lower case.
 fn is_placeholder(word: &str) -> bool {
     const WORDS: [&str; 14] = [
-        "changeme", "change-me", "change_me", "replaceme", "replace-me", "replace_me", "placeholder", "redacted",
-        "your-", "your_", "yourpassword", "insert-", "insert_", "todo",
+        "changeme",
+        "change-me",
+        "change_me",
+        "replaceme",
+        "replace-me",
+        "replace_me",
+        "placeholder",
+        "redacted",
+        "your-",
+        "your_",
+        "yourpassword",
+        "insert-",
+        "insert_",
+        "todo",
     ];
     (word.starts_with('<') && word.ends_with('>'))
         || (word.starts_with('[') && word.ends_with(']'))
-        || word.bytes().all(|byte| matches!(byte, b'x' | b'*' | b'.' | b'-' | b'_' | b'?' | b'#'))
+        || word
+            .bytes()
+            .all(|byte| matches!(byte, b'x' | b'*' | b'.' | b'-' | b'_' | b'?' | b'#'))
         || WORDS.iter().any(|part| word.starts_with(part))
         || word.ends_with("_here")
         || word.ends_with("-here")
@@ -157,7 +191,12 @@ fn looks_random(value: &str) -> bool {
     let blanks = value.contains(char::is_whitespace);
     let digits = value.bytes().any(|byte| byte.is_ascii_digit());
     let letters = value.bytes().any(|byte| byte.is_ascii_alphabetic());
-    value.len() >= 16 && !blanks && digits && letters && !value.contains("://") && entropy(value.as_bytes()) >= 3.2
+    value.len() >= 16
+        && !blanks
+        && digits
+        && letters
+        && !value.contains("://")
+        && entropy(value.as_bytes()) >= 3.2
 }
 
 /// Bits per byte (Shannon).

@@ -58,9 +58,11 @@ impl Policy {
         reasons.extend(facts.findings.iter().filter_map(|finding| self.finding(finding)));
         // Two layers with the same trouble are one thing to mend.
         let mut seen = Vec::new();
-        reasons.retain(|reason| !seen.contains(reason) && {
-            seen.push(reason.clone());
-            true
+        reasons.retain(|reason| {
+            !seen.contains(reason) && {
+                seen.push(reason.clone());
+                true
+            }
         });
         Verdict {
             allowed: reasons.is_empty(),
@@ -70,11 +72,19 @@ impl Policy {
 
     fn image(&self, image: &ImageFacts, run: Option<&RunFacts>) -> Vec<Reason> {
         let mut reasons = Vec::new();
-        let user = run.and_then(|run| run.user.as_deref()).unwrap_or(&image.config.config.user);
+        let user = run
+            .and_then(|run| run.user.as_deref())
+            .unwrap_or(&image.config.config.user);
         if self.non_root_user && is_root(user) {
             let (who, fix) = match run {
-                Some(run) => (run.who(), "run it with `--user 65532`, or add `USER 65532` to the stage that ships"),
-                None => ("the image".to_owned(), "add `USER 65532`, or a user of the base image such as `USER node`, to the stage that ships"),
+                Some(run) => (
+                    run.who(),
+                    "run it with `--user 65532`, or add `USER 65532` to the stage that ships",
+                ),
+                None => (
+                    "the image".to_owned(),
+                    "add `USER 65532`, or a user of the base image such as `USER node`, to the stage that ships",
+                ),
             };
             reasons.push(Reason::new("non-root-user", format!("{who} runs as root"), fix));
         }
@@ -84,7 +94,11 @@ impl Policy {
         };
         if self.healthcheck && !checked {
             let fix = "add `HEALTHCHECK CMD [\"program\", \"that\", \"asks\"]` to the stage that ships, or a `healthcheck:` to the service";
-            reasons.push(Reason::new("healthcheck", "nothing says how to see whether it is well", fix));
+            reasons.push(Reason::new(
+                "healthcheck",
+                "nothing says how to see whether it is well",
+                fix,
+            ));
         }
         let shell = run
             .and_then(|run| run.shell_command)
@@ -134,7 +148,11 @@ impl Policy {
                 true => "set `read_only: true`, with `tmpfs:` for what the program writes",
                 false => "run it with `--read-only`, and `--tmpfs /tmp` for what the program writes",
             };
-            reasons.push(Reason::new("read-only", format!("{who} can write to its root file system"), fix));
+            reasons.push(Reason::new(
+                "read-only",
+                format!("{who} can write to its root file system"),
+                fix,
+            ));
         }
         if self.no_privileged && run.privileged {
             let fix = "leave `privileged` out, and add the capability or device that is needed";
@@ -142,7 +160,9 @@ impl Policy {
         }
         if self.no_secrets {
             for name in &run.secret_variables {
-                let fix = format!("mount it as a secret and set `{name}_FILE`, or leave the value to the caller's environment");
+                let fix = format!(
+                    "mount it as a secret and set `{name}_FILE`, or leave the value to the caller's environment"
+                );
                 let message = format!("{who} gets a secret in the variable `{name}`");
                 reasons.push(Reason::new("no-secrets", message, fix));
             }
@@ -155,7 +175,10 @@ impl Policy {
         if self.pinned_base && !base.pinned {
             let fix = match &base.digest {
                 Some(digest) => format!("write `{}@{digest}`", base.name),
-                None => format!("write `{}@sha256:...`; `plimsoll imagetools inspect {}` says the digest", base.name, base.name),
+                None => format!(
+                    "write `{}@sha256:...`; `plimsoll imagetools inspect {}` says the digest",
+                    base.name, base.name
+                ),
             };
             let message = format!("base image `{}` is not pinned to a digest", base.name);
             reasons.push(Reason::new("pinned-base", message, fix));
@@ -163,7 +186,10 @@ impl Policy {
         if let Some(trusted) = &self.trusted_registries {
             let name = full_name(&base.name);
             if !trusted.iter().any(|one| covers(one, &name)) {
-                let message = format!("base image `{}` is from a registry that is not trusted", base.name);
+                let message = format!(
+                    "base image `{}` is from a registry that is not trusted",
+                    base.name
+                );
                 let fix = format!("take it from one of: {}", trusted.join(", "));
                 reasons.push(Reason::new("trusted-registries", message, fix));
             }
@@ -182,7 +208,11 @@ impl Policy {
         } else {
             return None;
         };
-        let place = finding.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let place = finding
+            .place
+            .as_ref()
+            .map(|place| format!("{place}: "))
+            .unwrap_or_default();
         let message = format!("{place}{} [{}]", finding.message, finding.rule);
         let fix = finding
             .help

@@ -62,7 +62,10 @@ impl<'de> Deserialize<'de> for Threshold {
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        let digits = text.len()
+            - text
+                .trim_start_matches(|letter: char| letter.is_ascii_digit())
+                .len();
         let (number, unit) = text.split_at(digits);
         let factor = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -227,7 +230,11 @@ impl Change<'_> {
         if let Some(said) = &said.trusted_registries {
             let new = said.get_ref();
             let trusted = |old: &Vec<String>| new.iter().all(|one| old.iter().any(|old| covers(old, one)));
-            let loosens = self.policy.trusted_registries.as_ref().is_some_and(|old| !trusted(old));
+            let loosens = self
+                .policy
+                .trusted_registries
+                .as_ref()
+                .is_some_and(|old| !trusted(old));
             self.check(loosens, span(said))?;
             self.policy.trusted_registries = Some(new.clone());
         }
@@ -268,7 +275,10 @@ impl Change<'_> {
 /// Whether a registry, or a part of one (`ghcr.io/me`), has another in it.
 pub(super) fn covers(trusted: &str, name: &str) -> bool {
     let trusted = trusted.trim_end_matches('/');
-    name == trusted || name.strip_prefix(trusted).is_some_and(|rest| rest.starts_with('/'))
+    name == trusted
+        || name
+            .strip_prefix(trusted)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn span<T>(said: &Spanned<T>) -> Span {

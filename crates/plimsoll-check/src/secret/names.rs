@@ -11,25 +11,94 @@ pub(super) enum Hint {
 
 /// BuildKit's words (`SecretsUsedInArgOrEnv`).
 const WORDS: [&str; 10] = [
-    "apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token",
+    "apikey",
+    "auth",
+    "credential",
+    "credentials",
+    "key",
+    "password",
+    "pword",
+    "passwd",
+    "secret",
+    "token",
 ];
 
 /// Words before `KEY` that make it one nobody may have.
 const KEYS: [&str; 11] = [
-    "api", "access", "secret", "private", "encryption", "signing", "master", "account", "license", "licence", "app",
+    "api",
+    "access",
+    "secret",
+    "private",
+    "encryption",
+    "signing",
+    "master",
+    "account",
+    "license",
+    "licence",
+    "app",
 ];
 
 /// A last word that says the value is something about a secret and not one.
 const ABOUT: [&str; 42] = [
-    "file", "path", "dir", "directory", "url", "uri", "endpoint", "name", "id", "alias", "mode", "type", "kind", "ttl",
-    "length", "len", "size", "version", "public", "timeout", "expiry", "expires", "expiration", "duration", "lifetime",
-    "host", "port", "enabled", "disabled", "header", "prefix", "algorithm", "alg", "format", "method", "policy",
-    "provider", "count", "user", "username", "issuer", "audience",
+    "file",
+    "path",
+    "dir",
+    "directory",
+    "url",
+    "uri",
+    "endpoint",
+    "name",
+    "id",
+    "alias",
+    "mode",
+    "type",
+    "kind",
+    "ttl",
+    "length",
+    "len",
+    "size",
+    "version",
+    "public",
+    "timeout",
+    "expiry",
+    "expires",
+    "expiration",
+    "duration",
+    "lifetime",
+    "host",
+    "port",
+    "enabled",
+    "disabled",
+    "header",
+    "prefix",
+    "algorithm",
+    "alg",
+    "format",
+    "method",
+    "policy",
+    "provider",
+    "count",
+    "user",
+    "username",
+    "issuer",
+    "audience",
 ];
 
 /// Words that say so wherever they stand.
 const CLEAN: [&str; 13] = [
-    "public", "pub", "gpg", "pgp", "fingerprint", "checksum", "sha", "sha1", "sha256", "sha512", "digest", "hash", "version",
+    "public",
+    "pub",
+    "gpg",
+    "pgp",
+    "fingerprint",
+    "checksum",
+    "sha",
+    "sha1",
+    "sha256",
+    "sha512",
+    "digest",
+    "hash",
+    "version",
 ];
 
 fn words(name: &str) -> Vec<String> {
@@ -42,7 +111,10 @@ fn words(name: &str) -> Vec<String> {
             words.push(String::new());
         }
         if letter.is_alphanumeric() {
-            words.last_mut().expect("there is one").extend(letter.to_lowercase());
+            words
+                .last_mut()
+                .expect("there is one")
+                .extend(letter.to_lowercase());
         }
         before = letter;
     }
@@ -68,7 +140,9 @@ pub(super) fn hint(name: &str) -> Option<Hint> {
         let hint = match word {
             "key" if before.is_some_and(|before| KEYS.contains(&before)) => Hint::Strong,
             "key" | "auth" => Hint::Weak,
-            _ if glued || WORDS.contains(&word) || matches!(word, "pass" | "pwd") && place > 0 => Hint::Strong,
+            _ if glued || WORDS.contains(&word) || matches!(word, "pass" | "pwd") && place > 0 => {
+                Hint::Strong
+            }
             _ => continue,
         };
         if found != Some(Hint::Strong) {

@@ -32,10 +32,17 @@ fn tokens_are_known_by_their_shape_whatever_they_are_called() {
             format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n", token("MII", 64)),
             "a private key",
         ),
-        ("postgres://app:hunter2@db:5432/app".to_owned(), "a password in a URL"),
+        (
+            "postgres://app:hunter2@db:5432/app".to_owned(),
+            "a password in a URL",
+        ),
     ] {
         assert_eq!(kind("ANYTHING", &value), Some(expected), "{expected}");
-        assert_eq!(kind("ANYTHING", &format!("\"{value}\"")), Some(expected), "{expected}, quoted");
+        assert_eq!(
+            kind("ANYTHING", &format!("\"{value}\"")),
+            Some(expected),
+            "{expected}, quoted"
+        );
     }
 }
 
@@ -98,10 +105,24 @@ fn what_nobody_can_log_in_with_is_clean() {
 
 #[test]
 fn names_are_judged_as_buildkit_does_where_there_is_no_value() {
-    for name in ["GITHUB_TOKEN", "NPM_TOKEN", "SSH_PRIVATE_KEY", "password", "DB_PASSWD", "APIKEY"] {
+    for name in [
+        "GITHUB_TOKEN",
+        "NPM_TOKEN",
+        "SSH_PRIVATE_KEY",
+        "password",
+        "DB_PASSWD",
+        "APIKEY",
+    ] {
         assert!(says_secret(name), "{name}");
     }
-    for name in ["PUBLIC_KEY", "TOKEN_FILE", "KEY_VERSION", "NODE_ENV", "AUTHOR", "TOKENIZER"] {
+    for name in [
+        "PUBLIC_KEY",
+        "TOKEN_FILE",
+        "KEY_VERSION",
+        "NODE_ENV",
+        "AUTHOR",
+        "TOKENIZER",
+    ] {
         assert!(!says_secret(name), "{name}");
     }
 }

@@ -176,7 +176,8 @@ fn token_at(bytes: &[u8]) -> Option<(&'static str, usize, usize)> {
     let token = TOKENS.iter().find(|token| bytes.starts_with(token.prefix))?;
     let body = &bytes[token.prefix.len()..];
     let length = body.iter().take_while(|byte| token.letters.have(**byte)).count();
-    (length >= token.least && is_varied(&body[..length])).then(|| (token.kind, 0, token.prefix.len() + length))
+    (length >= token.least && is_varied(&body[..length]))
+        .then(|| (token.kind, 0, token.prefix.len() + length))
 }
 
 /// `ghp_xxxxxxxx...` in a manual is none.
@@ -192,24 +193,35 @@ fn private_key(bytes: &[u8]) -> Option<(&'static str, usize, usize)> {
     let head = &line[..line.len().min(40)];
     let place = head.windows(PRIVATE.len()).position(|part| part == PRIVATE)?;
     let title = BEGIN.len() + place + PRIVATE.len();
-    let dashes = bytes[title..].iter().position(|byte| *byte == b'-').filter(|blank| *blank < 8)?;
+    let dashes = bytes[title..]
+        .iter()
+        .position(|byte| *byte == b'-')
+        .filter(|blank| *blank < 8)?;
     let from = title + dashes + 5;
     // A program that reads keys has the marker in it, and no key after it. `\n` is how one gets into a variable.
     let is_body = |byte: &u8| {
-        Letters::Base64.have(*byte) || byte.is_ascii_whitespace() || matches!(byte, b'\\' | b':' | b',' | b'-')
+        Letters::Base64.have(*byte)
+            || byte.is_ascii_whitespace()
+            || matches!(byte, b'\\' | b':' | b',' | b'-')
     };
     let body = bytes.get(from..)?;
     let mut length = body.iter().take_while(|byte| is_body(byte)).count();
     if let Some(end) = body[..length].windows(5).position(|part| part == b"-----") {
         length = end;
     }
-    let letters = body[..length].iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+    let letters = body[..length]
+        .iter()
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .count();
     (letters >= 40).then_some(("a private key", from, from + length))
 }
 
 /// Three parts of base64url, the first two of JSON (RFC 7519).
 fn json_web_token(bytes: &[u8]) -> Option<(&'static str, usize, usize)> {
-    let length = bytes.iter().take_while(|byte| Letters::Dotted.have(**byte)).count();
+    let length = bytes
+        .iter()
+        .take_while(|byte| Letters::Dotted.have(**byte))
+        .count();
     let token = &bytes[..length];
     let mut parts = token.split(|byte| *byte == b'.');
     let (head, body, signature) = (parts.next()?, parts.next()?, parts.next()?);
@@ -222,7 +234,10 @@ fn docker_auth(bytes: &[u8]) -> Option<(&'static str, usize, usize)> {
     let rest = bytes.strip_prefix(JSON_AUTH)?;
     let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let value = rest[blanks..].strip_prefix(b"\"")?;
-    let length = value.iter().take_while(|byte| Letters::Base64.have(**byte)).count();
+    let length = value
+        .iter()
+        .take_while(|byte| Letters::Base64.have(**byte))
+        .count();
     let from = JSON_AUTH.len() + blanks + 1;
     (length >= 8 && length % 4 == 0 && value.get(length) == Some(&b'"'))
         .then(|| ("a registry login", from, from + length))

@@ -2,9 +2,7 @@
 
 use plimsoll_diagnostics::Span;
 
-use super::{Secret, is_clean};
-
-const KIND: &str = "a password in a URL";
+use super::{IN_URL, Secret, is_clean};
 
 /// Finds `scheme://user:password@host`.
 pub(super) fn find(text: &str) -> Vec<Secret> {
@@ -17,14 +15,18 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
         };
         let rest = &text[start..];
         let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
-        let Some((user, _)) = authority.rsplit_once('@') else { continue };
-        let Some((_, password)) = user.split_once(':') else { continue };
+        let Some((user, _)) = authority.rsplit_once('@') else {
+            continue;
+        };
+        let Some((_, password)) = user.split_once(':') else {
+            continue;
+        };
         if is_clean(password) || password.contains("${") || password.starts_with(['$', '{', '%']) {
             continue;
         }
         let at = start + user.len() - password.len();
         found.push(Secret {
-            kind: KIND,
+            kind: IN_URL,
             span: Span::new(at, at + password.len()),
         });
     }

@@ -112,7 +112,10 @@ fn production_names_everything_that_is_missing_with_its_fix() {
     );
     assert!(verdict.reasons.iter().all(|reason| !reason.fix.is_empty()));
     let limits = &verdict.reasons[3];
-    assert_eq!(limits.message, "service `web` has no limit of memory, processor time, processes");
+    assert_eq!(
+        limits.message,
+        "service `web` has no limit of memory, processor time, processes"
+    );
     assert_eq!(limits.fix, "set `mem_limit: 512m`, `cpus: 1`, `pids_limit: 256`");
     assert_eq!(verdict.reasons[7].fix, "write `alpine:3@sha256:00`");
     assert_eq!(verdict.reasons[9].message, "Dockerfile:3: something [sudo-used]");
@@ -135,7 +138,10 @@ fn what_is_said_at_run_time_counts_more_than_the_image() {
     let mut facts = facts;
     facts.run.as_mut().unwrap().user = Some("root".to_owned());
     facts.run.as_mut().unwrap().healthcheck = Some(false);
-    assert_eq!(demands(&Policy::production().judge(&facts)), ["non-root-user", "healthcheck"]);
+    assert_eq!(
+        demands(&Policy::production().judge(&facts)),
+        ["non-root-user", "healthcheck"]
+    );
 }
 
 #[test]
@@ -207,7 +213,8 @@ fn lists_tighten_by_what_they_let_through() {
     let (source, said) =
         read("[policy.p]\nforbid-rules = [\"a\"]\ntrusted-registries = [\"ghcr.io\", \"docker.io\"]\n");
     policies.take(&source, &said).unwrap();
-    let (source, said) = read("[policy.p]\nforbid-rules = [\"a\", \"b\"]\ntrusted-registries = [\"ghcr.io/me\"]\n");
+    let (source, said) =
+        read("[policy.p]\nforbid-rules = [\"a\", \"b\"]\ntrusted-registries = [\"ghcr.io/me\"]\n");
     policies.tighten(&source, &said).unwrap();
     for text in [
         "[policy.p]\nforbid-rules = [\"b\"]\n",
@@ -228,7 +235,11 @@ fn a_file_is_a_policy() {
         let policy = policies.parse_file(&Source::new("strict.toml", text)).unwrap();
         assert!(policy.non_root_user && !policy.healthcheck, "{text}");
     }
-    let error = |text: &str| policies.parse_file(&Source::new("strict.toml", text)).unwrap_err();
+    let error = |text: &str| {
+        policies
+            .parse_file(&Source::new("strict.toml", text))
+            .unwrap_err()
+    };
     assert!(error("helthcheck = true\n").message.contains("helthcheck"));
     let unknown = error("extends = \"prodution\"\n");
     assert_eq!(unknown.help.as_deref(), Some("did you mean `production`?"));
