@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use plimsoll_network::{AttachOptions, PortRequest, Protocol, Resolver};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
-use plimsoll_runtime::{Mount, MountKind, Resources, Seccomp, Ulimit};
+use plimsoll_runtime::{BENEATH, Mount, MountKind, Resources, Seccomp, Ulimit};
 
 use crate::given::GivenFile;
 use crate::isolation::Isolation;
@@ -371,12 +371,11 @@ pub(crate) fn runtime_mounts(
     let mut mounts: Vec<Mount> = points
         .iter()
         .map(|point| {
-            bind(
-                &point.source,
-                point.target.as_str(),
-                !point.writable,
-                &point.options,
-            )
+            let beneath = point
+                .beneath()
+                .map(|folder| format!("{BENEATH}{}", folder.display()));
+            let options: Vec<String> = point.options.iter().cloned().chain(beneath).collect();
+            bind(&point.source, point.target.as_str(), !point.writable, &options)
         })
         .collect();
     mounts.extend(tmpfs);

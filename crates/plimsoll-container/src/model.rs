@@ -168,6 +168,17 @@ pub struct MountPoint {
     pub options: Vec<String>,
 }
 
+impl MountPoint {
+    /// The folder of its volume, where it is a part of one: what other containers have made of the path to it since then
+    /// must lead nowhere else.
+    pub(crate) fn beneath(&self) -> Option<&Path> {
+        let folder = Path::new(self.volume.as_deref()?).join("_data");
+        let above = self.source.as_std_path().ancestors().skip(1);
+        // The outermost: what lies in it may be called alike.
+        above.filter(|path| path.ends_with(&folder)).last()
+    }
+}
+
 /// A health check with nothing left open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {

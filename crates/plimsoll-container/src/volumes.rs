@@ -203,17 +203,21 @@ impl Volumes<'_> {
         options.check()?;
         let _lock = self.lock(name)?;
         let data = self.data(name);
-        if !data.exists() {
+        let is_new = !data.exists();
+        if is_new || (image.is_some() && is_empty(data.as_std_path())) {
             let home = self.home(name);
             fs::create_dir_all(&home).map_err(ContainerError::file("make", &home))?;
-            // What a process that died half-way left is begun again.
+            // Beside it: a container that has the volume would put links where we are about to write. What a process that
+            // died half-way left is begun again.
             let half = home.join("_new");
             let _ = fs::remove_dir_all(&half);
             fs::create_dir(&half).map_err(ContainerError::file("make", &half))?;
             fill(image, half.as_std_path())?;
-            fs::rename(&half, &data).map_err(ContainerError::file("make", &data))?;
-        } else if is_empty(data.as_std_path()) {
-            fill(image, data.as_std_path())?;
+            let made = match is_new {
+                true => fs::rename(&half, &data),
+                false => move_into(half.as_std_path(), data.as_std_path()),
+            };
+            made.map_err(ContainerError::file("make", &data))?;
         }
         self.insert(name, anonymous, options, Some(container))?;
         // One that was there before is what it was made as.
@@ -344,6 +348,28 @@ pub(crate) fn below(data: &Utf8Path, subpath: &Utf8Path) -> Result<Utf8PathBuf> 
 
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Moves all that `from` has into `to`, each as a whole, and gives `to` the looks of `from`. What has come there meanwhile
+/// stays.
+fn move_into(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (half, data) = (
+        openat(CWD, from, flags, Mode::empty())?,
+        openat(CWD, to, flags, Mode::empty())?,
+    );
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        match renameat_with(&half, &name, &data, &name, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let looks = fs::symlink_metadata(from)?;
+    std::os::unix::fs::lchown(to, Some(looks.uid()), Some(looks.gid()))?;
+    fs::set_permissions(to, looks.permissions())?;
+    fs::remove_dir_all(from)
 }
 
 fn fill(image: Option<(&MergedTree, &Path)>, into: &Path) -> Result<()> {

@@ -177,9 +177,7 @@ impl<W: Write> Archive<W> {
                 result => result.at("read", found.path)?,
             };
             if count == 0 {
-                use std::os::unix::ffi::OsStrExt as _;
-                let path = Path::new(std::ffi::OsStr::from_bytes(found.path)).to_owned();
-                return Err(LayerError::Changed { path });
+                return Err(changed(found.path));
             }
             self.write(&buffer[..count])?;
             left -= count as u64;
@@ -192,12 +190,20 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// Opens a regular file. Were it to have become a fifo meanwhile, this would not wait for a writer.
+/// Opens a regular file. In a container that runs a fifo may be in its place by now, which would have us wait, or a disk.
 pub(crate) fn open(found: &Found<'_>) -> Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat(found.parent, found.name, flags, Mode::empty())
-        .at("open", found.path)
-        .map(File::from)
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(found.parent, found.name, flags, Mode::empty()).at("open", found.path)?;
+    match kind(&rustix::fs::fstat(&file).at("examine", found.path)?) {
+        FileType::RegularFile => Ok(File::from(file)),
+        _ => Err(changed(found.path)),
+    }
+}
+
+fn changed(path: &[u8]) -> LayerError {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
+    LayerError::Changed { path }
 }
 
 /// Extended attributes as pax records.

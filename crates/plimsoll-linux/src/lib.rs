@@ -11,7 +11,7 @@
 //! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
 //! - [`be_init`]: the first process of a container that keeps another;
 //! - [`mount_setattr`], [`map_owners`], [`make_files_as`]: what a container's mounts may do, and whose files are;
-//! - [`load_filter`]: what its programs may do;
+//! - [`load_filter`]: what its programs may do; [`join_new_keyring`]: none of our keys;
 //! - [`attach_device_program`]: the device limit of a cgroup v2 group.
 
 mod clone;
@@ -21,6 +21,7 @@ mod exec;
 mod filter;
 mod inherit;
 mod init;
+mod keyring;
 mod mount;
 mod owner;
 
@@ -34,6 +35,7 @@ pub use exec::{exec, exec_or_tell, reset_signals};
 pub use filter::load_filter;
 pub use inherit::inherited;
 pub use init::be_init;
+pub use keyring::join_new_keyring;
 pub use mount::{MountAttributes, map_owners, mount_setattr};
 pub use owner::make_files_as;
 

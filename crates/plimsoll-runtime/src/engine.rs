@@ -2,6 +2,7 @@
 
 use crate::container_spec::{ContainerSpec, Device, Resources};
 use crate::direct::{Direct, DirectContainer};
+use crate::source::beneath;
 use rustix::fs::{major, minor};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -30,9 +31,11 @@ impl OciRuntime for Engine {
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         let direct = Direct::new(bundle.filters.to_owned())?;
         let directly = !bundle.spec.by_library && direct.covers(bundle.spec);
-        if bundle.spec.userns.is_some() && !directly {
-            let text = "a map of users is not to be had with these options here: libcontainer would make this container";
-            return Err(RuntimeError::Invalid(text.to_owned()));
+        if let Some(what) = only_directly(bundle.spec).filter(|_| !directly) {
+            let text = format!(
+                "{what} is not to be had with these options here: libcontainer would make this container"
+            );
+            return Err(RuntimeError::Invalid(text));
         }
         let made: Box<dyn OciRuntime> = if directly {
             Box::new(DirectContainer::new(direct))
@@ -74,6 +77,15 @@ impl OciRuntime for Engine {
 
     fn delete(&mut self) -> Result<(), RuntimeError> {
         self.0.as_mut().map_or(Ok(()), |made| made.delete())
+    }
+}
+
+/// What libcontainer has not.
+fn only_directly(spec: &ContainerSpec) -> Option<&'static str> {
+    let part = spec.mounts.iter().any(|mount| beneath(&mount.options).is_some());
+    match spec.userns {
+        Some(_) => Some("a map of users"),
+        None => part.then_some("a part of a volume"),
     }
 }
 

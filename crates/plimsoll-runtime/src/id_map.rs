@@ -8,11 +8,11 @@
 
 use crate::RuntimeError;
 use crate::container_spec::{ContainerSpec, MountKind};
+use crate::source::{beneath, copy_of_source};
 use crate::user::User;
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now, make_files_as, map_owners};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{WaitId, WaitIdOptions, getegid, geteuid, waitid};
 use rustix::thread::{capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
@@ -218,9 +218,8 @@ impl Users {
             if mount.kind != MountKind::Bind || !mount.options.iter().any(|option| option == "idmap") {
                 continue;
             }
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             // What is not there is said when it is mounted.
-            let Ok(copy) = open_tree(CWD, &mount.source, flags) else {
+            let Ok(copy) = copy_of_source(&mount.source, beneath(&mount.options), false) else {
                 continue;
             };
             if self.map_owners(&copy).is_err() {

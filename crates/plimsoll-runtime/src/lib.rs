@@ -41,6 +41,7 @@ mod rootfs;
 mod runner;
 mod spec;
 mod stubs;
+mod source;
 mod usage;
 mod user;
 mod warm;
@@ -64,6 +65,7 @@ pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use usage::{ControlGroup, Usage};
 pub use user::{UserError, user_ids};
+pub use source::{BENEATH, copy_of_source};
 pub use warm::warm_control_groups;
 
 /// How a process ended.

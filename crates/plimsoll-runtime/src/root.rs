@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -92,19 +92,20 @@ impl Root {
             source,
         };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        // Without NONBLOCK a named pipe would hold us for ever.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-            Ok(fd) => fd,
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let place = match fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+            Ok(place) => place,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         };
-        let stat = fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+        // Known before it is opened: a named pipe would hold us for ever, and opening a device acts.
+        let stat = fs::fstat(&place).map_err(|error| failed(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(failed(std::io::Error::other("not a regular file")));
         }
         let mut bytes = Vec::new();
-        File::from(fd)
+        File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+            .map_err(failed)?
             .take(limit + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;

@@ -6,6 +6,7 @@ use crate::id_map::{Users, acting};
 use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::root::Root;
 use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
+use crate::source;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{self as mounting, MountFlags, MountPropagationFlags};
@@ -284,9 +285,11 @@ pub(crate) fn prepare(root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec
         None if below_a_mount(&target) => {}
         None => acting(map, || root.make(&cwd))?,
         // What a bind brings is the user's: the directory is made there, as Docker does.
-        Some(mount) if mount.kind == crate::MountKind::Bind && mount.source.is_dir() => {
+        Some(mount) if mount.kind == crate::MountKind::Bind => {
+            let Some(root) = directory(mount)? else {
+                return Ok(spec);
+            };
             let mapped_later = mount.options.iter().any(|option| option == "idmap");
-            let root = Root::open(&mount.source)?;
             let inner = root.resolve(target.strip_prefix(&mount.target).expect("it starts with it"))?;
             acting(map.filter(|_| !mapped_later), || root.make(&inner))?;
         }
@@ -313,6 +316,14 @@ fn short_name(path: &Path, held: &mut Vec<OwnedFd>) -> rustix::io::Result<PathBu
     if path.as_os_str().len() <= MAX_VALUE {
         return Ok(path.to_owned());
     }
+/// What a bind brings, where that is a directory.
+fn directory(mount: &crate::Mount) -> Result<Option<Root>, RuntimeError> {
+    let failed = |error: Errno| RuntimeError::path("open", &mount.source)(error);
+    let place = source::open(&mount.source, source::beneath(&mount.options)).map_err(failed)?;
+    let kind = fs::FileType::from_raw_mode(fs::fstat(&place).map_err(failed)?.st_mode);
+    Ok((kind == fs::FileType::Directory).then(|| Root::detached(place, &mount.source)))
+}
+
     let fd = fs::open(
         path,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,

@@ -103,9 +103,11 @@ fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
 fn resolve(text: &str, group_add: &[String], passwd: &str, group: &str) -> Result<User, UserError> {
     let (wanted, wanted_group) = text.split_once(':').unwrap_or((text, ""));
     let number = wanted.parse::<u32>().ok();
-    let account = accounts(passwd).find(|account| match wanted {
-        "" => account.uid == 0,
-        _ => account.name == wanted || Some(account.uid) == number,
+    // A number is never a name: an image could call root `1000` (CVE-2016-3697).
+    let account = accounts(passwd).find(|account| match number {
+        _ if wanted.is_empty() => account.uid == 0,
+        Some(number) => account.uid == number,
+        None => account.name == wanted,
     });
     let mut user = match (&account, number) {
         (Some(account), _) => User {
@@ -155,8 +157,8 @@ fn resolve(text: &str, group_add: &[String], passwd: &str, group: &str) -> Resul
 
 fn group_id(wanted: &str, group: &str) -> Result<u32, UserError> {
     let number = wanted.parse::<u32>().ok();
-    let found = groups(group).find(|group| group.name == wanted || Some(group.gid) == number);
-    match found.map(|group| group.gid).or(number) {
+    let named = || groups(group).find(|group| group.name == wanted);
+    match number.or_else(|| named().map(|group| group.gid)) {
         Some(gid) => Ok(gid),
         None if is_number(wanted) => Err(UserError::OutOfRange),
         None => Err(UserError::NoGroup(wanted.to_owned())),
@@ -208,8 +210,8 @@ nodes:x:1001:nodejs
             ("4711:4712", (4711, 4712, &[4712], "/")),
             ("65532:nodes", (65532, 1001, &[1001], "/")),
             (":docker", (0, 999, &[999], "/root")),
-            ("1234", (77, 78, &[78], "/home/digits")),
-            ("root:7", (0, 70, &[70], "/root")),
+            ("1234", (1234, 0, &[0], "/")),
+            ("root:7", (0, 7, &[7], "/root")),
             ("homeless", (5, 5, &[5], "/")),
         ];
         for (text, (uid, gid, groups, home)) in table {

@@ -238,10 +238,18 @@ pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io
 
 /// Opens a plain file, and nothing that has taken its place.
 pub(crate) fn open_file(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = fs::openat(parent, name, flags, Mode::empty())?;
-    match kind(&fs::fstat(&file)?) {
-        FileType::RegularFile => Ok(File::from(file)),
+    open_plain(parent, name, OFlags::RDONLY)
+}
+
+/// What it is is known before it is opened: opening a device acts.
+fn open_plain(parent: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> rustix::io::Result<File> {
+    let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = fs::openat(parent, name, place, Mode::empty())?;
+    match kind(&fs::fstat(&place)?) {
+        FileType::RegularFile => {
+            let flags = flags | OFlags::CLOEXEC;
+            Ok(fs::open(path_of(place.as_fd()), flags, Mode::empty())?.into())
+        }
         _ => Err(Errno::AGAIN),
     }
 }
@@ -258,8 +266,7 @@ fn is_mount_point(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<bool> {
 /// Gives a mounted file another content. It keeps its looks.
 fn overwrite(from: BorrowedFd<'_>, name: &OsStr, to: &OwnedFd, as_name: &OsStr) -> rustix::io::Result<()> {
     let mut original = open_file(from, name)?;
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut mounted = File::from(fs::openat(to, as_name, flags, Mode::empty())?);
+    let mut mounted = open_plain(to.as_fd(), as_name, OFlags::WRONLY | OFlags::TRUNC)?;
     io::copy(&mut original, &mut mounted).map(drop).map_err(errno)
 }
 

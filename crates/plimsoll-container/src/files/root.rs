@@ -4,13 +4,11 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use plimsoll_linux::{MountAttributes, UnshareFlags, mount_setattr, unshare};
-use plimsoll_runtime::{IdMap, Root};
-use rustix::fs::{CWD, ResolveFlags};
-use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
-};
+use plimsoll_runtime::{IdMap, Root, copy_of_source};
+use rustix::fs::{FileType, ResolveFlags, fstat};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
 
-use super::copy::failure;
+use super::copy::{failure, kind};
 use crate::containers::{Container, Containers};
 use crate::model::{MountPoint, Status};
 use crate::{ContainerError, Result};
@@ -89,9 +87,7 @@ fn mounted_root(container: &Container) -> Result<Root> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(failed("separate the mounts of"))?;
     let sources = container.definition.mounts.iter().map(|point| {
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-        let tree = open_tree(CWD, point.source.as_std_path(), flags);
+        let tree = copy_of_source(point.source.as_std_path(), point.beneath(), true);
         tree.map(|tree| (point, tree))
             .map_err(|error| failure(point.source.as_std_path(), error))
     });
@@ -110,9 +106,10 @@ fn mounted_root(container: &Container) -> Result<Root> {
 fn attach(root: &Root, point: &MountPoint, tree: std::os::fd::OwnedFd) -> Result<()> {
     let target = point.target.as_std_path();
     let place = root.resolve(target)?;
-    match point.source.is_dir() {
-        true => root.make(&place)?,
-        false => root.make_file(&place)?,
+    let stat = fstat(&tree).map_err(|error| failure(target, error))?;
+    match kind(&stat) {
+        FileType::Directory => root.make(&place)?,
+        _ => root.make_file(&place)?,
     }
     if !point.writable {
         mount_setattr(tree.as_fd(), READ_ONLY).map_err(ContainerError::file("make read-only", target))?;

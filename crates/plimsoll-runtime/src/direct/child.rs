@@ -4,7 +4,9 @@
 //! last what takes rights away for good.
 
 use super::filter::Filter;
-use super::process::{become_user, failed, join, limit, set_oom_score, take_profile, take_stdio, tie};
+use super::process::{
+    become_user, failed, join, leave_keys, limit, set_oom_score, take_profile, take_stdio, tie,
+};
 use super::{mounts, namespaces};
 use crate::id_map::Users;
 use crate::program::{self, Failure};
@@ -100,6 +102,7 @@ impl Init<'_> {
         self.places.enter(self.joined)?;
         // Away from the terminal of whoever builds.
         rustix::process::setsid().map_err(failed("start a session"))?;
+        leave_keys()?;
         if let Some(hostname) = self.spec.hostname().as_deref().filter(|_| self.places.own_uts()) {
             rustix::system::sethostname(hostname.as_bytes()).map_err(failed("set the host name"))?;
         }
@@ -150,6 +153,7 @@ impl Tenant<'_> {
             | ThreadNameSpaceType::CONTROL_GROUP;
         move_into_thread_name_spaces(self.init.as_fd(), all).map_err(failed("join the container"))?;
         rustix::process::setsid().map_err(failed("start a session"))?;
+        leave_keys()?;
         set_umask(self.process);
         enter_directory(&Root::open(Path::new("/"))?, self.process.cwd())?;
         limit(self.process)?;

@@ -8,6 +8,7 @@ use super::propagation;
 use crate::id_map::Users;
 use crate::root::Root;
 use crate::{Namespaces, RuntimeError};
+use crate::source::{BENEATH, beneath, copy_of_source};
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
 use plimsoll_linux::{MountAttributes, mount_setattr};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, ResolveFlags};
@@ -44,6 +45,18 @@ const LINKS: &[(&str, &str)] = &[
 ];
 
 /// All the bits that say when times of reading are kept (linux/mount.h, MOUNT_ATTR__ATIME).
+/// What of /proc something else may be mounted on: numbers that are shown as they are for the container (as with runc).
+const NUMBERS: [&str; 8] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+];
+
 const ACCESS_TIMES: u64 = 0x70;
 
 /// An option that is an attribute of the mount.
@@ -76,7 +89,7 @@ fn attribute(option: &str) -> Option<Attribute> {
 
 /// Whether an option of a bind mount is understood here.
 pub(super) fn knows(option: &str) -> bool {
-    attribute(option).is_some()
+    attribute(option).is_some() || option.starts_with(BENEATH)
 }
 
 /// Makes the overlay and everything on it the root of the calling process, in its own mount namespace.
@@ -163,6 +176,9 @@ fn attach_one(
     };
     let target = mount_point(root, destination, &made, kind != "bind")?;
     attach(
+    if kind != "proc" {
+        keep_proc(destination, &made, &target)?;
+    }
         made.as_fd(),
         target.as_fd(),
         Path::new(""),
@@ -173,6 +189,26 @@ fn attach_one(
 }
 
 /// A new file system, not attached to anything.
+/// /proc must be the kernel's: what is written there takes rights away, and what is masked there shows the host
+/// (CVE-2019-16884, CVE-2023-27561). Where a mount really goes is only known now: volumes have links, too.
+fn keep_proc(destination: &Path, made: &OwnedFd, target: &OwnedFd) -> Result<(), RuntimeError> {
+    let failed = |error: Errno| RuntimeError::path("examine", destination)(error);
+    let is_proc = |fd: &OwnedFd| Ok::<_, Errno>(fs::fstatfs(fd)?.f_type == fs::PROC_SUPER_MAGIC);
+    let top = destination == Path::new("/proc");
+    let fine = match is_proc(target).map_err(failed)? {
+        // What lies on the image's own directory would be a /proc of its making.
+        below if top => !below && is_proc(made).map_err(failed)?,
+        below => !below || NUMBERS.iter().any(|path| destination == Path::new(path)),
+    };
+    match fine {
+        true => Ok(()),
+        false => Err(RuntimeError::Invalid(format!(
+            "`{}` cannot be mounted: it is inside /proc",
+            destination.display()
+        ))),
+    }
+}
+
 fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", source)?;
@@ -209,9 +245,8 @@ fn linked<'a>(spec: &'a Spec, users: Option<&Users>) -> Result<HashMap<&'a Path,
 /// A copy of a mount of the host, not attached to anything.
 fn bind(source: &Path, options: &[String], users: Option<&Users>) -> Result<OwnedFd, RuntimeError> {
     let has = |name: &str| options.iter().any(|option| option == name);
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_RECURSIVE, has("rbind"));
-    let made = open_tree(CWD, source, flags).map_err(RuntimeError::path("bind", source))?;
+    let made =
+        copy_of_source(source, beneath(options), has("rbind")).map_err(RuntimeError::path("bind", source))?;
     if let Some(users) = users.filter(|_| has("idmap")) {
         users
             .map_owners_of_all(&made)

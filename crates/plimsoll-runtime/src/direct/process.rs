@@ -6,7 +6,7 @@ use crate::defaults::{self, capabilities};
 use crate::program;
 use crate::{Stdio, libcontainer::send_descriptor};
 use oci_spec::runtime::{Capabilities, Capability, Process};
-use plimsoll_linux::{close_on_exec_from, load_filter};
+use plimsoll_linux::{close_on_exec_from, join_new_keyring, load_filter};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -52,6 +52,22 @@ pub(super) fn take_profile(process: &Process) -> Result<(), RuntimeError> {
 }
 
 /// Limits that the mapping has brought within reach.
+/// The keys of whoever makes the container are not its own. Where the kernel has no keyrings, or no more of them, the
+/// filter still refuses every call that would reach one.
+pub(super) fn leave_keys() -> Result<(), RuntimeError> {
+    match join_new_keyring() {
+        Err(error)
+            if !matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::NOSYS | Errno::DQUOT | Errno::PERM | Errno::ACCESS)
+            ) =>
+        {
+            Err(failed("leave the session's keys")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn limit(process: &Process) -> Result<(), RuntimeError> {
     let bound = |limit: u64| (limit != u64::MAX).then_some(limit);
     for limit in process.rlimits().iter().flatten() {
