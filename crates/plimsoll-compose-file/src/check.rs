@@ -36,7 +36,6 @@ pub(crate) fn finish(
         if !options.no_consistency {
             check_service(name, &service, found);
             check_references(name, &service, &project, found);
-            drop_absent(&mut service, &project);
         }
         project.document.get_mut("services")?.set(name, service);
     }
@@ -77,7 +76,8 @@ fn choose(project: &mut Project, options: &LoadOptions) {
 /// `links`, `volumes_from` and the namespaces of other services wait for these.
 fn imply_dependencies(service: &mut Node) {
     let place = service.place.clone();
-    let mut wanted = Vec::new();
+    // What is lost when the other service is replaced: `true`.
+    let mut wanted: Vec<(String, bool)> = Vec::new();
     let texts = |key: &str| {
         service
             .get(key)
@@ -85,14 +85,15 @@ fn imply_dependencies(service: &mut Node) {
             .iter()
             .filter_map(Node::as_text)
     };
-    wanted.extend(texts("links").map(|link| link.split(':').next().unwrap_or(link).to_owned()));
+    let before_colon = |text: &str| text.split(':').next().unwrap_or(text).to_owned();
+    wanted.extend(texts("links").map(|link| (before_colon(link), true)));
     let from = texts("volumes_from").filter(|from| !from.starts_with("container:"));
-    wanted.extend(from.map(|from| from.split(':').next().unwrap_or(from).to_owned()));
+    wanted.extend(from.map(|from| (before_colon(from), false)));
     for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
         let of = service
             .text_of(key)
             .and_then(|text| text.strip_prefix("service:"));
-        wanted.extend(of.map(str::to_owned));
+        wanted.extend(of.map(|of| (of.to_owned(), true)));
     }
     if wanted.is_empty() {
         return;
@@ -103,10 +104,13 @@ fn imply_dependencies(service: &mut Node) {
     let Some(dependencies) = service.get_mut("depends_on") else {
         return;
     };
-    for name in wanted {
+    for (name, restart) in wanted {
         if dependencies.get(&name).is_none() {
             let mut long = Node::map(&place);
             long.set("condition", Node::text("service_started", &place));
+            if restart {
+                long.set("restart", Node::plain("true", &place));
+            }
             long.set("required", Node::plain("true", &place));
             dependencies.set(&name, long);
         }
@@ -151,12 +155,17 @@ fn add_files(service: &mut Node, project: &Project, found: &mut Vec<Diagnostic>)
         }
         service.set(key, whole);
     }
-    for entry in service
-        .get_mut("environment")
-        .and_then(Node::entries_mut)
-        .into_iter()
-        .flatten()
-    {
+    if let Some(environment) = service.get_mut("environment") {
+        take_values(environment, &lookup);
+    }
+    if let Some(args) = service.get_mut("build").and_then(|build| build.get_mut("args")) {
+        take_values(args, &lookup);
+    }
+}
+
+/// Names alone take the caller's value.
+fn take_values(pairs: &mut Node, lookup: &dyn Fn(&str) -> Option<String>) {
+    for entry in pairs.entries_mut().into_iter().flatten() {
         if let (true, Some(value)) = (entry.value.is_null(), lookup(&entry.key)) {
             entry.value = Node::text(value, &entry.value.place);
         }
@@ -181,7 +190,7 @@ fn give_network(service: &mut Node) {
     let none = service
         .get("networks")
         .is_none_or(|networks| networks.entries().is_empty());
-    if none && service.get("network_mode").is_none() {
+    if none && service.get("network_mode").is_none() && service.get("provider").is_none() {
         let place = service.place.clone();
         let mut networks = Node::map(&place);
         networks.set("default", Node::plain("", &place));
@@ -252,13 +261,6 @@ fn check_service(name: &str, service: &Node, found: &mut Vec<Diagnostic>) {
             fixed,
             format!("service `{name}` has several replicas: they cannot have one `container_name`"),
         );
-    }
-    let mut targets = BTreeMap::new();
-    for mount in service.get("volumes").map_or(&[][..], Node::items) {
-        let target = mount.text_of("target").unwrap_or_default();
-        if targets.insert(target, mount).is_some() {
-            wrong(mount, format!("two mounts of service `{name}` are on `{target}`"));
-        }
     }
     if let (Some(platform), Some(platforms)) = (service.get("platform"), service.at(&["build", "platforms"]))
     {
@@ -340,14 +342,6 @@ fn missing(
         None => format!("define it under the top-level `{section}:`"),
     };
     Some(place.error("compose-reference", message).with_help(help))
-}
-
-/// Dependencies that are not required and not there.
-fn drop_absent(service: &mut Node, project: &Project) {
-    let there = |name: &str| project.document.at(&["services", name]).is_some();
-    if let Some(entries) = service.get_mut("depends_on").and_then(Node::entries_mut) {
-        entries.retain(|entry| there(&entry.key));
-    }
 }
 
 /// Services that wait for each other.
@@ -449,7 +443,11 @@ fn name_resource(project: &str, section: &str, entry: &mut Entry, found: &mut Ve
                 "`{section}.{}` is external: it cannot have `{}` as well",
                 entry.key, other.key
             );
-            found.push(other.place.error("compose-external", message));
+            found.push(match section {
+                // The reference takes it, without effect.
+                "networks" => other.place.warning("compose-external", message),
+                _ => other.place.error("compose-external", message),
+            });
         }
         let name = of_external
             .or_else(|| entry.value.text_of("name").map(str::to_owned))

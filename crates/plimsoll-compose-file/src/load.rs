@@ -12,7 +12,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 
 use crate::dotenv;
 use crate::interpolate::{interpolate, needs_interpolation};
-use crate::merge::{merge, settle};
+use crate::merge::{merge, settle, unique};
 use crate::node::{Node, Scalar, Value};
 use crate::project::Project;
 use crate::schema::{Kind, PROJECT};
@@ -195,6 +195,11 @@ impl<'a> Loader<'a> {
         self.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), origin);
         let mut document = self.model(&texts)?;
         settle(&mut document);
+        let mut document = unique(document, Kind::Object(PROJECT), self.found);
+        if document.get("services").is_none_or(Node::is_null) {
+            let place = document.place.clone();
+            document.set("services", Node::map(&place));
+        }
         let project = Project {
             name,
             folder: self.folder.clone(),
@@ -235,19 +240,31 @@ impl<'a> Loader<'a> {
 
     /// One text: parsed, interpolated, checked.
     fn shaped(&mut self, source: &Source, folder: &Utf8Path) -> Option<Node> {
-        let parsed = match yaml::parse(source) {
-            Ok(parsed) => parsed,
+        let documents = match yaml::documents(source) {
+            Ok(documents) => documents,
             Err(error) => {
                 self.found.push(*error);
                 return None;
             }
         };
-        let Some(mut node) = parsed else {
+        let mut whole: Option<Node> = None;
+        for document in documents.into_iter().filter(|document| !document.is_null()) {
+            let document = self.shaped_document(document, folder)?;
+            whole = Some(match whole {
+                None => document,
+                Some(earlier) => merge(earlier, document, Kind::Object(PROJECT), self.found),
+            });
+        }
+        if whole.is_none() {
             let error = Diagnostic::error("compose-empty", source, Span::default(), "the file is empty");
             self.found
                 .push(error.with_help("a compose file has at least `services:`"));
-            return None;
-        };
+        }
+        whole
+    }
+
+    /// One document of a text.
+    fn shaped_document(&mut self, mut node: Node, folder: &Utf8Path) -> Option<Node> {
         if self.interpolates {
             self.interpolate(&mut node);
         }
@@ -307,58 +324,44 @@ impl<'a> Loader<'a> {
             .get("COMPOSE_PROJECT_NAME")
             .map(|origin| origin.value.clone());
         if let Some(name) = given.or(of_environment.filter(|name| !name.is_empty())) {
-            return self.checked_name(name, None);
+            return self.checked_name(name);
         }
         for (_, source) in texts.iter().rev() {
             // What is wrong with a file is said when all of it is read.
-            let Ok(Some(mut node)) = yaml::parse(source) else {
+            let Ok(documents) = yaml::documents(source) else {
                 continue;
             };
-            if let Some(name) = node.get_mut("name").filter(|name| !name.is_null()) {
-                let place = name.place.clone();
-                let mut name = name.clone();
+            let mut names = documents
+                .into_iter()
+                .rev()
+                .filter_map(|mut node| node.take("name"));
+            if let Some(mut name) = names.find(|name| !name.is_null()) {
                 let before = self.found.len();
                 self.interpolate(&mut name);
                 self.found.truncate(before);
-                return self.checked_name(name.as_text().unwrap_or_default().to_owned(), Some(place));
+                return self.checked_name(normal_name(name.as_text().unwrap_or_default()));
             }
         }
-        let folder = self.folder.file_name().unwrap_or_default().to_lowercase();
-        let kept = folder
-            .chars()
-            .filter(|letter| letter.is_ascii_alphanumeric() || "_-".contains(*letter));
-        let name: String = kept.collect();
-        let name = name.trim_start_matches(['_', '-']).to_owned();
-        match name.is_empty() {
-            false => Some(name),
-            true => {
-                self.found.push(
-                    unplaced(format!(
-                        "no project name can be made of the folder `{}`",
-                        self.folder
-                    ))
-                    .with_help("give one with `-p NAME`, or `name:` in the file"),
-                );
-                None
-            }
+        let name = normal_name(self.folder.file_name().unwrap_or_default());
+        if name.is_empty() {
+            let error = unplaced(format!(
+                "no project name can be made of the folder `{}`",
+                self.folder
+            ));
+            self.found
+                .push(error.with_help("give one with `-p NAME`, or `name:` in the file"));
+            return None;
         }
+        Some(name)
     }
 
-    fn checked_name(&mut self, name: String, place: Option<crate::Place>) -> Option<String> {
-        let first = name.starts_with(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
-        let rest = name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
-        if first && rest {
+    fn checked_name(&mut self, name: String) -> Option<String> {
+        if !name.is_empty() && normal_name(&name) == name {
             return Some(name);
         }
-        let message = format!(
+        self.found.push(unplaced(format!(
             "invalid project name `{name}`: it has lower case letters, digits, `_` and `-`, and begins with a letter or digit"
-        );
-        self.found.push(match place {
-            Some(place) => place.error("project-name", message),
-            None => unplaced(message),
-        });
+        )));
         None
     }
 
@@ -374,6 +377,16 @@ impl<'a> Loader<'a> {
             }
         }
     }
+}
+
+/// A text as the name of a project: in lower case, without what names cannot have.
+fn normal_name(text: &str) -> String {
+    let kept = text
+        .to_lowercase()
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || "_-".contains(*letter))
+        .collect::<String>();
+    kept.trim_start_matches(['_', '-']).to_owned()
 }
 
 /// An error that is about no place in a text.

@@ -30,6 +30,64 @@ pub(crate) fn settle(node: &mut Node) {
     }
 }
 
+/// Lists whose items are known by a key: of those with the same one the last is kept, where the first stood.
+pub(crate) fn unique(node: Node, kind: Kind, found: &mut Vec<Diagnostic>) -> Node {
+    let Node { value, place, mark } = node;
+    let value = match (kind.long(), value) {
+        (Kind::Object(fields), Value::Map(entries)) => {
+            let entries = entries.into_iter().map(|entry| {
+                let Some(field) = find(fields, &entry.key) else {
+                    return entry;
+                };
+                let value = unique(entry.value, field.kind, found);
+                let value = match value.value {
+                    Value::List(items) => Node {
+                        value: Value::List(once(items, field.merge, field.kind, found)),
+                        ..value
+                    },
+                    _ => value,
+                };
+                Entry { value, ..entry }
+            });
+            Value::Map(entries.collect())
+        }
+        (Kind::Map(inner), Value::Map(entries)) => {
+            let entries = entries.into_iter().map(|entry| Entry {
+                value: unique(entry.value, *inner, found),
+                ..entry
+            });
+            Value::Map(entries.collect())
+        }
+        (_, value) => value,
+    };
+    Node { value, place, mark }
+}
+
+fn once(items: Vec<Node>, rule: Merge, kind: Kind, found: &mut Vec<Diagnostic>) -> Vec<Node> {
+    let count = items.len();
+    let mounts: Vec<Node> = match kind {
+        Kind::Form(Form::Mounts) => items.clone(),
+        _ => Vec::new(),
+    };
+    let kept = lists(Vec::new(), items, rule);
+    if kept.len() < count {
+        for (at, mount) in mounts.iter().enumerate() {
+            let target = mount.text_of("target");
+            if mounts[at + 1..]
+                .iter()
+                .any(|later| later.text_of("target") == target)
+            {
+                let message = format!(
+                    "two mounts are on `{}`: the last one counts",
+                    target.unwrap_or_default()
+                );
+                found.push(mount.place.warning("compose-mount", message));
+            }
+        }
+    }
+    kept
+}
+
 struct Merger<'a> {
     found: &'a mut Vec<Diagnostic>,
     path: Vec<String>,

@@ -8,7 +8,7 @@ mod read;
 mod resources;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -153,6 +153,12 @@ impl Project {
     /// # Errors
     /// When the normal form is not what the types say, which is a mistake of this program.
     pub fn model(&self) -> Result<Model, serde_json::Error> {
-        serde_json::from_value(self.rendered(Flavour::Full))
+        let mut model: Model = serde_json::from_value(self.rendered(Flavour::Full))?;
+        // Dependencies that are not required may not be there.
+        let names: BTreeSet<String> = model.services.keys().cloned().collect();
+        for service in model.services.values_mut() {
+            service.depends_on.retain(|name, _| names.contains(name));
+        }
+        Ok(model)
     }
 }

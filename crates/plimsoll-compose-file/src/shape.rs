@@ -214,7 +214,25 @@ impl Shaper<'_, '_> {
         Node::new(Value::List(shaped), &node.place)
     }
 
+    /// A mapping from names that the user gives: of services, networks, secrets.
+    fn named(&mut self, node: &Node) {
+        let is_name = |name: &str| {
+            let ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            !name.is_empty() && name.bytes().all(ok)
+        };
+        for entry in node.entries().iter().filter(|entry| !is_name(&entry.key)) {
+            let message = format!(
+                "`{}` is no name: it has letters, digits, `.`, `_` and `-`",
+                entry.key
+            );
+            self.found.push(entry.place.error("compose-name", message));
+        }
+    }
+
     fn map(&mut self, node: Node, kind: Kind) -> Node {
+        if self.path.len() == 1 {
+            self.named(&node);
+        }
         if node.is_null() {
             return node;
         }
@@ -274,6 +292,11 @@ impl Shaper<'_, '_> {
     /// `K=V` lines, or a mapping.
     fn pairs(&mut self, node: Node) -> Node {
         let place = node.place.clone();
+        // A name alone is the caller's value there, and an empty one elsewhere.
+        let takes_values = matches!(
+            self.path.last().map(String::as_str),
+            Some("environment" | "args" | "ssh")
+        );
         match node.value {
             Value::List(items) => {
                 let mut map = Node::map(&place);
@@ -282,7 +305,8 @@ impl Shaper<'_, '_> {
                     let Some(text) = item.as_text() else { continue };
                     let (key, value) = match text.split_once('=') {
                         Some((key, value)) => (key, Node::text(value, &item.place)),
-                        None => (text, Node::plain("", &item.place)),
+                        None if takes_values => (text, Node::plain("", &item.place)),
+                        None => (text, Node::text("", &item.place)),
                     };
                     map.set(key, value);
                 }

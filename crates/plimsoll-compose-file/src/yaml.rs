@@ -15,6 +15,11 @@ const MAX_DEPTH: usize = 128;
 
 /// Parses the first document of a text; none if there is nothing in it.
 pub fn parse(source: &Source) -> Result<Option<Node>, Box<Diagnostic>> {
+    Ok(documents(source)?.into_iter().next())
+}
+
+/// Parses the documents of a text, which `---` divides; those with nothing in them are left out.
+pub(crate) fn documents(source: &Source) -> Result<Vec<Node>, Box<Diagnostic>> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     let mut builder = Builder {
@@ -24,12 +29,15 @@ pub fn parse(source: &Source) -> Result<Option<Node>, Box<Diagnostic>> {
         nodes: 0,
         end: 0,
     };
+    let mut documents = Vec::new();
     loop {
         let (event, span) = builder.next()?;
         match event {
-            Event::StreamEnd => return Ok(None),
-            Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-            event => return builder.node(event, span, 0).map(Some),
+            Event::StreamEnd => return Ok(documents),
+            Event::StreamStart | Event::DocumentEnd => {}
+            // Anchors are known in their own document only (YAML 1.2, section 7.1).
+            Event::DocumentStart(..) => builder.anchors.clear(),
+            event => documents.push(builder.node(event, span, 0)?),
         }
     }
 }
@@ -307,6 +315,16 @@ mod tests {
         assert_eq!(slice(&["a", "c"]), "[x,\n    y]");
         assert_eq!(slice(&["d"]), "'q'");
         assert_eq!(source.slice(node.entry("d").unwrap().place.span), "d");
+    }
+
+    #[test]
+    fn three_dashes_divide_documents() {
+        let source = Source::new("f", "a: &x 1\n---\nb: 2\n---\n# nothing\n");
+        let documents = documents(&source).unwrap();
+        assert_eq!(documents.len(), 3);
+        assert_eq!(documents[1].text_of("b"), Some("2"));
+        let error = super::documents(&Source::new("f", "a: &x 1\n---\nb: *x\n"));
+        assert!(error.is_err(), "an anchor of another document");
     }
 
     #[test]

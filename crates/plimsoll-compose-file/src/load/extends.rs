@@ -15,8 +15,8 @@ impl Loader<'_> {
     /// Replaces every service that extends another by what it comes to.
     pub(super) fn extend(&mut self, mut document: Node) -> Option<Node> {
         let names: Vec<String> = document
-            .get("services")?
-            .entries()
+            .get("services")
+            .map_or(&[][..], Node::entries)
             .iter()
             .map(|entry| entry.key.clone())
             .collect();

@@ -146,7 +146,7 @@ pub(crate) static BUILD: &[Field] = &[
     field("isolation", Text),
     field("network", Text),
     field("target", Text),
-    field("secrets", Kind::Form(Form::FileReferences)).merged(Merge::By(&["source"])),
+    field("secrets", Kind::Form(Form::FileReferences)),
     field("shm_size", Size),
     field("tags", TEXTS).merged(Merge::Unique),
     field("ulimits", Kind::Form(Form::Ulimits)),
@@ -201,7 +201,7 @@ static LIMITS: &[Field] = &[
 static RESERVATIONS: &[Field] = &[
     field("cpus", Number),
     field("memory", Size),
-    field("devices", List(&Object(DEVICE_REQUEST))),
+    field("devices", Kind::Form(Form::Requests)),
     field("generic_resources", List(&Map(&Any))),
 ];
 

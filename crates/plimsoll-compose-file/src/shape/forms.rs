@@ -23,7 +23,7 @@ impl Shaper<'_, '_> {
             Form::FileReferences => self.each(node, "a list", Self::file_reference),
             Form::Networks => self.names_or_map(node, tables::SERVICE_NETWORK),
             Form::Models => self.names_or_map(node, tables::SERVICE_MODEL),
-            Form::Ulimits => self.map(node, tables::ULIMITS),
+            Form::Ulimits => self.ulimits(node),
             Form::Hosts => self.hosts(node),
             Form::Devices => self.each(node, "a list of devices", Self::device),
             Form::Gpus => self.gpus(node),
@@ -31,6 +31,7 @@ impl Shaper<'_, '_> {
             Form::Ssh => self.ssh(node),
             Form::PullPolicy => self.pull_policy(node),
             Form::HealthTest => self.health_test(node),
+            Form::Requests => self.requests(node),
             Form::Count => self.count(node),
             Form::Mode => self.mode(node),
             Form::VolumeOptions => self.volume_options(node),
@@ -378,6 +379,36 @@ impl Shaper<'_, '_> {
         }
     }
 
+    /// Devices by what they can do, and how many or which.
+    fn requests(&mut self, node: Node) -> Node {
+        let requests = self.list(node, Kind::Object(tables::DEVICE_REQUEST));
+        for request in requests.items() {
+            let has = |key| request.get(key).is_some_and(|value| !value.is_null());
+            if !has("capabilities") {
+                self.invalid(request, "`capabilities` is missing, such as `[gpu]`");
+            }
+            if has("count") && has("device_ids") {
+                self.invalid(request, "it has both `count` and `device_ids`");
+            }
+        }
+        requests
+    }
+
+    fn ulimits(&mut self, node: Node) -> Node {
+        let limits = self.map(node, tables::ULIMITS);
+        for entry in limits.entries() {
+            let pair = matches!(entry.value.value, Value::Map(_));
+            if pair && ["soft", "hard"].iter().any(|key| entry.value.get(key).is_none()) {
+                let why = format!(
+                    "`{}` needs both `soft` and `hard`, or one number for both",
+                    entry.key
+                );
+                self.invalid(&entry.value, why);
+            }
+        }
+        limits
+    }
+
     /// How many devices; all are -1.
     fn count(&mut self, node: Node) -> Node {
         match node.as_text() {
@@ -493,10 +524,20 @@ fn bare(address: &str) -> &str {
         .unwrap_or(address)
 }
 
-/// A path in the container without a final slash.
+/// A path in the container without what says nothing: final slashes, `.`, and `..` after a name.
 fn clean(path: &str) -> String {
-    match path.trim_end_matches('/') {
-        "" => "/".to_owned(),
-        path => path.to_owned(),
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if path.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    match parts.is_empty() && root.is_empty() {
+        true => ".".to_owned(),
+        false => format!("{root}{}", parts.join("/")),
     }
 }

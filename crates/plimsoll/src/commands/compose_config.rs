@@ -241,7 +241,13 @@ fn escape(value: &mut Value) {
     match value {
         Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
         Value::Array(items) => items.iter_mut().for_each(escape),
-        Value::Object(map) => map.values_mut().for_each(escape),
+        Value::Object(map) => {
+            map.values_mut().for_each(escape);
+            if map.keys().any(|key| key.contains('$')) {
+                let entries = std::mem::take(map).into_iter();
+                map.extend(entries.map(|(key, value)| (key.replace('$', "$$"), value)));
+            }
+        }
         _ => {}
     }
 }
