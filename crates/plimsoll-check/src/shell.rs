@@ -21,7 +21,7 @@ use shuck_parser::ShellDialect;
 use shuck_parser::parser::{ParseStatus, Parser};
 
 use crate::view::{Base, DockerfileView};
-pub use command::{Assignment, Joint, Pipeline, Place, Redirect, RedirectKind, ShellCommand};
+pub use command::{Assignment, Joint, Pipeline, Place, Redirect, RedirectKind, ShellCommand, operands};
 use lower::Lowering;
 use text::Text;
 pub use word::{Expansion, ExpansionKind, ShellWord};
@@ -243,7 +243,7 @@ impl Reader {
         if let Some(words) = view.shell_words(at) {
             return Self::named(words.iter().map(|word| word.value.as_str()));
         }
-        if let Some(name) = &view.shell_pragma {
+        if let Some(name) = view.shell_pragma() {
             return Self::named(name.split_whitespace());
         }
         let stage = view.step(at).stage;

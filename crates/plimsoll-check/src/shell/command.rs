@@ -178,22 +178,7 @@ impl ShellCommand {
 
     /// The arguments that are no options; `valued` are the options whose value is the next word.
     pub fn operands<'a>(&'a self, valued: &'a [&'a str]) -> impl Iterator<Item = &'a ShellWord> {
-        let mut skip = false;
-        let mut only_operands = false;
-        self.args().iter().filter(move |word| {
-            if std::mem::take(&mut skip) {
-                return false;
-            }
-            if only_operands {
-                return true;
-            }
-            if word.text == "--" {
-                only_operands = true;
-                return false;
-            }
-            skip = valued.contains(&word.text.as_str());
-            !word.is_flag() && !skip
-        })
+        operands(self.args(), valued)
     }
 
     /// The first argument that is no option: what `apt-get`, `npm` or `git` are told to do.
@@ -208,6 +193,26 @@ impl ShellCommand {
             place.condition || place.branch || place.looped || place.function || place.substitution;
         !conditional && self.joint != Joint::Or
     }
+}
+
+/// Those of some arguments that are no options; `valued` are the options whose value is the next word.
+pub fn operands<'a>(args: &'a [ShellWord], valued: &'a [&'a str]) -> impl Iterator<Item = &'a ShellWord> {
+    let mut skip = false;
+    let mut only_operands = false;
+    args.iter().filter(move |word| {
+        if std::mem::take(&mut skip) {
+            return false;
+        }
+        if only_operands {
+            return true;
+        }
+        if word.text == "--" {
+            only_operands = true;
+            return false;
+        }
+        skip = valued.contains(&word.text.as_str());
+        !word.is_flag() && !skip
+    })
 }
 
 pub(super) fn base_name(path: &str) -> &str {

@@ -1,0 +1,225 @@
+//! Every rule against the examples of its page, against the files in `tests/fixtures/dockerfile`, and its fixes.
+
+use std::path::{Path, PathBuf};
+
+use plimsoll_diagnostics::{Diagnostic, Safety, Source};
+
+use crate::config::Config;
+use crate::rule::Rule;
+use crate::view::{BuildSettings, DockerfileView, Workspace};
+
+use super::RULES;
+
+fn findings(text: &str) -> Vec<Diagnostic> {
+    let view = DockerfileView::new(
+        "Dockerfile",
+        &Source::new("Dockerfile", text),
+        BuildSettings::default(),
+    );
+    let workspace = Workspace {
+        dockerfiles: vec![view],
+        ..Workspace::default()
+    };
+    crate::check(&workspace, &everything()).findings
+}
+
+/// Every rule, those too that only look when asked.
+fn everything() -> Config {
+    let mut config = Config::default();
+    for rule in RULES {
+        config
+            .levels
+            .insert(rule.id.to_owned(), crate::config::Level::At(rule.severity));
+    }
+    config
+}
+
+/// The fenced examples below a heading of a rule's page.
+fn examples(rule: &Rule, heading: &str) -> Vec<String> {
+    let page = rule.page();
+    let section = page
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_default();
+    let fences = section.split("```dockerfile\n").skip(1);
+    fences
+        .map(|fence| fence.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn has(rule: &Rule, text: &str) -> bool {
+    findings(text).iter().any(|finding| finding.code == rule.id)
+}
+
+#[test]
+fn pages_show_what_is_found_and_what_is_not() {
+    let mut wrong = Vec::new();
+    for rule in RULES.iter().filter(|rule| rule.options.is_empty()) {
+        let (bad, good) = (examples(rule, "Bad"), examples(rule, "Good"));
+        assert!(
+            !bad.is_empty() && !good.is_empty(),
+            "the page of `{}` has no examples",
+            rule.id
+        );
+        wrong.extend(
+            bad.iter()
+                .filter(|text| !has(rule, text))
+                .map(|text| format!("{} finds nothing in\n{text}", rule.id)),
+        );
+        wrong.extend(
+            good.iter()
+                .filter(|text| has(rule, text))
+                .map(|text| format!("{} finds something in\n{text}", rule.id)),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `tests/fixtures/dockerfile/RULE/{bad,good}*.Dockerfile`.
+fn fixtures() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dockerfile");
+    let mut files = Vec::new();
+    for folder in std::fs::read_dir(root).expect("there are fixtures").flatten() {
+        for file in std::fs::read_dir(folder.path())
+            .expect("it is a folder")
+            .flatten()
+        {
+            let text = std::fs::read_to_string(file.path()).expect("it is text");
+            files.push((file.path(), text));
+        }
+    }
+    files.sort();
+    files
+}
+
+fn rule_of(path: &Path) -> &'static Rule {
+    let folder = path
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str());
+    let found = RULES.iter().find(|rule| Some(rule.id) == folder);
+    found.unwrap_or_else(|| panic!("no rule is called like the folder of {}", path.display()))
+}
+
+#[test]
+fn fixtures_hold_what_their_names_say() {
+    let mut told = String::new();
+    for (path, text) in fixtures() {
+        let rule = rule_of(&path);
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("it has a name");
+        let found = findings(&text);
+        let own: Vec<&Diagnostic> = found.iter().filter(|finding| finding.code == rule.id).collect();
+        if name.starts_with("good") {
+            assert!(own.is_empty(), "{}: {:?}", path.display(), own[0].message);
+            continue;
+        }
+        assert!(!own.is_empty(), "{}: nothing found", path.display());
+        told.push_str(&format!("{}/{name}\n", rule.id));
+        for finding in own {
+            told.push_str(&line(finding));
+        }
+    }
+    insta::assert_snapshot!(told);
+}
+
+/// Place, severity, message, help and fix of a finding.
+fn line(finding: &Diagnostic) -> String {
+    let span = finding.span().expect("it has a place");
+    let (start, end) = (
+        finding.source.position(span.start),
+        finding.source.position(span.end),
+    );
+    let mut line = format!(
+        "  {}:{}-{}:{} {:?} {}: {}\n",
+        start.line, start.column, end.line, end.column, finding.severity, finding.code, finding.message
+    );
+    if let Some(fix) = &finding.fix {
+        line.push_str(&format!("    {:?}: {}\n", fix.safety, fix.title));
+        for edit in &fix.edits {
+            let at = edit.source.position(edit.span.start);
+            let old = edit.source.slice(edit.span);
+            line.push_str(&format!(
+                "    {}:{} {old:?} -> {:?}\n",
+                at.line, at.column, edit.text
+            ));
+        }
+    }
+    line
+}
+
+/// Applies what does not overlap, until nothing is left to do.
+fn mend(text: &str, least: Safety) -> Result<String, String> {
+    let mut text = text.to_owned();
+    for _ in 0..20 {
+        let mut edits: Vec<(usize, usize, String)> = Vec::new();
+        for finding in findings(&text) {
+            let Some(fix) = finding.fix.filter(|fix| fix.safety >= least) else {
+                continue;
+            };
+            let own = fix.edits.iter().all(|edit| &*edit.source.name == "Dockerfile");
+            let clashes = fix.edits.iter().any(|edit| {
+                edits.iter().any(|(start, end, _)| {
+                    edit.span.start < *end && *start < edit.span.end
+                        || edit.span.start == *start
+                        || (edit.span.is_empty() && edit.span.start == *end)
+                })
+            });
+            if own && !clashes {
+                edits.extend(
+                    fix.edits
+                        .into_iter()
+                        .map(|edit| (edit.span.start, edit.span.end, edit.text)),
+                );
+            }
+        }
+        if edits.is_empty() {
+            return Ok(text);
+        }
+        edits.sort();
+        for (start, end, new) in edits.into_iter().rev() {
+            text.replace_range(start..end, &new);
+        }
+    }
+    Err(text)
+}
+
+#[test]
+fn fixes_come_to_an_end_and_parse() {
+    let pages = RULES.iter().flat_map(|rule| {
+        let examples = examples(rule, "Bad").into_iter().chain(examples(rule, "Good"));
+        examples.map(|text| (PathBuf::from(rule.id), text))
+    });
+    let mut told = String::new();
+    for (path, text) in pages.chain(fixtures()) {
+        for safety in [Safety::Safe, Safety::Unsafe] {
+            let mended = mend(&text, safety);
+            let mended = mended.unwrap_or_else(|text| panic!("{}: fixes never end:\n{text}", path.display()));
+            let errors = |text: &str| {
+                let view = DockerfileView::new(
+                    "Dockerfile",
+                    &Source::new("Dockerfile", text),
+                    BuildSettings::default(),
+                );
+                let bad = view
+                    .diagnostics
+                    .iter()
+                    .filter(|found| found.severity == plimsoll_diagnostics::Severity::Error);
+                bad.map(|found| found.message.clone()).collect::<Vec<String>>()
+            };
+            assert!(
+                errors(&mended).len() <= errors(&text).len(),
+                "{}: {:?}\n{mended}",
+                path.display(),
+                errors(&mended)
+            );
+            if mended != text {
+                let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&path);
+                told.push_str(&format!("=== {} {safety:?}\n{mended}\n", name.display()));
+            }
+        }
+    }
+    insta::assert_snapshot!(told);
+}
