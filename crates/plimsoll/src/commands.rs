@@ -21,6 +21,7 @@ pub(crate) mod buildx_du;
 pub(crate) mod commit;
 pub(crate) mod compose;
 pub(crate) mod compose_attach;
+pub(crate) mod compose_build;
 pub(crate) mod compose_commit;
 pub(crate) mod compose_config;
 pub(crate) mod compose_cp;
@@ -85,8 +86,10 @@ pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod system_check;
 pub(crate) mod system_df;
 pub(crate) mod system_prune;
+pub(crate) mod system_restore;
 pub(crate) mod tag;
 pub(crate) mod terminal;
 pub(crate) mod top;
@@ -194,6 +197,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(commit, One, ["commit", "container commit"]),
     command!(compose_config, One, ["compose config|convert"]),
     command!(compose_attach, One, ["compose attach"]),
+    command!(compose_build, Many, ["compose build"]),
     command!(compose_commit, One, ["compose commit"]),
     command!(compose_cp, One, ["compose cp"]),
     command!(compose_events, One, ["compose events"]),
@@ -253,8 +257,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(save, One, ["save", "image save"]),
     command!(start, One, ["start", "container start"]),
     command!(stop, One, ["stop", "container stop"]),
+    command!(system_check, One, ["system check"]),
     command!(system_df, One, ["system df"]),
     command!(system_prune, One, ["system prune"]),
+    command!(system_restore, One, ["system restore"]),
     command!(tag, One, ["tag", "image tag"]),
     command!(version, One, ["version"]),
     command!(volume_create, One, ["volume create"]),

@@ -19,10 +19,11 @@ use std::sync::Arc;
 use plimsoll_build::record::{BuildRecord, History, Recording, StepKind, StepRecord};
 use plimsoll_build::{
     Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, Caches, ContextError,
-    RunOptions, SOURCE_DATE_EPOCH, Sources,
+    RunOptions, SOURCE_DATE_EPOCH, Secret, Sources,
 };
 use plimsoll_diagnostics::Source;
-use plimsoll_oci::{ImageRef, Platform};
+use plimsoll_oci::{Digest, ImageRef, Platform};
+use plimsoll_progress::Progress;
 use plimsoll_runtime::Runtime;
 use plimsoll_store::{SnapshotId, Store};
 use serde_json::{Map, Value};
@@ -33,8 +34,9 @@ use crate::context::Context;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
 use crate::report::Report;
-use deliver::Delivery;
-use given::given;
+use deliver::{Delivered, Delivery};
+use given::{File, given};
+use ssh::Agents;
 
 /// Build argument that keeps `.git` in a context from git.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
@@ -142,74 +144,134 @@ pub(crate) struct Args {
     /// Accepted for Docker's sake: an intermediate result is a cache record, not a container
     #[arg(long, hide = true)]
     rm: bool,
+    /// What no flag can say.
+    #[arg(skip)]
+    pub(super) inline: Inline,
+}
+
+/// What a compose file gives to a build besides flags.
+#[derive(Clone, Default)]
+pub(super) struct Inline {
+    /// The Dockerfile itself.
+    pub(super) dockerfile: Option<Source>,
+    /// Secrets by their ids.
+    pub(super) secrets: BTreeMap<String, Secret>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     super::interruptible(build(&args, context)).await
 }
 
-async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let delivery = Delivery::new(
+/// Builds an image and says nothing but to `progress`; returns its id, or the digest of the index.
+pub(super) async fn image(
+    args: &Args,
+    context: &Context,
+    progress: &Progress,
+) -> Result<Option<Digest>, CommandError> {
+    let delivery = delivery(args)?;
+    let agents = args.run.agents()?;
+    let run = run_options(args, &agents)?;
+    let mut account = Account::default();
+    let built = work(args, context, run, &delivery, progress, &mut account).await;
+    account.record(&built);
+    Ok(built?.id)
+}
+
+/// What a build leaves to tell, whatever became of it.
+#[derive(Default)]
+struct Account {
+    recording: Option<Recording>,
+    differences: Vec<plimsoll_build::Difference>,
+}
+
+impl Account {
+    /// Closes the record.
+    fn record(&mut self, built: &Result<Delivered, CommandError>) -> Option<BuildRecord> {
+        let recording = self.recording.take()?;
+        Some(match built {
+            Ok(_) => recording.complete(),
+            Err(error) => recording.fail(error),
+        })
+    }
+}
+
+fn delivery(args: &Args) -> Result<Delivery, CommandError> {
+    Delivery::new(
         args.outputs.clone(),
         args.push,
         args.load,
         &args.tags,
         args.annotations.concat(),
-    )?;
-    let report = args.report.as_deref().map(Report::open).transpose()?;
-    let agents = args.run.agents()?;
-    let run = args.run.options(&agents)?;
-    let wreck = run.wreck.clone();
+    )
+}
+
+fn run_options(args: &Args, agents: &Agents) -> Result<RunOptions, CommandError> {
+    let mut options = args.run.options(agents)?;
+    options.secrets.extend(args.inline.secrets.clone());
+    Ok(options)
+}
+
+/// From what is given to what is asked for.
+async fn work(
+    args: &Args,
+    context: &Context,
+    run: RunOptions,
+    delivery: &Delivery,
+    progress: &Progress,
+    account: &mut Account,
+) -> Result<Delivered, CommandError> {
     let (store, images) = (context.store()?, context.images()?);
     let sources = Arc::new(Sources::new(store, &run.secrets, given::git_environment()));
     let runtime = Runtime::new(context.program(), store.run().to_owned());
+    let keep_git_dir = build_args(&args.build_args)
+        .get(KEEP_GIT_DIR)
+        .is_some_and(|value| is_true(value));
+    let file = File::of(args.file.as_deref(), args.inline.dockerfile.as_ref());
+    let given = given(&args.path, &file, &sources, progress, keep_git_dir).await?;
+    // What was unpacked for this build stays until it is over.
+    let _folder = given.folder;
+    let inline = build_args(&args.build_args)
+        .get(INLINE_CACHE)
+        .is_some_and(|value| is_true(value));
+    let caches = args.cache.caches(context, inline)?;
+    let request = request(
+        args,
+        given.dockerfile,
+        given.context,
+        sources.clone(),
+        run,
+        caches,
+        delivery,
+    )?;
+    let recording = account
+        .recording
+        .insert(Recording::start(store, &request, progress)?);
+    let again = args.verify.then(|| verify::again(&request));
+    let build = Build::new(store, &images, runtime);
+    let result = build.build(request, recording).await?;
+    if let Some(again) = again {
+        account.differences = verify::differences(&build, again, &result, (store, &images), progress).await?;
+        verify::judge(&account.differences)?;
+    }
+    delivery.deliver(store, &images, &result.images, recording).await
+}
+
+async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let delivery = delivery(args)?;
+    let report = args.report.as_deref().map(Report::open).transpose()?;
+    let agents = args.run.agents()?;
+    let run = run_options(args, &agents)?;
+    let wreck = run.wreck.clone();
+    let (store, images) = (context.store()?, context.images()?);
     let display = context.progress("Building", args.progress.or(args.quiet.then_some(Mode::Quiet)))?;
-    let progress = display.progress();
-    let mut recording = None;
-    let mut differences = Vec::new();
-    let built = async {
-        let keep_git_dir = build_args(&args.build_args)
-            .get(KEEP_GIT_DIR)
-            .is_some_and(|value| is_true(value));
-        let given = given(&args.path, args.file.as_deref(), &sources, progress, keep_git_dir).await?;
-        // What was unpacked for this build stays until it is over.
-        let _folder = given.folder;
-        let inline = build_args(&args.build_args)
-            .get(INLINE_CACHE)
-            .is_some_and(|value| is_true(value));
-        let caches = args.cache.caches(context, inline)?;
-        let request = request(
-            args,
-            given.dockerfile,
-            given.context,
-            sources.clone(),
-            run,
-            caches,
-            &delivery,
-        )?;
-        let recording = recording.insert(Recording::start(store, &request, progress)?);
-        let again = args.verify.then(|| verify::again(&request));
-        let build = Build::new(store, &images, runtime);
-        let result = build.build(request, recording).await?;
-        if let Some(again) = again {
-            differences = verify::differences(&build, again, &result, (store, &images), progress).await?;
-            verify::judge(&differences)?;
-        }
-        let delivered = delivery
-            .deliver(store, &images, &result.images, recording)
-            .await?;
-        Ok::<_, CommandError>(delivered)
-    };
-    let finished = built.await;
-    let record = recording.map(|recording| match &finished {
-        Ok(_) => recording.complete(),
-        Err(error) => recording.fail(error),
-    });
+    let mut account = Account::default();
+    let finished = work(args, context, run, &delivery, display.progress(), &mut account).await;
+    let record = account.record(&finished);
     if let Some(record) = &record {
         display.sizes(|| layer_sizes(store, record));
     }
     display.finish();
-    for difference in &differences {
+    for difference in &account.differences {
         writeln!(context.stdout(), "{difference}")?;
     }
     if let (Some(report), Some(record)) = (report, &record)

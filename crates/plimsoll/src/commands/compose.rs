@@ -1,11 +1,13 @@
 //! What the compose commands share: the flags before the command, and the project that they name.
 
+pub(crate) mod building;
 pub(crate) mod members;
 pub(crate) mod printer;
 
 use std::io::{IsTerminal as _, Read as _};
 
 use camino::Utf8PathBuf;
+use plimsoll_compose_file::model::Model;
 use plimsoll_compose_file::{LoadOptions, Project, find_files, load};
 
 use super::container_options::current_directory;
@@ -15,7 +17,7 @@ use crate::env;
 use crate::progress::{Display, Mode};
 
 /// The version of Docker Compose whose behaviour this is.
-pub(crate) const VERSION: &str = "2.40.3";
+pub(crate) use plimsoll_compose::labels::COMPOSE_VERSION as VERSION;
 
 /// Flags between `compose` and the command.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -216,6 +218,12 @@ pub(crate) fn colors_output(context: &Context) -> bool {
 pub(crate) fn print_version(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let own = env!("CARGO_PKG_VERSION");
     writeln!(out, "Plimsoll Compose version {own}, as Docker Compose {VERSION}")
+}
+
+/// The project as plain data.
+pub(crate) fn model(project: &Project) -> Result<Model, CommandError> {
+    let wrong = |error| CommandError::internal("cannot understand the project", error);
+    project.model().map_err(wrong)
 }
 
 /// Loads the project and shows what looks like a mistake in it.

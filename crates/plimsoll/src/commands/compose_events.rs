@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use plimsoll_compose::labels::{ONE_OFF, PROJECT, SERVICE};
 use plimsoll_store::StoreEvent;
 use serde_json::json;
 
 use super::compose::Scope;
-use super::compose::members::{ONE_OFF, PROJECT, SERVICE};
 use super::events::{each, time};
 use super::interruptible;
 use super::logs::moment;

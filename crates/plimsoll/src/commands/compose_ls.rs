@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use plimsoll_compose::labels::{CONFIG_FILES, PROJECT};
 use plimsoll_container::Container;
 use serde_json::{Value, json};
 
-use super::compose::members::{CONFIG_FILES, PROJECT};
 use super::containers::containers;
 use crate::command_error::CommandError;
 use crate::context::Context;

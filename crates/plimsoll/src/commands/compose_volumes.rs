@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use plimsoll_compose::labels::PROJECT;
 use plimsoll_container::Volume;
 use serde_json::Value;
 
 use super::compose::Scope;
-use super::compose::members::{PROJECT, Which};
+use super::compose::members::Which;
 use super::containers::containers;
 use super::volume_ls::{HEADERS, TABLE, row};
 use crate::command_error::CommandError;

@@ -41,7 +41,12 @@ pub(crate) fn exit_byte(code: i32) -> u8 {
 
 /// The containers of the store.
 pub(crate) fn containers(context: &Context) -> Result<Containers, CommandError> {
-    Ok(Containers::new(context.store()?, context.program()))
+    let containers = Containers::new(context.store()?, context.program());
+    // Somebody else's death is no reason for this command to fail.
+    if let Err(error) = containers.tidy_after_death() {
+        tracing::debug!(%error, "could not clear away what dead processes left");
+    }
+    Ok(containers)
 }
 
 /// Does `work` with each container and prints the name it was called by. One that fails does not stop the others.

@@ -39,16 +39,22 @@ pub(super) struct Given {
 }
 
 /// `-f`.
-enum File<'a> {
+pub(super) enum File<'a> {
     /// `Dockerfile` in the context.
     Default,
+    /// This text.
+    Inline(&'a Source),
     Path(&'a str),
     Stdin,
     Url(&'a str),
 }
 
-impl<'a> From<Option<&'a str>> for File<'a> {
-    fn from(given: Option<&'a str>) -> Self {
+impl<'a> File<'a> {
+    /// What `-f` says, unless the Dockerfile is there already.
+    pub(super) fn of(given: Option<&'a str>, inline: Option<&'a Source>) -> Self {
+        if let Some(text) = inline {
+            return Self::Inline(text);
+        }
         match given {
             None => Self::Default,
             Some("-") => Self::Stdin,
@@ -66,6 +72,7 @@ impl File<'_> {
         progress: &Progress,
     ) -> Result<Option<Source>, CommandError> {
         match self {
+            Self::Inline(text) => Ok(Some((*text).clone())),
             Self::Stdin => Ok(Some(text("<stdin>", io::stdin())?)),
             Self::Url(url) => Ok(Some(sources.web_dockerfile(url, progress).await?)),
             Self::Default | Self::Path(_) => Ok(None),
@@ -90,29 +97,28 @@ pub(super) fn git_environment() -> Vec<(String, OsString)> {
 /// Opens the context PATH, URL or `-`, and the Dockerfile that `file` names.
 pub(super) async fn given(
     path: &str,
-    file: Option<&str>,
+    file: &File<'_>,
     sources: &Sources,
     progress: &Progress,
     keep_git_dir: bool,
 ) -> Result<Given, CommandError> {
-    let file = File::from(file);
     if path == "-" {
-        return from_stdin(&file, sources, progress).await;
+        return from_stdin(file, sources, progress).await;
     }
     let remote = match Path::new(path).exists() {
         true => None,
         false => Remote::parse_context(path)?,
     };
     match remote {
-        None => from_folder(path, &file, sources, progress).await,
+        None => from_folder(path, file, sources, progress).await,
         Some(Remote::Git(url)) => {
             let url = url.keeping_git_dir(keep_git_dir);
             let folder = sources.checkout(&url, progress).await?;
-            from_fetched(folder, &file, sources, progress).await
+            from_fetched(folder, file, sources, progress).await
         }
         Some(Remote::Http(url)) => match sources.web_context(&url, progress).await? {
-            WebContext::Folder(folder) => from_fetched(*folder, &file, sources, progress).await,
-            WebContext::Dockerfile(dockerfile) => alone(dockerfile, &file),
+            WebContext::Folder(folder) => from_fetched(*folder, file, sources, progress).await,
+            WebContext::Dockerfile(dockerfile) => alone(dockerfile, file),
         },
     }
 }

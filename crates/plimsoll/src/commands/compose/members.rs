@@ -1,20 +1,10 @@
 //! The containers of a project, as their labels say.
 
+use plimsoll_compose::labels::{NUMBER, ONE_OFF, PROJECT, SERVICE};
 use plimsoll_container::{Container, Containers};
 
 use super::Scope;
 use crate::command_error::CommandError;
-
-/// Label with the name of the project.
-pub(crate) const PROJECT: &str = "com.docker.compose.project";
-/// Label with the name of the service.
-pub(crate) const SERVICE: &str = "com.docker.compose.service";
-/// Label with the number of the container among those of its service.
-pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
-/// Label that says `True` for containers of `run`.
-pub(crate) const ONE_OFF: &str = "com.docker.compose.oneoff";
-/// Label with the files of the project, with commas between them.
-pub(crate) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 
 /// A container of a project.
 #[derive(Clone, Debug)]
