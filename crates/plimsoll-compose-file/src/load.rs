@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub files: Vec<Utf8PathBuf>,
     /// Text for the file `-`.
     pub stdin: Option<String>,
+    /// Texts that stand for files, by absolute path: what an editor holds, or what a fix would write.
+    pub texts: BTreeMap<Utf8PathBuf, String>,
     /// Where relative paths of all files start; else the folder of the first file.
     pub project_directory: Option<Utf8PathBuf>,
     /// `-p`.
@@ -89,6 +91,7 @@ struct Loader<'a> {
     home: Option<String>,
     current: Utf8PathBuf,
     interpolates: bool,
+    texts: BTreeMap<Utf8PathBuf, String>,
     keeps_paths: bool,
     /// The file in work, and those that led to it.
     stack: Vec<Utf8PathBuf>,
@@ -119,6 +122,7 @@ impl<'a> Loader<'a> {
             home: options.environment.get("HOME").cloned(),
             current: options.current.clone(),
             interpolates: !options.no_interpolate,
+            texts: options.texts.clone(),
             keeps_paths: options.no_path_resolution,
             stack: Vec::new(),
             others: BTreeMap::new(),
@@ -368,7 +372,8 @@ impl<'a> Loader<'a> {
     /// The text of a file, under the name that the user knows it by.
     fn read(&mut self, path: &Utf8Path) -> Option<Source> {
         let shown = path.strip_prefix(&self.current).unwrap_or(path);
-        match fs::read_to_string(path) {
+        let given = self.texts.get(path).cloned();
+        match given.map_or_else(|| fs::read_to_string(path), Ok) {
             Ok(text) => Some(Source::new(shown.as_str(), text)),
             Err(error) => {
                 self.found

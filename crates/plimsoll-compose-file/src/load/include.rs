@@ -72,6 +72,7 @@ impl Loader<'_> {
             environment: self.values(),
             current: self.current.clone(),
             no_interpolate: !self.interpolates,
+            texts: self.texts.clone(),
             no_path_resolution: self.keeps_paths,
             ..LoadOptions::default()
         };
