@@ -21,8 +21,8 @@ pub enum Safety {
 /// A replacement of some bytes of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// Name of the file ([`Source::name`]); one that does not exist yet is made.
-    pub file: Arc<str>,
+    /// The file as it was looked at; an empty one that does not exist yet is made.
+    pub source: Source,
     /// What is taken away; empty for an insertion.
     pub span: Span,
     /// What comes in its place.
@@ -66,8 +66,13 @@ impl Fix {
 
     /// Puts `text` in the place of a span.
     #[must_use]
-    pub fn replace(self, source: &Source, span: Span, text: impl Into<String>) -> Self {
-        self.edit(source.name.clone(), span, text)
+    pub fn replace(mut self, source: &Source, span: Span, text: impl Into<String>) -> Self {
+        self.edits.push(Edit {
+            source: source.clone(),
+            span,
+            text: text.into(),
+        });
+        self
     }
 
     /// Puts `text` before the byte at `offset`.
@@ -85,15 +90,6 @@ impl Fix {
     /// Makes a file that is not there yet.
     #[must_use]
     pub fn create(self, file: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
-        self.edit(file.into(), Span::default(), text)
-    }
-
-    fn edit(mut self, file: Arc<str>, span: Span, text: impl Into<String>) -> Self {
-        self.edits.push(Edit {
-            file,
-            span,
-            text: text.into(),
-        });
-        self
+        self.replace(&Source::new(file, ""), Span::default(), text)
     }
 }

@@ -13,6 +13,7 @@ mod suggest;
 pub use chain::chain;
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use emit::text::render;
+pub use emit::{Format, Hidden, Report, RuleInfo};
 pub use fix::{Edit, Fix, Safety};
 pub use source::{Position, Source, Span};
 pub use suggest::nearest;

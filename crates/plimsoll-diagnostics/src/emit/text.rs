@@ -14,7 +14,8 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-use crate::{Diagnostic, Severity, Source, Span};
+use super::Report;
+use crate::{Diagnostic, Safety, Severity, Source, Span};
 
 /// Lines shown before and after a place.
 const CONTEXT: usize = 1;
@@ -23,6 +24,84 @@ const WIDTH: usize = 140;
 
 /// Draws one diagnostic; the text ends with a newline.
 pub fn render(diagnostic: &Diagnostic, color: bool) -> String {
+    let title = level(diagnostic.severity).primary_title(diagnostic.message.as_str());
+    draw(diagnostic, title, color)
+}
+
+/// Draws all findings with the names of their rules, then how many there are.
+pub(super) fn report(report: &Report<'_>, color: bool) -> String {
+    let mut text = String::new();
+    for finding in report.findings {
+        let title = level(finding.severity)
+            .primary_title(finding.message.as_str())
+            .id(finding.code);
+        text.push_str(&draw(finding, title, color));
+        if let Some(fix) = &finding.fix {
+            text.push_str(&hint_named("fix", &how(fix), color));
+        }
+        if let Some(url) = &finding.url {
+            text.push_str(&hint_named("more", url, color));
+        }
+        text.push('\n');
+    }
+    text.push_str(&summary(report));
+    text
+}
+
+/// What a fix does, and which flag makes it.
+fn how(fix: &crate::Fix) -> String {
+    match fix.safety {
+        Safety::Safe => format!("{} (`--fix`)", fix.title),
+        Safety::Unsafe => format!("{} (`--unsafe-fixes`)", fix.title),
+        Safety::DisplayOnly => fix.title.clone(),
+    }
+}
+
+fn summary(report: &Report<'_>) -> String {
+    let plural = |count: usize, one: &str| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
+    };
+    let looked = plural(report.files.len(), "file");
+    if report.findings.is_empty() {
+        return match report.hidden.len() {
+            0 => format!("{looked} checked, nothing found\n"),
+            hidden => format!("{looked} checked, nothing found; {hidden} hidden by comments\n"),
+        };
+    }
+    let mut parts = Vec::new();
+    for (severity, one) in [(Severity::Error, "error"), (Severity::Warning, "warning")] {
+        parts.extend(
+            Some(report.count(severity))
+                .filter(|count| *count > 0)
+                .map(|count| plural(count, one)),
+        );
+    }
+    let rest = [(Severity::Info, "info"), (Severity::Style, "style")];
+    let rest = rest.map(|(severity, name)| (report.count(severity), name));
+    parts.extend(
+        rest.into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, name)| format!("{count} {name}")),
+    );
+    let mut text = format!("{looked} checked: {}", parts.join(", "));
+    let fixable = |safety| {
+        let fixes = report.findings.iter().filter_map(|finding| finding.fix.as_ref());
+        fixes.filter(|fix| fix.safety == safety).count()
+    };
+    match (fixable(Safety::Safe), fixable(Safety::Unsafe)) {
+        (0, 0) => {}
+        (safe, 0) => text.push_str(&format!("; `--fix` mends {safe}")),
+        (0, risky) => text.push_str(&format!("; `--unsafe-fixes` mends {risky}")),
+        (safe, risky) => text.push_str(&format!("; `--fix` mends {safe}, `--unsafe-fixes` {risky} more")),
+    }
+    if !report.hidden.is_empty() {
+        text.push_str(&format!("; {} hidden by comments", report.hidden.len()));
+    }
+    text + "\n"
+}
+
+fn draw(diagnostic: &Diagnostic, title: annotate_snippets::Title<'_>, color: bool) -> String {
     let renderer = if color {
         Renderer::styled()
     } else {
@@ -30,7 +109,6 @@ pub fn render(diagnostic: &Diagnostic, color: bool) -> String {
     }
     .term_width(WIDTH);
     let source = &diagnostic.source;
-    let title = level(diagnostic.severity).primary_title(diagnostic.message.as_str());
     let report = match annotations(diagnostic) {
         marks if marks.is_empty() => title.element(Origin::path(&*source.name)),
         marks => frame(title, source, marks),
@@ -45,13 +123,17 @@ pub fn render(diagnostic: &Diagnostic, color: bool) -> String {
 
 /// Draws the `hint:` line that follows a message.
 pub fn hint(text: &str, color: bool) -> String {
+    hint_named("hint", text, color)
+}
+
+fn hint_named(name: &str, text: &str, color: bool) -> String {
     let text = normalize_untrusted_str(text);
     match color {
         true => {
             let style = annotate_snippets::renderer::DEFAULT_HELP_STYLE;
-            format!("{style}hint{style:#}: {text}\n")
+            format!("{style}{name}{style:#}: {text}\n")
         }
-        false => format!("hint: {text}\n"),
+        false => format!("{name}: {text}\n"),
     }
 }
 
