@@ -15,7 +15,7 @@ use crate::create::{self, CreateOptions, Program};
 use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
 use crate::mounts::{MountRequest, MountSource};
 use crate::volumes::{Backing, Volumes, below};
-use crate::{ContainerError, Result, leftovers, names};
+use crate::{ContainerError, Result, leftovers, names, restore};
 
 /// The containers of a store. Cheap to clone.
 #[derive(Clone)]
@@ -94,10 +94,10 @@ impl Containers {
     /// Returns the containers that were made with a label, the newest first. Labels of images do not count.
     pub fn labelled(&self, name: &str, value: &str) -> Result<Vec<Container>> {
         let rows = self.store.db().read(|connection| -> Result<Vec<Row>> {
-            let mut statement = connection.prepare_cached(
-                "SELECT container.id, name FROM container, json_each(container.labels) AS label
-                 WHERE label.key = ?1 AND label.value = ?2 ORDER BY created DESC",
-            )?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM container, json_each(container.labels) AS label
+                 WHERE label.key = ?1 AND label.value = ?2 ORDER BY created DESC"
+            ))?;
             let rows = statement.query_map([name, value], Row::read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })?;
@@ -392,10 +392,17 @@ impl Containers {
     }
 
     /// Takes everything of a container away, its row last. The caller holds the lock.
-    fn erase(&self, id: &str, definition: Option<&Definition>, volumes: bool) -> Result<()> {
+    pub(crate) fn erase(&self, id: &str, definition: Option<&Definition>, volumes: bool) -> Result<()> {
         let paths = self.paths(id);
         if let Some(definition) = definition {
             leftovers::kill(&definition.spec.cgroup);
+        }
+        // From here on it is half removed for everybody: whoever looks next goes on where this process may be killed.
+        match fs::remove_file(paths.definition()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ContainerError::file("remove", paths.definition())(error));
+            }
+            _ => {}
         }
         Networks::new(&self.store).release(id)?;
         let (snapshot, anonymous) = self.store.db().read(|connection| -> Result<(Option<i64>, Vec<String>)> {
@@ -428,9 +435,11 @@ impl Containers {
         Ok(())
     }
 
-    fn rows(&self) -> Result<Vec<Row>> {
+    pub(crate) fn rows(&self) -> Result<Vec<Row>> {
         self.store.db().read(|connection| -> Result<Vec<Row>> {
-            let mut statement = connection.prepare("SELECT id, name FROM container ORDER BY created DESC")?;
+            let mut statement = connection.prepare(&format!(
+                "SELECT {COLUMNS} FROM container ORDER BY created DESC"
+            ))?;
             let rows = statement.query_map([], Row::read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -454,10 +463,13 @@ impl Containers {
             definition,
             state,
         };
-        if container.is_running() && !paths.is_supervised() {
-            return self.reconcile(container).map(Some);
+        let is_over = restore::is_over(&container);
+        let is_suspect =
+            container.is_running() || is_over || row.has_addresses || paths.runtime().exists();
+        match is_suspect && !paths.is_supervised() {
+            true => self.reconcile(container, row.has_addresses),
+            false => Ok(Some(container)),
         }
-        Ok(Some(container))
     }
 
     /// Gives back what only a running container needs; `--rm` takes the rest. Done by the reaper.
@@ -484,16 +496,24 @@ impl Containers {
     }
 }
 
-struct Row {
-    id: String,
-    name: String,
+/// A container in the database.
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Whether it has addresses that are its own at the moment.
+    has_addresses: bool,
 }
+
+/// Of [`Row`].
+const COLUMNS: &str = "container.id, container.name, \
+     EXISTS (SELECT 1 FROM endpoint WHERE endpoint.container = container.id AND active)";
 
 impl Row {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             name: row.get(1)?,
+            has_addresses: row.get(2)?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What happens to a container from outside: another name, other limits, a supervisor that was killed.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use plimsoll_linux::CommandExt as _;
@@ -15,8 +16,10 @@ use crate::events::Witness;
 use crate::model::{State, Status, write_json};
 use crate::protocol::{Reply, Request};
 use crate::restart::RestartPolicy;
-use crate::{ContainerError, Result, leftovers, names};
+use crate::{ContainerError, Result, leftovers, names, restore};
 
+/// How long somebody else may take to start a container, or to clean up after it.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Docker refuses less: nothing would start.
 const LEAST_MEMORY: i64 = 6 << 20;
 
@@ -113,17 +116,71 @@ impl Containers {
         Ok(warnings)
     }
 
-    /// Cleans up after a supervisor that died: the program has died with it, but nobody wrote that down.
-    pub(crate) fn reconcile(&self, container: Container) -> Result<Container> {
-        let paths = self.paths(container.id());
-        let _lock = self.lock(container.id())?;
+    /// Cleans up after a supervisor that died, or whoever came after it: nobody wrote down the end, or gave back what the
+    /// container had, or removed one that was made with `--rm`. None when it is gone now.
+    pub(crate) fn reconcile(&self, container: Container, has_addresses: bool) -> Result<Option<Container>> {
+        let id = container.id().to_owned();
+        let paths = self.paths(&id);
+        // Whoever holds it is about to do the same, or to start the container.
+        let Some(_lock) = self.claim(&id)? else {
+            return match container.is_running() {
+                true => self.settled(container),
+                false => Ok(Some(container)),
+            };
+        };
         let state = paths.read_state()?;
-        if !state.status.is_alive() || paths.is_supervised() {
-            return Ok(Container { state, ..container });
-        }
+        let container = Container { state, ..container };
         leftovers::kill(&container.definition.spec.cgroup);
-        plimsoll_network::unpublish(container.definition.instance, &state.endpoints, &state.ports)?;
-        Networks::new(&self.store).park(container.id())?;
+        if has_addresses {
+            self.give_back(&container)?;
+        }
+        leftovers::clear(&paths);
+        let container = match container.is_running() {
+            true => self.write_end(container)?,
+            false => container,
+        };
+        if !restore::is_over(&container) {
+            return Ok(Some(container));
+        }
+        self.erase(&id, Some(&container.definition), true)?;
+        self.event(&container, "destroy", []);
+        Ok(None)
+    }
+
+    /// As it is when whoever is at it has finished; as it is now where that takes long, or is the caller.
+    fn settled(&self, container: Container) -> Result<Option<Container>> {
+        let paths = self.paths(container.id());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if !paths.definition().exists() {
+                return Ok(None);
+            }
+            let state = paths.read_state()?;
+            if !state.status.is_alive() || paths.is_supervised() || Instant::now() > end {
+                return Ok(Some(Container { state, ..container }));
+            }
+            if let Some(lock) = self.claim(container.id())? {
+                drop(lock);
+                return self.reconcile(container, true);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Addresses and published ports of a container whose supervisor is dead. Where the packet filter cannot be asked any
+    /// more, the rules stay, and a later look finds them.
+    pub(crate) fn give_back(&self, container: &Container) -> Result<()> {
+        let networks = Networks::new(&self.store);
+        if !container.definition.ports.is_empty()
+            && let Err(error) = networks.retract(container.id())
+        {
+            tracing::warn!(%error, container = container.name, "cannot take back published ports");
+        }
+        Ok(networks.park(container.id())?)
+    }
+
+    fn write_end(&self, container: Container) -> Result<Container> {
+        let state = container.state.clone();
         // One that was paused before its next start had ended already, and keeps its exit code.
         let exit_code = if state.status == Status::Restarting {
             state.exit_code
@@ -143,7 +200,7 @@ impl Containers {
             restart_due: state.status == Status::Restarting || policy.applies(exit_code, state.restart_count),
             ..state
         };
-        paths.write_state(&state)?;
+        self.paths(container.id()).write_state(&state)?;
         let container = Container { state, ..container };
         let log = self.store.events();
         let witness = witness(&log, &container);
@@ -171,18 +228,9 @@ impl Containers {
         Ok(())
     }
 
-    /// Starts a container that is due; the role `plimsoll shim restore`.
-    pub(crate) async fn restore(&self, id: &str) -> Result<()> {
-        let container = self.get(id)?;
-        if container.state.restart_due {
-            self.start(&container, false).await?;
-        }
-        Ok(())
-    }
-
     /// Somebody stops a container that is not running: it is not started again for its policy's sake.
     pub(crate) fn stay_stopped(&self, container: &Container) -> Result<()> {
-        if !container.state.restart_due {
+        if !container.state.restart_due && !container.state.suspended {
             return Ok(());
         }
         let paths = self.paths(container.id());
@@ -190,6 +238,7 @@ impl Containers {
         let state = paths.read_state()?;
         paths.write_state(&State {
             restart_due: false,
+            suspended: false,
             stopped_by_user: true,
             ..state
         })

@@ -275,6 +275,10 @@ pub struct State {
     pub log_dropped: u64,
     /// Its supervisor was killed, and its restart policy wants it started.
     pub restart_due: bool,
+    /// Its supervisor was asked to end, as at a shutdown: [`crate::Containers::restore`] starts it.
+    pub suspended: bool,
+    /// Made with `--rm` and about to be started again: it is not removed though it has ended.
+    pub kept: bool,
     /// Last start.
     pub started_at: Option<Timestamp>,
     /// Last end.

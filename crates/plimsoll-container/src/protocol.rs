@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::log::Format;
 use crate::network::Link;
 
-/// The first message on the control socket, with the network namespace, the attached client's end of a socket pair, the name
+/// The first message on the control socket, with the lock of whoever starts the container, the network namespace, the attached client's end of a socket pair, the name
 /// server's two sockets and one for each published port as descriptors, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartRequest {
@@ -22,6 +22,8 @@ pub(crate) struct StartRequest {
     pub(crate) run: Utf8PathBuf,
     pub(crate) network: NetworkView,
     pub(crate) ports: Vec<PublishedPort>,
+    /// Nobody is to believe between the death of whoever starts it and the supervisor's own lock that nobody is at it.
+    pub(crate) has_lock: bool,
     pub(crate) has_namespace: bool,
     pub(crate) has_client: bool,
     pub(crate) has_names: bool,
@@ -31,7 +33,8 @@ impl StartRequest {
     /// How many descriptors come with it.
     pub(crate) fn descriptors(&self) -> usize {
         let names = 2 * usize::from(self.has_names);
-        usize::from(self.has_namespace) + usize::from(self.has_client) + names + self.ports.len()
+        let others = [self.has_lock, self.has_namespace, self.has_client];
+        others.into_iter().map(usize::from).sum::<usize>() + names + self.ports.len()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn restore(arguments: &[OsString]) -> i32 {
     report("start", arguments, |containers, id| {
         let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let event_loop = event_loop.map_err(ContainerError::file("start", "an event loop"))?;
-        event_loop.block_on(containers.restore(id))
+        event_loop.block_on(containers.restore_one(id))
     })
 }
 

@@ -21,7 +21,7 @@ mod proxy;
 mod server;
 mod spool;
 
-pub(crate) use server::short_path;
+pub(crate) use server::{SOCKET, short_path};
 
 use std::fs::File;
 use std::io;
@@ -33,12 +33,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use plimsoll_network::{NameSockets, PublishedPort};
+use plimsoll_network::{NameSockets, PublishedPort, Room};
 use plimsoll_runtime::{Namespaces, OciRuntime};
 use plimsoll_store::EventLog;
 use tokio::task::JoinSet;
 
-use crate::model::{Definition, Paths, State, read_json};
+use crate::model::{Definition, NetworkMode, Paths, State, read_json};
 use crate::protocol::{NetworkView, StartReply, StartRequest};
 use crate::wire::{self, Sender};
 use crate::{ContainerError, Result};
@@ -211,6 +211,8 @@ struct Start {
     /// Of the network, if it was made for it.
     joined: Namespaces,
     client: Option<UnixStream>,
+    /// Of whoever starts it: while it is open, the container is being started.
+    held: Option<OwnedFd>,
 }
 
 impl Start {
@@ -222,7 +224,14 @@ impl Start {
                 name: request.id.clone(),
                 suggestion: None,
             })?;
+        // An ordinary user's bridges are there; what has the host's network must be born in it.
+        if !matches!(definition.network, NetworkMode::Host)
+            && let Some(room) = Room::of(&request.run)
+        {
+            room.enter()?;
+        }
         let mut fds = fds.into_iter();
+        let held = if request.has_lock { fds.next() } else { None };
         let mut joined = Namespaces {
             network: if request.has_namespace { fds.next() } else { None },
             ..Namespaces::default()
@@ -258,6 +267,7 @@ impl Start {
                 names,
                 joined,
                 client,
+                held,
             },
             lock,
         ))
@@ -281,11 +291,13 @@ fn lock(paths: &Paths) -> Result<File> {
 }
 
 /// Runs the container from create to its last end. None when it could not be started.
-async fn supervise(start: Start, runtime: NewRuntime<'_>, control: &Sender) -> Option<Finished> {
+async fn supervise(mut start: Start, runtime: NewRuntime<'_>, control: &Sender) -> Option<Finished> {
+    let held = start.held.take();
     let (definition, paths) = (start.definition.clone(), start.paths.clone());
     let undo = (start.network.endpoints.clone(), start.ports.clone());
     match life::begin(start, runtime) {
         Ok(life) => {
+            drop(held);
             let warnings = life.warnings();
             let _ = control.message(&StartReply::Started { warnings }, &[]).await;
             Some(life.supervise(runtime).await)
@@ -293,6 +305,7 @@ async fn supervise(start: Start, runtime: NewRuntime<'_>, control: &Sender) -> O
         Err(error) => {
             network::unpublish(definition.instance, &undo.0, &undo.1);
             record_failure(&paths, &error);
+            drop(held);
             refuse(control, &error).await;
             None
         }

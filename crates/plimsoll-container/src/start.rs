@@ -15,7 +15,7 @@ use crate::containers::{Container, Containers};
 use crate::model::{NetworkMode, Paths};
 use crate::network::write_files;
 use crate::protocol::{StartReply, StartRequest};
-use crate::{ContainerError, Result, wire};
+use crate::{ContainerError, Result, leftovers, wire};
 
 /// What is ready when the shim has been spawned.
 struct Prepared {
@@ -71,7 +71,7 @@ impl Containers {
                 // The shim ends by itself after an answer; without one it must not start anything later.
                 let _ = supervisor.process.kill();
                 let _ = supervisor.process.wait();
-                Networks::new(&self.store).park(container.id())?;
+                self.undo(container)?;
                 return Err(error);
             }
         };
@@ -80,6 +80,18 @@ impl Containers {
             .map(|stream| attachment(stream, container.id()))
             .transpose()?;
         Ok(Some(Started { attachment, warnings }))
+    }
+
+    /// Takes away what a supervisor left that did not get far. The caller holds the container's lock.
+    fn undo(&self, container: &Container) -> Result<()> {
+        let paths = self.paths(container.id());
+        // It has cleaned up after itself unless it was killed.
+        if paths.runtime().exists() {
+            leftovers::kill(&container.definition.spec.cgroup);
+            self.give_back(container)?;
+            leftovers::clear(&paths);
+        }
+        Ok(Networks::new(&self.store).park(container.id())?)
     }
 
     async fn hand_over(
@@ -162,7 +174,9 @@ impl Containers {
         write_files(definition, &network.view, paths)?;
         make_private(paths)?;
 
-        let (mut fds, mut ports) = (Vec::new(), Vec::new());
+        let held = lock.as_fd().try_clone_to_owned();
+        let held = held.map_err(ContainerError::file("duplicate", "the lock"))?;
+        let (mut fds, mut ports) = (vec![held], Vec::new());
         let (has_namespace, has_names) = (network.namespace.is_some(), network.names.is_some());
         fds.extend(network.namespace);
         let (ours, theirs) = if attach {
@@ -183,6 +197,7 @@ impl Containers {
             run: self.store.run().to_owned(),
             network: network.view,
             ports,
+            has_lock: true,
             has_namespace,
             has_client: attach,
             has_names,

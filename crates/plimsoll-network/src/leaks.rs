@@ -8,7 +8,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::host::HostLock;
 use crate::netlink::Link;
 use crate::networks::{open_netlink, remove_bridge};
 use crate::rows::parsed;
@@ -16,7 +15,7 @@ use crate::{NetworkError, Networks, firewall, foreign, nft, rows};
 
 /// Takes the lock of an owner that does not live, so that it stays so; none where it lives. Owners are containers, by id, and
 /// what builds call themselves (see [`Networks::allocate`]).
-pub type Claim<'a> = &'a dyn Fn(&str) -> Result<Option<Lock>, StoreError>;
+pub type Claim<'a> = &'a (dyn Fn(&str) -> Result<Option<Lock>, StoreError> + Sync);
 
 /// What the host calls ports of our bridges, without the rest.
 const PORT_PREFIX: &str = "plv";
@@ -44,6 +43,10 @@ type Stray<'a> = (&'a Link, String);
 impl Networks {
     /// Returns what dead processes left on the host. Changes nothing; what is seen may be somebody's who is between two steps.
     pub fn leaks(&self, claim: Claim<'_>) -> Result<Vec<Leak>, NetworkError> {
+        self.where_bridges_are(|| self.leaks_here(claim))
+    }
+
+    fn leaks_here(&self, claim: Claim<'_>) -> Result<Vec<Leak>, NetworkError> {
         let view = self.view()?;
         let mut leaks = Vec::new();
         each_dead(&view, claim, |places| {
@@ -54,11 +57,12 @@ impl Networks {
             }
             Ok(())
         })?;
-        for port in self.stray_ports(&view, claim)? {
+        self.each_stray_port(&view, claim, |port| {
             let target = port.target().map(|target| target.to_string()).unwrap_or_default();
             let reason = format!("leads to {target}, which is nobody's");
             leaks.push(Leak::new(LeakKind::Port, port.key, reason));
-        }
+            Ok(())
+        })?;
         for (link, reason) in self.stray_links(&view, claim)? {
             leaks.push(Leak::new(LeakKind::Interface, link.name.clone(), reason));
         }
@@ -75,11 +79,16 @@ impl Networks {
 
     /// Clears away what dead processes left on the host.
     pub fn tidy(&self, claim: Claim<'_>) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| self.tidy_here(claim))
+    }
+
+    fn tidy_here(&self, claim: Claim<'_>) -> Result<(), NetworkError> {
         // Nobody makes or removes a bridge meanwhile.
-        let _lock = HostLock::take()?;
+        let _lock = self.host_lock()?;
         let view = self.view()?;
-        let strays = self.stray_ports(&view, claim)?;
-        firewall::retract(self.store.instance(), &strays)?;
+        self.each_stray_port(&view, claim, |port| {
+            firewall::retract(self.store.instance(), std::slice::from_ref(&port))
+        })?;
         each_dead(&view, claim, |places| match places[0].has_container {
             true => self.park(&places[0].owner),
             false => self.release(&places[0].owner),
@@ -100,8 +109,12 @@ impl Networks {
     }
 
     /// A container has died and nobody gave back what it had: its published ports lead nowhere now, and its addresses are
-    /// free. The caller holds its lock.
+    /// free once it is parked. The caller holds its lock.
     pub fn retract(&self, container: &str) -> Result<(), NetworkError> {
+        self.where_bridges_are(|| self.retract_here(container))
+    }
+
+    fn retract_here(&self, container: &str) -> Result<(), NetworkError> {
         let places = self.places()?;
         let own = places.iter().filter(|place| place.owner == container);
         let addresses: Vec<IpAddr> = own.flat_map(|place| place.addresses.iter().copied()).collect();
@@ -110,7 +123,7 @@ impl Networks {
             ports.retain(|port| port.target().is_some_and(|target| addresses.contains(&target)));
             firewall::retract(self.store.instance(), &ports)?;
         }
-        self.park(container)
+        Ok(())
     }
 
     fn view(&self) -> Result<View, NetworkError> {
@@ -118,12 +131,12 @@ impl Networks {
         let links = netlink
             .links()
             .map_err(|source| NetworkError::read("devices", source))?;
+        let bridges = self.store.db().read(rows::bridges)?;
         let ruleset = match nft::list(&["ruleset"]) {
-            // A host without it has no rules.
-            Err(NetworkError::NoNft) => Vec::new(),
+            // Who never made a network need not be able to.
+            Err(NetworkError::NoNft | NetworkError::Nft { .. }) if bridges.is_empty() => Vec::new(),
             ruleset => ruleset?,
         };
-        let bridges = self.store.db().read(rows::bridges)?;
         Ok(View {
             // After what they are compared with: what has its place now may have had no device before.
             places: self.places()?,
@@ -158,22 +171,26 @@ impl Networks {
         })
     }
 
-    /// Published ports whose address no living owner has.
-    fn stray_ports(&self, view: &View, claim: Claim<'_>) -> Result<Vec<firewall::Element>, NetworkError> {
-        let mut strays = Vec::new();
+    /// Does something with every published port whose address no living owner has; an owner that is dead stays so meanwhile.
+    fn each_stray_port(
+        &self,
+        view: &View,
+        claim: Claim<'_>,
+        mut work: impl FnMut(firewall::Element) -> Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
         for port in firewall::ports(&view.ruleset, self.store.instance()) {
             let target = port.target();
-            let has =
-                |place: &&Row| place.active && target.is_some_and(|target| place.addresses.contains(&target));
-            let alive = match view.places.iter().find(has) {
-                Some(place) => claim(&place.owner)?.is_none(),
-                None => false,
-            };
-            if !alive {
-                strays.push(port);
+            let has = |place: &&Row| target.is_some_and(|target| place.addresses.contains(&target));
+            match view.places.iter().find(has) {
+                None => work(port)?,
+                Some(place) => {
+                    if let Some(_lock) = claim(&place.owner)? {
+                        work(port)?;
+                    }
+                }
             }
         }
-        Ok(strays)
+        Ok(())
     }
 
     /// Bridges of no network, and ports of our bridges whose owner is dead.

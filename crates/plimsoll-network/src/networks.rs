@@ -10,9 +10,7 @@ use crate::host::{self, HostLock, enable_forwarding};
 use crate::netlink::{Link, Netlink};
 use crate::rows::{self, NetworkInfo};
 use crate::subnet::{self, Subnet};
-use crate::{
-    DEFAULT_NETWORK, Endpoint, Network, NetworkError, NetworkRequest, Pool, PublishedPort, Resolver, Room,
-};
+use crate::{DEFAULT_NETWORK, Endpoint, Network, NetworkError, NetworkRequest, Pool, Resolver, Room};
 use crate::{firewall, foreign, hardware_address, namespace, nft, room};
 
 /// The networks of one store.
@@ -205,11 +203,6 @@ impl Networks {
     /// Takes an endpoint's devices away; fine when they are gone.
     pub fn disconnect(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
         self.where_bridges_are(|| namespace::disconnect(endpoint))
-    }
-
-    /// As [`unpublish`](crate::unpublish), for a supervisor that could not.
-    pub fn unpublish(&self, endpoints: &[Endpoint], ports: &[PublishedPort]) -> Result<(), NetworkError> {
-        self.where_bridges_are(|| firewall::unpublish(self.store.instance(), endpoints, ports))
     }
 
     /// Returns the servers that questions of a container on user networks go on to.

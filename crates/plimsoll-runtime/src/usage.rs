@@ -48,6 +48,11 @@ impl ControlGroup {
         pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect()
     }
 
+    /// Kills everybody in it and takes it away; fine when it is gone.
+    pub fn remove(&self) -> Result<(), RuntimeError> {
+        self.cgroup.remove()
+    }
+
     /// Returns what it uses now.
     pub fn usage(&self) -> Usage {
         match self.cgroup.unified() {

@@ -8,6 +8,7 @@ use std::fmt;
 
 use camino::Utf8Path;
 use plimsoll_oci::Digest;
+use rusqlite::OptionalExtension as _;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::Serialize;
 
@@ -157,7 +158,15 @@ impl Store {
     /// Whether some process has died with a lock in its hand since the last [`Store::tidy`]. Cheap: as many questions to the
     /// kernel as there are processes at work.
     pub fn had_deaths(&self) -> bool {
-        self.dead_locks().is_ok_and(|names| !names.is_empty())
+        let looks = || self.dead_locks().unwrap_or_default();
+        let first = looks();
+        if first.is_empty() {
+            return false;
+        }
+        // One that is just being made is there before it is locked.
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        let second = looks();
+        first.iter().any(|name| second.contains(name))
     }
 
     fn dead_locks(&self) -> Result<Vec<String>> {
@@ -314,4 +323,20 @@ pub(crate) fn occupy(path: &Utf8Path) -> Option<std::fs::File> {
     // Fails where somebody else removes it, too.
     let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
     Some(file)
+}
+
+impl crate::Snapshots {
+    /// Whether a living process writes to a layer under a lease, as a build does.
+    pub fn is_being_written(&self, id: SnapshotId) -> Result<bool> {
+        let lease: Option<String> = self.home.db.read(|db| -> Result<_> {
+            let query = "SELECT lease FROM snapshot WHERE id = ?1 AND kind = 'active' AND lease IS NOT NULL";
+            let mut statement = db.prepare_cached(query)?;
+            Ok(statement.query_row([id.0], |row| row.get(0)).optional()?)
+        })?;
+        let own = self.home.own_lease().as_ref().map(|lease| lease.id.clone());
+        Ok(lease.is_some_and(|lease| {
+            let path = self.home.lock_path(&lease::lock_name(&lease));
+            Some(lease) == own || (path.exists() && !is_free(&path))
+        }))
+    }
 }

@@ -11,6 +11,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -66,6 +67,13 @@ impl Lock {
     fn sign(&mut self) {
         let _ = self.file.set_len(0);
         let _ = writeln!(self.file, "{}", std::process::id());
+    }
+}
+
+/// Another process that is given it holds the lock, too, until it closes it.
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -135,6 +135,18 @@ impl CommandError {
         self
     }
 
+    /// Says what was being done when it happened.
+    pub(crate) fn during(self, what: impl Into<String>) -> Self {
+        let source = Box::new(Caused(what.into(), self.source));
+        Self { source, ..self }
+    }
+
+    /// The same error with an exit code of its command's own.
+    pub(crate) fn with_exit_code(mut self, code: u8) -> Self {
+        self.kind = Kind::Container(code);
+        self
+    }
+
     /// As a compose command reports it: a wrong command line is no more than an error there.
     pub(crate) fn of_compose(mut self) -> Self {
         if self.kind == Kind::Usage {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use plimsoll_runtime::{Bundle, OciRuntime, RuntimeError};
 use plimsoll_store::EventLog;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
@@ -49,6 +50,8 @@ pub(super) struct Shim {
     running: Cell<bool>,
     /// `--rm` is not heeded.
     keep: Cell<bool>,
+    /// Not somebody, but the machine asked for the end.
+    suspended: Cell<bool>,
 }
 
 /// A container whose program was started a moment ago.
@@ -73,7 +76,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
     let (output, client, pid, child, streams) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            clean_up(&mut runtime);
+            clean_up(&mut runtime, &start.paths);
             return Err(error);
         }
     };
@@ -88,7 +91,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         ..State::default()
     };
     if let Err(error) = start.paths.write_state(&state) {
-        clean_up(&mut runtime);
+        clean_up(&mut runtime, &start.paths);
         return Err(error);
     }
     let shim = Rc::new(Shim {
@@ -109,6 +112,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         changed: Notify::new(),
         running: Cell::new(false),
         keep: Cell::new(false),
+        suspended: Cell::new(false),
     });
     let run = shim.take_streams(child, streams);
     shim.began();
@@ -174,9 +178,10 @@ fn about_run(operation: &'static str, paths: &Paths) -> impl FnOnce(io::Error) -
     ContainerError::file(operation, paths.run.as_std_path())
 }
 
-fn clean_up(runtime: &mut Box<dyn OciRuntime>) {
-    if let Err(error) = runtime.delete() {
-        eprintln!("cannot clean up: {}", chain(&error));
+fn clean_up(runtime: &mut Box<dyn OciRuntime>, paths: &Paths) {
+    match runtime.delete() {
+        Ok(()) => drop(std::fs::remove_dir_all(paths.runtime())),
+        Err(error) => eprintln!("cannot clean up: {}", chain(&error)),
     }
 }
 
@@ -211,6 +216,12 @@ impl Life {
                 services.spawn_local(server::accept(shim.clone(), listener, connections.clone()));
             }
             Err(error) => eprintln!("cannot listen: {error}"),
+        }
+        match signal(SignalKind::terminate()) {
+            Ok(asked) => {
+                services.spawn_local(suspend(shim.clone(), asked));
+            }
+            Err(error) => eprintln!("cannot wait for SIGTERM: {error}"),
         }
         let mut backoff = Backoff::default();
         let ended = loop {
@@ -344,6 +355,8 @@ impl Shim {
         if let Err(cause) = self.runtime.borrow_mut().delete() {
             error = format!("cannot clean up: {}", chain(&cause));
         }
+        // While it is there, something is left of a run.
+        let _ = std::fs::remove_dir_all(self.paths.runtime());
         *self.stdin.lock().await = None;
         self.console.replace(None);
         Ended {
@@ -400,7 +413,7 @@ impl Shim {
         let (pid, child, streams) = match created {
             Ok(created) => created,
             Err(error) => {
-                clean_up(&mut runtime);
+                clean_up(&mut runtime, &self.paths);
                 return Err(error);
             }
         };
@@ -434,9 +447,13 @@ impl Shim {
             )
         };
         network::unpublish(self.definition().instance, &endpoints, &ports);
+        let policy = self.definition().restart;
         self.update(|state| {
             state.status = Status::Exited;
-            state.stopped_by_user = self.stopping.get();
+            let is_suspended = self.suspended.get();
+            state.stopped_by_user = self.stopping.get() && !is_suspended;
+            state.suspended = is_suspended && policy.applies(ended.exit_code, 0);
+            state.kept = self.keep.get();
             note_end(state, &ended);
             state.log_dropped = self.output.dropped();
         });
@@ -519,6 +536,27 @@ impl Shim {
         self.event("kill", [("signal", "9".to_owned())]);
         self.kill(9, true)?;
         Ok(self.wait().await)
+    }
+}
+
+/// A shutdown asks supervisors to end: so the program is asked in its own way, and given its time, and is started again after
+/// the boot if its restart policy says so. SIGKILL would end it at once.
+async fn suspend(shim: Rc<Shim>, mut asked: Signal) {
+    if asked.recv().await.is_none() {
+        return;
+    }
+    if !shim.stopping.get() {
+        shim.suspended.set(true);
+    }
+    let waits = shim.is_restarting();
+    shim.will_stop(false);
+    let definition = shim.definition();
+    if !waits
+        && let Err(error) = shim
+            .terminate(definition.stop_signal.number, Some(definition.grace()))
+            .await
+    {
+        eprintln!("cannot end the program: {}", chain(&error));
     }
 }
 

@@ -223,6 +223,7 @@ impl Scene {
             let (control, theirs) = tokio::net::UnixStream::pair().unwrap();
             let (client, client_end) = UnixStream::pair().unwrap();
             let start = Start {
+                held: None,
                 definition: self.container.definition.clone(),
                 paths: self.paths.clone(),
                 run: self.containers.store.run().to_owned(),
