@@ -129,7 +129,9 @@ fn is_left_out(field: &Field, value: &Json, flavour: Flavour) -> bool {
         (_, Json::Number(number)) => number.as_f64() == Some(0.0) && !is_pointer,
         (_, Json::String(text)) => text.is_empty() || (text == "0" && matches!(field.kind, Kind::Size)),
         (_, Json::Array(items)) => items.is_empty() && !is_command,
-        (_, Json::Object(map)) => map.is_empty() && !matches!(field.kind.long(), Kind::Object(_)),
+        (_, Json::Object(map)) => {
+            map.is_empty() && !matches!(field.kind.long(), Kind::Object(_)) && field.name != "services"
+        }
     }
 }
 

@@ -198,3 +198,96 @@ fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
     }
     base
 }
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_diagnostics::Source;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema::PROJECT;
+    use crate::shape::{Base, shape};
+
+    /// A document as it is when files are merged.
+    fn document(text: &str) -> Node {
+        let node = crate::parse(&Source::new("f", text))
+            .expect("YAML")
+            .expect("a document");
+        let base = Base {
+            folder: "/app".into(),
+            home: None,
+            keeps_paths: false,
+        };
+        let mut found = Vec::new();
+        let shaped = shape(node, PROJECT, &base, &mut found);
+        assert!(found.is_empty(), "{text}: {found:?}");
+        shaped
+    }
+
+    fn merged(base: Node, over: Node) -> Node {
+        let mut found = Vec::new();
+        let merged = merge(base, over, Kind::Object(PROJECT), &mut found);
+        assert!(found.is_empty(), "{found:?}");
+        merged
+    }
+
+    /// Lines of a service, one for each way in which keys are merged.
+    fn line() -> impl Strategy<Value = String> {
+        let word = "[abc]";
+        prop_oneof![
+            word.prop_map(|v| format!("image: {v}")),
+            (word, word).prop_map(|(k, v)| format!("environment: {{{k}: {v}}}")),
+            (word, word).prop_map(|(k, v)| format!("labels: [{k}={v}]")),
+            word.prop_map(|v| format!("command: [{v}]")),
+            word.prop_map(|v| format!("cap_add: [{v}]")),
+            word.prop_map(|v| format!("security_opt: [{v}]")),
+            (1..3u8, 1..3u8).prop_map(|(p, t)| format!("ports: ['{p}:{t}']")),
+            (word, word).prop_map(|(s, t)| format!("volumes: ['./{s}:/{t}']")),
+            (word, word).prop_map(|(s, t)| format!("secrets: [{{source: {s}, target: {t}}}]")),
+            (word, 1..3u8).prop_map(|(k, n)| format!("ulimits: {{{k}: {n}}}")),
+            (word, word).prop_map(|(k, v)| format!("networks: {{{k}: {{aliases: [{v}]}}}}")),
+            (word, word).prop_map(|(k, v)| format!("extra_hosts: {{{k}: {v}}}")),
+            word.prop_map(|v| format!("healthcheck: {{test: [CMD, {v}]}}")),
+            (1..9u8).prop_map(|n| format!("deploy: {{resources: {{limits: {{pids: {n}}}}}}}")),
+        ]
+    }
+
+    fn file() -> impl Strategy<Value = String> {
+        proptest::collection::vec((0..2u8, line()), 0..6).prop_map(|lines| {
+            let mut services = std::collections::BTreeMap::<u8, Vec<String>>::new();
+            for (service, line) in lines {
+                let key = line.split(':').next().unwrap_or_default().to_owned();
+                let known = services.entry(service).or_default();
+                if !known.iter().any(|line| line.split(':').next() == Some(&key)) {
+                    known.push(line);
+                }
+            }
+            let mut text = "services:\n  z: {}\n".to_owned();
+            for (service, lines) in services {
+                text.push_str(&format!("  s{service}:\n"));
+                lines
+                    .iter()
+                    .for_each(|line| text.push_str(&format!("    {line}\n")));
+            }
+            text
+        })
+    }
+
+    proptest! {
+        /// What stands over what does not depend on which pair is merged first (compose specification, "Merge").
+        #[test]
+        fn merging_is_associative(a in file(), b in file(), c in file()) {
+            let left = merged(merged(document(&a), document(&b)), document(&c));
+            let right = merged(document(&a), merged(document(&b), document(&c)));
+            prop_assert_eq!(left.to_json(), right.to_json(), "{}---\n{}---\n{}", a, b, c);
+        }
+
+        /// An override that says nothing changes nothing.
+        #[test]
+        fn an_empty_override_changes_nothing(a in file()) {
+            let empty = "services: {z: {}}\n";
+            let over = merged(document(&a), document(empty));
+            prop_assert_eq!(over.to_json(), document(&a).to_json());
+        }
+    }
+}
