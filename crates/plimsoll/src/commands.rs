@@ -33,6 +33,8 @@ pub(crate) mod compose_logs;
 pub(crate) mod compose_ls;
 pub(crate) mod compose_port;
 pub(crate) mod compose_ps;
+pub(crate) mod compose_push;
+pub(crate) mod compose_pull;
 pub(crate) mod compose_stats;
 pub(crate) mod compose_top;
 pub(crate) mod compose_version;
@@ -208,6 +210,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(compose_ls, One, ["compose ls"]),
     command!(compose_port, One, ["compose port"]),
     command!(compose_ps, One, ["compose ps"]),
+    command!(compose_push, Many, ["compose push"]),
+    command!(compose_pull, Many, ["compose pull"]),
     command!(compose_stats, One, ["compose stats"]),
     command!(compose_top, One, ["compose top"]),
     command!(compose_version, One, ["compose version"]),
