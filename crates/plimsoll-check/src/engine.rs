@@ -1,33 +1,129 @@
-//! Every rule over everything.
+//! Every rule over everything; what comments hide is taken out.
+
+mod hiding;
+mod masks;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use plimsoll_diagnostics::Diagnostic;
 
 use crate::config::Config;
-use crate::finding::Checker;
+use crate::finding::{Checker, Found};
 use crate::rule::{Check, Rule};
 use crate::rules;
 use crate::view::Workspace;
 
+/// What a check has found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// By file, place and rule.
+    pub findings: Vec<Diagnostic>,
+    /// What comments hide, with the reason that they give.
+    pub suppressed: Vec<Suppressed>,
+    /// Secrets, for whoever prints the texts themselves: they are not to be seen.
+    pub secrets: Vec<String>,
+}
+
+/// A finding that a comment hides.
+#[derive(Debug)]
+pub struct Suppressed {
+    /// The finding.
+    pub finding: Diagnostic,
+    /// Why, where the comment says so.
+    pub reason: Option<String>,
+}
+
 /// Runs every rule that is wanted over a workspace.
-pub fn check(workspace: &Workspace, config: &Config) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for rule in rules::all().filter(|rule| config.wants(rule)) {
-        let mut checker = Checker::new(workspace, config, rule);
-        run(rule, workspace, &mut checker);
-        found.extend(checker.finish());
-    }
+pub fn check(workspace: &Workspace, config: &Config) -> Outcome {
+    let mut found = each(&workspace.dockerfiles, workspace, config, |check| match check {
+        Check::Dockerfile(look) => Some(look),
+        _ => None,
+    });
+    found.extend(each(
+        &workspace.contexts,
+        workspace,
+        config,
+        |check| match check {
+            Check::Context(look) => Some(look),
+            _ => None,
+        },
+    ));
+    found.extend(each(
+        &workspace.projects,
+        workspace,
+        config,
+        |check| match check {
+            Check::Compose(look) => Some(look),
+            _ => None,
+        },
+    ));
+    found.extend(each(&workspace.images, workspace, config, |check| match check {
+        Check::Image(look) => Some(look),
+        _ => None,
+    }));
+    let whole = std::slice::from_ref(workspace);
+    found.extend(each(whole, workspace, config, |check| match check {
+        Check::Cross(look) => Some(look),
+        _ => None,
+    }));
+    found.findings.retain_mut(|finding| config.adjust(finding));
+    let mut outcome = hiding::hide(found.findings, workspace, config);
+    outcome.mask(&found.secrets);
+    outcome
+}
+
+/// Runs the functions that look at one kind of thing over all of its kind.
+fn each<T: Sync>(
+    views: &[T],
+    workspace: &Workspace,
+    config: &Config,
+    kind: impl Fn(Check) -> Option<fn(&T, &mut Checker<'_>)>,
+) -> Found {
+    let wanted = rules::all().filter(|rule| config.wants(rule));
+    let looks: Vec<(&'static Rule, fn(&T, &mut Checker<'_>))> = wanted
+        .flat_map(|rule| rule.checks.iter().map(move |check| (rule, *check)))
+        .filter_map(|(rule, check)| Some((rule, kind(check)?)))
+        .collect();
+    let mut found = Found::default();
+    let lists = parallel(views, |view| {
+        let mut checker = Checker::new(workspace, config);
+        for (rule, look) in &looks {
+            checker.now(rule);
+            look(view, &mut checker);
+        }
+        checker.finish()
+    });
+    lists.into_iter().for_each(|list| found.extend(list));
     found
 }
 
-fn run(rule: &'static Rule, workspace: &Workspace, checker: &mut Checker<'_>) {
-    checker.now(rule);
-    for check in rule.checks {
-        match check {
-            Check::Dockerfile(look) => workspace.dockerfiles.iter().for_each(|view| look(view, checker)),
-            Check::Context(look) => workspace.contexts.iter().for_each(|view| look(view, checker)),
-            Check::Compose(look) => workspace.projects.iter().for_each(|view| look(view, checker)),
-            Check::Image(look) => workspace.images.iter().for_each(|facts| look(facts, checker)),
-            Check::Cross(look) => look(workspace, checker),
-        }
+/// Does the same with every item, on all processors; results come in the order of the items.
+pub(crate) fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // A thread costs as much as a handful of files.
+    let threads = processors.min(items.len() / 8);
+    if threads < 2 {
+        return items.iter().map(work).collect();
     }
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(take)).collect();
+        let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined
+            .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use plimsoll_diagnostics::{Diagnostic, Fix, Label, Severity, Source, Span};
 
 use crate::config::Config;
 use crate::rule::Rule;
+use crate::rules;
 use crate::view::Workspace;
 
 /// A fault that a rule has found.
@@ -20,6 +21,7 @@ pub struct Finding {
     severity: Option<Severity>,
     aliases: Vec<Cow<'static, str>>,
     fix: Option<Fix>,
+    secrets: Vec<Span>,
 }
 
 impl Finding {
@@ -34,6 +36,7 @@ impl Finding {
             severity: None,
             aliases: Vec::new(),
             fix: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -73,6 +76,13 @@ impl Finding {
         self
     }
 
+    /// Stands where a secret stands: whatever is shown of the text, by this finding or another, shows stars there.
+    #[must_use]
+    pub fn secret(mut self, span: Span) -> Self {
+        self.secrets.push(span);
+        self
+    }
+
     /// Can be mended so.
     #[must_use]
     pub fn fix(mut self, fix: Fix) -> Self {
@@ -85,26 +95,53 @@ impl Finding {
 pub struct Checker<'a> {
     workspace: &'a Workspace,
     config: &'a Config,
-    rule: &'static Rule,
-    found: Vec<Diagnostic>,
+    rule: Option<&'static Rule>,
+    found: Found,
+}
+
+/// What rules have found, and where secrets stand.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) findings: Vec<Diagnostic>,
+    pub(crate) secrets: Vec<(Source, Span)>,
+}
+
+impl Found {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.secrets.extend(other.secrets);
+    }
 }
 
 impl<'a> Checker<'a> {
-    pub(crate) fn new(workspace: &'a Workspace, config: &'a Config, rule: &'static Rule) -> Self {
+    pub(crate) fn new(workspace: &'a Workspace, config: &'a Config) -> Self {
         Self {
             workspace,
             config,
-            rule,
-            found: Vec::new(),
+            rule: None,
+            found: Found::default(),
         }
     }
 
     /// Goes on with another rule.
     pub(crate) fn now(&mut self, rule: &'static Rule) {
-        self.rule = rule;
+        self.rule = Some(rule);
     }
 
-    pub(crate) fn finish(self) -> Vec<Diagnostic> {
+    /// Does what a rule of the engine does, if it is wanted.
+    pub(crate) fn now_if_wanted(&mut self, id: &str, look: impl FnOnce(&mut Self)) {
+        let rule = rules::named(id).first().expect("a rule of the engine");
+        if self.config.wants(rule) {
+            self.now(rule);
+            look(self);
+        }
+    }
+
+    fn rule(&self) -> &'static Rule {
+        self.rule.expect("a rule is at work")
+    }
+
+    pub(crate) fn finish(self) -> Found {
         self.found
     }
 
@@ -120,25 +157,27 @@ impl<'a> Checker<'a> {
 
     /// What the settings say to this rule under a name that it lists in [`Rule::options`].
     pub fn option(&self, name: &str) -> Option<&'a serde_json::Value> {
-        debug_assert!(self.rule.options.iter().any(|option| option.name == name));
-        self.config.option(self.rule.id, name)
+        let rule = self.rule();
+        debug_assert!(rule.options.iter().any(|option| option.name == name));
+        self.config.option(rule.id, name)
     }
 
     /// Adds a finding.
     pub fn report(&mut self, finding: Finding) {
-        let severity = self.config.severity(self.rule, finding.severity);
-        let mut diagnostic = Diagnostic::new(
-            severity,
-            self.rule.id,
-            &finding.source,
-            finding.span,
-            finding.message,
-        );
+        let rule = self.rule();
+        let severity = self.config.severity(rule, finding.severity);
+        let mut diagnostic =
+            Diagnostic::new(severity, rule.id, &finding.source, finding.span, finding.message);
         diagnostic.labels.extend(finding.labels);
         diagnostic.help = finding.help;
         diagnostic.fix = finding.fix;
-        let aliases = self.rule.aliases.iter().map(|alias| Cow::Borrowed(*alias));
+        diagnostic.url = Some(rule.url());
+        let aliases = rule.aliases.iter().map(|alias| Cow::Borrowed(*alias));
         diagnostic.aliases = aliases.chain(finding.aliases).collect();
-        self.found.push(diagnostic);
+        let secrets = finding.secrets.into_iter();
+        self.found
+            .secrets
+            .extend(secrets.map(|span| (finding.source.clone(), span)));
+        self.found.findings.push(diagnostic);
     }
 }

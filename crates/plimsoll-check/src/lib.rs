@@ -46,9 +46,10 @@ mod rule;
 pub mod rules;
 pub mod secret;
 pub mod shell;
+mod suppress;
 pub mod view;
 
 pub use config::Config;
-pub use engine::check;
+pub use engine::{Outcome, Suppressed, check};
 pub use finding::{Checker, Finding};
 pub use rule::{Check, Rule, RuleOption};

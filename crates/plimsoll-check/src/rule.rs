@@ -6,6 +6,9 @@ use crate::Checker;
 use crate::facts::ImageFacts;
 use crate::view::{ComposeView, ContextView, DockerfileView, Workspace};
 
+/// Where the pages of rules are published; `docs/rules/` holds the same.
+const PAGES: &str = "https://plimsoll.dev/rules/";
+
 /// A rule. Its file's doc comment is its manual page.
 #[derive(Debug)]
 pub struct Rule {
@@ -101,6 +104,11 @@ impl Rule {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
         let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         lines.join("\n") + "\n"
+    }
+
+    /// Where its page is to be read.
+    pub fn url(&self) -> String {
+        format!("{PAGES}{}", self.id)
     }
 
     /// The first sentence of the page.

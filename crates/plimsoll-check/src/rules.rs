@@ -61,6 +61,21 @@ pub fn named(id: &str) -> &'static [&'static Rule] {
     found.map_or(&[], Vec::as_slice)
 }
 
+/// A number of bytes as people say it: `12.3 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut whole = count;
+    let mut unit = 0;
+    while whole >= 1_000_000 && unit + 1 < UNITS.len() {
+        whole /= 1000;
+        unit += 1;
+    }
+    format!("{}.{} {}", whole / 1000, whole % 1000 / 100, UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -75,6 +90,12 @@ mod tests {
             let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             assert!(rule.id.bytes().all(fits), "{}", rule.id);
         }
+    }
+
+    #[test]
+    fn bytes_are_said_in_units() {
+        let said = [0, 999, 1000, 12_345, 999_999, 1_000_000, 5_600_000_000].map(bytes);
+        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "5.6 GB"]);
     }
 
     #[test]

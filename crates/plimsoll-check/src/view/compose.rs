@@ -2,13 +2,15 @@
 
 use camino::Utf8PathBuf;
 use plimsoll_compose_file::{Entry, Project};
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, Source};
 
 /// A compose project.
 #[derive(Debug)]
 pub struct ComposeView {
     /// The file that it is known by.
     pub path: Utf8PathBuf,
+    /// The texts that it was made of.
+    pub sources: Vec<Source>,
     /// Whether the file says by its name that it is for development (`compose.override.yaml`, `compose.dev.yml`).
     pub for_development: bool,
     /// The merged project; every node has the [`Place`](plimsoll_compose_file::Place) it was written at. None where the
@@ -19,7 +21,7 @@ pub struct ComposeView {
 }
 
 impl ComposeView {
-    /// The services, active or not, with their names and the place of their key.
+    /// The services, those of every profile, with their names and the place of their key.
     pub fn services(&self) -> Vec<&Entry> {
         let project = self.project.iter();
         project.flat_map(|project| project.section("services")).collect()

@@ -11,6 +11,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, From, Instruction, InstructionKind, Unfolded, Word};
 
 use crate::shell::Script;
+use crate::suppress::{self, Comments};
 use variables::Binding;
 pub use variables::Variable;
 
@@ -41,8 +42,7 @@ pub struct DockerfileView {
     pub stages: Vec<Stage>,
     /// How it is built.
     pub settings: BuildSettings,
-    /// The shell that `# hadolint shell=` names.
-    pub shell_pragma: Option<String>,
+    comments: Comments,
     /// `ARG`s before the first `FROM`.
     globals: Vec<Binding>,
     /// Of every instruction the stage that it stands in.
@@ -128,7 +128,7 @@ impl DockerfileView {
             diagnostics: parsed.diagnostics,
             stages: Vec::new(),
             settings,
-            shell_pragma: None,
+            comments: Comments::default(),
             globals: Vec::new(),
             owners: vec![None; count],
             shipped: Vec::new(),
@@ -137,6 +137,7 @@ impl DockerfileView {
         view.read_globals();
         view.read_stages();
         view.shipped = view.find_shipped();
+        view.comments = suppress::of_dockerfile(&view);
         view
     }
 
@@ -231,6 +232,15 @@ impl DockerfileView {
             }
         }
         None
+    }
+
+    /// The shell that `# hadolint shell=` names.
+    pub fn shell_pragma(&self) -> Option<&str> {
+        self.comments.shell.as_deref()
+    }
+
+    pub(crate) fn comments(&self) -> &Comments {
+        &self.comments
     }
 
     /// The shell text of an instruction, parsed once.
