@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::{ComposeError, Result};
 use crate::reason::essence;
+use crate::spec::unused;
 
 /// A project as its files have it, and what of it is written on its things.
 #[derive(Debug)]
@@ -97,6 +98,16 @@ impl Desired {
                 format!("{}{separator}{service}{separator}{number}", self.name)
             }
         }
+    }
+
+    /// Keys of active services that are accepted and have no effect here, such as `services.web.gpus`.
+    pub fn unused_keys(&self) -> Vec<String> {
+        let services = self.model.services.iter();
+        let keys = services.flat_map(|(name, service)| {
+            let keys = unused(service).into_iter();
+            keys.map(move |key| format!("services.{name}.{key}"))
+        });
+        keys.collect()
     }
 
     pub(crate) fn hash(&self, service: &str) -> &str {

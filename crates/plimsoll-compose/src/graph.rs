@@ -102,7 +102,12 @@ mod tests {
 
     #[test]
     fn what_is_needed_comes_first() {
-        let order = sorted(&edges(&[("app", &["db", "cache"]), ("cache", &[]), ("db", &["net"]), ("net", &[])]));
+        let order = sorted(&edges(&[
+            ("app", &["db", "cache"]),
+            ("cache", &[]),
+            ("db", &["net"]),
+            ("net", &[]),
+        ]));
         assert_eq!(order, ["cache", "net", "db", "app"]);
     }
 

@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn dependencies_are_read_from_the_label() {
         let read = dependencies("db:service_healthy:true,cache:service_started:false");
-        assert_eq!(read, [("cache".to_owned(), false), ("db".to_owned(), true)].into());
+        assert_eq!(
+            read,
+            [("cache".to_owned(), false), ("db".to_owned(), true)].into()
+        );
         assert!(dependencies("").is_empty());
     }
 }

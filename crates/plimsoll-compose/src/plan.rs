@@ -219,7 +219,10 @@ impl fmt::Display for Action {
             } => {
                 let reason = replacements.first().map_or("", |(old, ..)| old.reason.as_str());
                 let count = replacements.len();
-                write!(formatter, "Service {service}  Update {count}, start first ({reason})")
+                write!(
+                    formatter,
+                    "Service {service}  Update {count}, start first ({reason})"
+                )
             }
             Self::Wait {
                 service, condition, ..

@@ -81,11 +81,26 @@ mod tests {
     fn keys_are_told_and_values_are_not() {
         let before = json!({"image": "a", "environment": {"DEBUG": "0", "PASSWORD": "hunter1"}, "ports": [{"target": 80}]});
         let table = [
-            (json!({"image": "a", "environment": {"DEBUG": "1", "PASSWORD": "hunter1"}, "ports": [{"target": 80}]}), "environment.DEBUG changed"),
-            (json!({"image": "b", "environment": {"DEBUG": "0", "PASSWORD": "hunter2"}, "ports": [{"target": 80}]}), "environment.PASSWORD, image changed"),
-            (json!({"image": "a", "environment": {"DEBUG": "0", "PASSWORD": "hunter1"}, "ports": [{"target": 81}]}), "ports changed"),
-            (json!({"image": "a", "ports": [{"target": 80}], "user": "x"}), "environment.DEBUG, environment.PASSWORD, user changed"),
-            (json!({"image": "b", "user": "x"}), "environment.DEBUG, environment.PASSWORD, image and 2 more changed"),
+            (
+                json!({"image": "a", "environment": {"DEBUG": "1", "PASSWORD": "hunter1"}, "ports": [{"target": 80}]}),
+                "environment.DEBUG changed",
+            ),
+            (
+                json!({"image": "b", "environment": {"DEBUG": "0", "PASSWORD": "hunter2"}, "ports": [{"target": 80}]}),
+                "environment.PASSWORD, image changed",
+            ),
+            (
+                json!({"image": "a", "environment": {"DEBUG": "0", "PASSWORD": "hunter1"}, "ports": [{"target": 81}]}),
+                "ports changed",
+            ),
+            (
+                json!({"image": "a", "ports": [{"target": 80}], "user": "x"}),
+                "environment.DEBUG, environment.PASSWORD, user changed",
+            ),
+            (
+                json!({"image": "b", "user": "x"}),
+                "environment.DEBUG, environment.PASSWORD, image and 2 more changed",
+            ),
         ];
         for (now, said) in table {
             assert_eq!(reason(Some(&before), &now), said);

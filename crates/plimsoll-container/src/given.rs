@@ -16,7 +16,7 @@ use plimsoll_store::{MergedTree, Store};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
-use crate::containers::Containers;
+use crate::containers::{Container, Containers};
 use crate::{ContainerError, Result};
 
 /// A tmpfs, as statfs(2) calls it.
@@ -144,6 +144,30 @@ impl Containers {
     /// Takes a container's files away.
     pub(crate) fn take_back(&self, id: &str) {
         let _ = fs::remove_dir_all(home(&self.store).join(&id[..12]));
+    }
+
+    /// Which of these files a container has not, or not with this in it. One that is read from the host at each start is as
+    /// it was at the last.
+    pub fn differing_file(&self, container: &Container, files: &[GivenFile]) -> Option<Utf8PathBuf> {
+        let folder = home(&self.store).join(container.short_id());
+        let places = &container.definition.files;
+        let differs = |number: usize, file: &GivenFile| {
+            let Some(place) = places.get(number) else {
+                return true;
+            };
+            let present = fs::read(folder.join(number.to_string()));
+            let same = match (&file.content, present) {
+                (Content::Bytes(bytes), present) => present.is_ok_and(|present| present == *bytes),
+                (Content::File(path), Ok(present)) => fs::read(path).is_ok_and(|bytes| bytes == present),
+                (Content::File(_), Err(_)) => true,
+            };
+            !same || place.target != file.target || place.mode != file.mode
+        };
+        let found = files
+            .iter()
+            .enumerate()
+            .find(|(number, file)| differs(*number, file));
+        found.map(|(_, file)| file.target.clone())
     }
 
     /// Gives the memory back that files of containers were in; for when all of them are gone.

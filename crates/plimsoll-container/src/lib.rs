@@ -47,6 +47,7 @@ mod protocol;
 mod reap;
 mod restart;
 mod restore;
+mod security;
 mod shim;
 mod signals;
 mod start;

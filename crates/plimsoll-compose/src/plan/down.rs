@@ -32,12 +32,7 @@ pub enum Images {
 
 impl Plan {
     /// Plans what takes a project away. Without its files its labels say what it is.
-    pub fn down(
-        name: &str,
-        desired: Option<&Desired>,
-        observed: &Observed,
-        options: &DownOptions,
-    ) -> Self {
+    pub fn down(name: &str, desired: Option<&Desired>, observed: &Observed, options: &DownOptions) -> Self {
         let mut plan = Self::default();
         let is_meant = |member: &&Seen| {
             let is_orphan = desired.is_some_and(|desired| !desired.knows(&member.service));
@@ -152,7 +147,11 @@ impl Plan {
         let service = desired.and_then(|desired| desired.model.services.get(name));
         let Some(service) = service else {
             let needs = observed.of(name).flat_map(|member| member.depends_on.keys());
-            return needs.filter_map(|need| started.get(need)).flatten().copied().collect();
+            return needs
+                .filter_map(|need| started.get(need))
+                .flatten()
+                .copied()
+                .collect();
         };
         let mut gates = Vec::new();
         for (need, dependency) in graph::dependencies(service) {
@@ -203,7 +202,12 @@ impl Plan {
                 let action = Action::Restart {
                     service: name.clone(),
                     name: member.name.clone(),
-                    reason: if is_named { "asked for" } else { "what it depends on was" }.to_owned(),
+                    reason: if is_named {
+                        "asked for"
+                    } else {
+                        "what it depends on was"
+                    }
+                    .to_owned(),
                 };
                 let step = plan.push(action, after);
                 restarted.entry(name.clone()).or_default().push(step);
@@ -213,11 +217,7 @@ impl Plan {
     }
 
     /// Stops what runs, dependents first; returns the step of each container.
-    fn stop_in_order(
-        &mut self,
-        members: &[&Seen],
-        desired: Option<&Desired>,
-    ) -> BTreeMap<String, usize> {
+    fn stop_in_order(&mut self, members: &[&Seen], desired: Option<&Desired>) -> BTreeMap<String, usize> {
         let mut stops = BTreeMap::new();
         let mut of_service: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let edges = edges(members.iter().copied(), desired);

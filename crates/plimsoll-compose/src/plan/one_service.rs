@@ -112,7 +112,11 @@ impl<'a> Planner<'a> {
     fn distinct(&mut self, name: &str) -> Vec<&'a Seen> {
         let mut by_number: BTreeMap<u32, Vec<&'a Seen>> = BTreeMap::new();
         let observed = self.observed;
-        for member in observed.members.iter().filter(|member| member.service == name && !member.one_off) {
+        for member in observed
+            .members
+            .iter()
+            .filter(|member| member.service == name && !member.one_off)
+        {
             by_number.entry(member.number).or_default().push(member);
         }
         let hash = self.desired.hash(name).to_owned();
@@ -140,7 +144,10 @@ impl<'a> Planner<'a> {
         }
         if member.hash != self.desired.hash(name) {
             let now = self.desired.essence(name);
-            return Some(reason(member.origin.as_ref(), now.unwrap_or(&serde_json::Value::Null)));
+            return Some(reason(
+                member.origin.as_ref(),
+                now.unwrap_or(&serde_json::Value::Null),
+            ));
         }
         let image = self.observed.images.get(name);
         if image.is_some_and(|image| *image != member.image) {
@@ -213,7 +220,11 @@ impl<'a> Planner<'a> {
                 self.started.entry(name.to_owned()).or_default().push(step);
             }
             _ => {
-                let word = if member.status == Status::Paused { "Paused" } else { "Running" };
+                let word = if member.status == Status::Paused {
+                    "Paused"
+                } else {
+                    "Running"
+                };
                 self.plan.settled.push((called, word));
             }
         }
@@ -234,12 +245,12 @@ impl<'a> Planner<'a> {
 
     /// It has done what others wait for, and would do the same again: what it is made from and works on is unchanged.
     fn is_done(&self, name: &str, service: &Service, member: &Seen) -> bool {
-        let ended_well =
-            member.status == Status::Exited && member.exit_code == 0 && !member.stopped_by_user;
+        let ended_well = member.status == Status::Exited && member.exit_code == 0 && !member.stopped_by_user;
         let is_named = self.options.services.iter().any(|named| named == name);
         let is_awaited = self.desired.model.services.values().any(|other| {
             let dependency = other.depends_on.get(name);
-            dependency.is_some_and(|dependency| dependency.condition == Condition::ServiceCompletedSuccessfully)
+            dependency
+                .is_some_and(|dependency| dependency.condition == Condition::ServiceCompletedSuccessfully)
         });
         let sources = service.volumes.iter().filter_map(|mount| mount.source.as_ref());
         let mut volumes = sources.filter_map(|key| self.desired.model.volumes.get(key));
@@ -259,7 +270,10 @@ impl<'a> Planner<'a> {
         let volumes = sources.filter_map(|key| model.volumes.get(key));
         let volumes = volumes.filter_map(|volume| self.volumes.get(&volume.name));
         let parents = graph::parents(service);
-        let parents = parents.iter().filter_map(|parent| self.made.get(parent)).flatten();
+        let parents = parents
+            .iter()
+            .filter_map(|parent| self.made.get(parent))
+            .flatten();
         networks.chain(volumes).chain(parents).copied().collect()
     }
 
@@ -284,9 +298,8 @@ impl<'a> Planner<'a> {
     fn name_of(&self, member: &Seen) -> String {
         let canonical = self.desired.container_name(&member.service, member.number);
         let prefix = member.name.strip_suffix(&format!("_{canonical}"));
-        let is_half_way = prefix.is_some_and(|prefix| {
-            prefix.len() == 12 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
-        });
+        let is_half_way = prefix
+            .is_some_and(|prefix| prefix.len() == 12 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit()));
         match is_half_way {
             true => canonical,
             false => member.name.clone(),
@@ -295,7 +308,10 @@ impl<'a> Planner<'a> {
 }
 
 fn starts_first(service: &Service) -> bool {
-    let update = service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref());
+    let update = service
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.update_config.as_ref());
     update.is_some_and(|update| update.order == Some(Order::StartFirst))
 }
 

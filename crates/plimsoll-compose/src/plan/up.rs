@@ -100,7 +100,10 @@ impl<'a> Planner<'a> {
 
     /// Keys of networks that the selected services are on.
     fn networks(&mut self) -> Result<()> {
-        let services = self.selected.iter().map(|name| &self.desired.model.services[name]);
+        let services = self
+            .selected
+            .iter()
+            .map(|name| &self.desired.model.services[name]);
         let used: BTreeSet<&String> = services.flat_map(|service| service.networks.keys()).collect();
         for key in used {
             let Some(network) = self.desired.model.networks.get(key) else {
@@ -158,7 +161,10 @@ impl<'a> Planner<'a> {
     }
 
     fn volumes(&mut self) -> Result<()> {
-        let services = self.selected.iter().map(|name| &self.desired.model.services[name]);
+        let services = self
+            .selected
+            .iter()
+            .map(|name| &self.desired.model.services[name]);
         let mounts = services.flat_map(|service| &service.volumes);
         let used: BTreeSet<&String> = mounts.filter_map(|mount| mount.source.as_ref()).collect();
         for key in used {
@@ -247,13 +253,7 @@ impl<'a> Planner<'a> {
     }
 
     /// One step for all who wait for the same. It is only then not needed if none of them does.
-    fn wait(
-        &mut self,
-        service: &str,
-        condition: Condition,
-        required: bool,
-        after: Vec<usize>,
-    ) -> usize {
+    fn wait(&mut self, service: &str, condition: Condition, required: bool, after: Vec<usize>) -> usize {
         let key = (service.to_owned(), labels::condition(condition));
         if let Some(step) = self.waits.get(&key) {
             if let Action::Wait { required: known, .. } = &mut self.plan.steps[*step].action {

@@ -1,0 +1,194 @@
+//! Containers: made, replaced, started, stopped, removed.
+
+use std::collections::BTreeMap;
+
+use plimsoll_container::{Container, ContainerError};
+
+use super::{Work, id_of};
+use crate::converge::blocking;
+use crate::error::{ComposeError, Result};
+use crate::plan::Old;
+use crate::spec::Making;
+
+/// Says with which container something went wrong.
+pub(super) fn about<'a>(
+    operation: &'static str,
+    name: &'a str,
+) -> impl FnOnce(ContainerError) -> ComposeError + use<'a> {
+    move |source| ComposeError::Container {
+        operation,
+        name: name.to_owned(),
+        source,
+    }
+}
+
+impl Work {
+    pub(super) async fn create(
+        &self,
+        service: &str,
+        number: u32,
+        name: &str,
+        replaces: Option<&Old>,
+    ) -> Result<()> {
+        let Some(old) = replaces else {
+            let made = self.make(service, number, name.to_owned(), None);
+            let container = self.told(&id_of(name), "Creating", "Created", "", made).await?;
+            self.put(name, container);
+            return Ok(());
+        };
+        let replaced = async {
+            let present = self.get(&old.name);
+            let half_way = format!("{}_{name}", &old.id[..old.id.len().min(12)]);
+            let made = self.make(service, number, half_way, present.clone()).await?;
+            if let Some(present) = present {
+                self.end(service, &present).await?;
+                self.take_away(&present, false).await?;
+            }
+            let containers = &self.converge.containers;
+            containers
+                .rename(&made, name)
+                .await
+                .map_err(about("rename", name))?;
+            Ok(Container {
+                name: name.to_owned(),
+                ..made
+            })
+        };
+        let container = self
+            .told(&id_of(name), "Recreate", "Recreated", &old.reason, replaced)
+            .await?;
+        self.put(name, container);
+        Ok(())
+    }
+
+    /// Makes a container of a service.
+    pub(super) async fn make(
+        &self,
+        service: &str,
+        number: u32,
+        name: String,
+        old: Option<Container>,
+    ) -> Result<Container> {
+        let work = self.clone();
+        let service = service.to_owned();
+        blocking(move || {
+            let desired = work.desired.as_deref().ok_or(ComposeError::Interrupted)?;
+            let converge = &work.converge;
+            let image = converge.image(desired, &service)?;
+            let image = image.ok_or_else(|| ComposeError::NoImage {
+                service: service.clone(),
+                image: desired.image(&service),
+            })?;
+            let making = Making {
+                desired,
+                name: &service,
+                service: desired.service(&service)?,
+                image: &image,
+                containers: &converge.containers,
+                peers: &work.peers(),
+                old: old.as_ref(),
+                renew: work.options.renew_anonymous_volumes,
+            };
+            let mut options = making.options(number)?;
+            options.name = Some(name.clone());
+            let parent = converge.images.hold(&image)?;
+            let made = converge.containers.create(&image, parent, &options);
+            made.map_err(about("create", &name))
+        })
+        .await
+    }
+
+    /// Ids of the first container of each service.
+    fn peers(&self) -> BTreeMap<String, String> {
+        let of_service = self.plan.names.iter().filter_map(|(service, names)| {
+            let container = names.iter().find_map(|name| self.get(name))?;
+            Some((service.clone(), container.id().to_owned()))
+        });
+        of_service.collect()
+    }
+
+    pub(super) async fn rename(&self, id: &str, name: &str) -> Result<()> {
+        let containers = &self.converge.containers;
+        let container = containers.get(id)?;
+        containers
+            .rename(&container, name)
+            .await
+            .map_err(about("rename", name))?;
+        self.put(
+            name,
+            Container {
+                name: name.to_owned(),
+                ..container
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) async fn start(&self, service: &str, name: &str) -> Result<()> {
+        let Some(container) = self.get(name) else {
+            return Ok(());
+        };
+        let started = self.run_container(service, &container);
+        self.told(&id_of(name), "Starting", "Started", "", started).await
+    }
+
+    /// Starts a container and what its service has to be done in it afterwards.
+    pub(super) async fn run_container(&self, service: &str, container: &Container) -> Result<()> {
+        let containers = &self.converge.containers;
+        let started = containers.start(container, false).await;
+        started.map_err(about("start", &container.name))?;
+        self.tell_started(container.clone());
+        self.post_start(service, container).await
+    }
+
+    pub(super) async fn restart(&self, service: &str, name: &str, reason: &str) -> Result<()> {
+        let Some(container) = self.get(name) else {
+            return Ok(());
+        };
+        let restarted = async {
+            let containers = &self.converge.containers;
+            self.pre_stop(service, &container).await?;
+            let stopped = containers
+                .stop_for_restart(&container, None, self.options.timeout)
+                .await;
+            stopped.map_err(about("stop", name))?;
+            let container = containers.get(container.id())?;
+            self.run_container(service, &container).await
+        };
+        self.told(&id_of(name), "Restarting", "Started", reason, restarted)
+            .await
+    }
+
+    pub(super) async fn stop(&self, service: &str, name: &str) -> Result<()> {
+        let Some(container) = self.get(name) else {
+            return Ok(());
+        };
+        let stopped = self.end(service, &container);
+        self.told(&id_of(name), "Stopping", "Stopped", "", stopped).await
+    }
+
+    /// Stops a container if it runs.
+    pub(super) async fn end(&self, service: &str, container: &Container) -> Result<()> {
+        let containers = &self.converge.containers;
+        self.pre_stop(service, container).await?;
+        let stopped = containers.stop(container, None, self.options.timeout).await;
+        stopped.map_err(about("stop", &container.name))
+    }
+
+    pub(super) async fn remove(&self, name: &str, volumes: bool) -> Result<()> {
+        let Some(container) = self.get(name) else {
+            return Ok(());
+        };
+        let removed = self.take_away(&container, volumes);
+        self.told(&id_of(name), "Removing", "Removed", "", removed).await
+    }
+
+    pub(super) async fn take_away(&self, container: &Container, volumes: bool) -> Result<()> {
+        let (containers, container) = (self.converge.containers.clone(), container.clone());
+        blocking(move || {
+            let removed = containers.remove(&container, volumes);
+            removed.map_err(about("remove", &container.name))
+        })
+        .await
+    }
+}
