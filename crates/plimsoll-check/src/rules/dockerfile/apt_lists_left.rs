@@ -18,6 +18,7 @@
 
 use plimsoll_diagnostics::{Fix, Severity};
 
+use crate::rules::image::look;
 use crate::shell::ShellCommand;
 use crate::view::{DockerfileView, Step};
 use crate::{Check, Checker, Finding, Rule};
@@ -28,7 +29,10 @@ use super::runs::{RunStep, runs, runs_of};
 
 pub(super) const RULE: Rule = Rule::new("apt-lists-left", Severity::Info)
     .aliases(&["DL3009", "DKL-DI-0005"])
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[
+        Check::Dockerfile(check),
+        Check::Image(crate::rules::image::look::package_lists_left),
+    ]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     let mut looked: Vec<usize> = Vec::new();

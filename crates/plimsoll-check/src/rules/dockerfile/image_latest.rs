@@ -30,7 +30,10 @@ pub(super) const RULE: Rule = Rule::new("image-latest", Severity::Warning)
         "CKV_DOCKER_7",
         "CIS-5.28",
     ])
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[
+        Check::Dockerfile(check),
+        Check::Image(crate::rules::image::look::image_latest),
+    ]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for stage in &view.stages {

@@ -23,6 +23,7 @@
 use plimsoll_diagnostics::{Fix, Severity, Span};
 use plimsoll_dockerfile::{ArgDeclaration, InstructionKind, Word};
 
+use crate::rules::image::look;
 use crate::view::{DockerfileView, Step};
 use crate::{Check, Checker, Finding, Rule};
 
@@ -36,7 +37,10 @@ pub(super) const RULE: Rule = Rule::new("secret-in-env", Severity::Error)
         "CIS-4.10",
         "DS-0031",
     ])
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[
+        Check::Dockerfile(check),
+        Check::Image(crate::rules::image::look::secret_in_env),
+    ]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for step in view.steps() {

@@ -20,13 +20,17 @@
 use plimsoll_diagnostics::{Fix, Severity};
 use plimsoll_dockerfile::{Command, InstructionKind};
 
+use crate::rules::image::look;
 use crate::shell::{Place, ShellWord};
 use crate::view::{DockerfileView, Step};
 use crate::{Check, Checker, Finding, Rule};
 
 pub(super) const RULE: Rule = Rule::new("shell-form-command", Severity::Warning)
     .aliases(&["DL3025", "JSONArgsRecommended"])
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[
+        Check::Dockerfile(check),
+        Check::Image(crate::rules::image::look::shell_form_command),
+    ]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for step in view.steps() {

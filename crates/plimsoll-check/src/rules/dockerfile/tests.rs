@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use plimsoll_diagnostics::{Diagnostic, Safety, Source};
 
 use crate::config::Config;
+use crate::facts::ImageFacts;
 use crate::rule::Rule;
 use crate::view::{BuildSettings, DockerfileView, Workspace};
 
