@@ -26,6 +26,8 @@ pub const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 pub const ENVIRONMENT_FILE: &str = "com.docker.compose.project.environment_file";
 /// The version that made it.
 pub const VERSION: &str = "com.docker.compose.version";
+/// What makes the name of a container of `run` its own.
+pub const SLUG: &str = "com.docker.compose.slug";
 /// Of a container that takes the place of another: what that was called.
 pub const REPLACE: &str = "com.docker.compose.replace";
 /// The key of a network in the file.

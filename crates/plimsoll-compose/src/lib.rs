@@ -11,6 +11,7 @@ mod graph;
 mod images;
 pub mod labels;
 mod observed;
+mod one_off;
 mod plan;
 mod reason;
 mod spec;
