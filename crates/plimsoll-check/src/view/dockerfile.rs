@@ -19,7 +19,7 @@ pub use variables::Variable;
 /// or a compose file's `build:` say.
 #[derive(Clone, Debug, Default)]
 pub struct BuildSettings {
-    /// The stages that are built, by name or number; none is the last.
+    /// The stages that are built, by name or number; none is the last, and so is an empty name.
     pub targets: Vec<String>,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
@@ -312,8 +312,10 @@ impl DockerfileView {
         let count = self.stages.len();
         let named = self.settings.targets.iter();
         let mut shipped: Vec<usize> = named
-            .filter_map(|target| self.stage_named(target, count))
-            .map(|stage| stage.index)
+            .filter_map(|target| match target.as_str() {
+                "" => count.checked_sub(1),
+                target => self.stage_named(target, count).map(|stage| stage.index),
+            })
             .collect();
         if shipped.is_empty() {
             shipped.extend(count.checked_sub(1));

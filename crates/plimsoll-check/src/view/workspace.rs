@@ -10,6 +10,8 @@ use crate::facts::ImageFacts;
 pub struct Workspace {
     /// Dockerfiles.
     pub dockerfiles: Vec<DockerfileView>,
+    /// Dockerfiles that are only known: compose files that are checked build them.
+    pub others: Vec<DockerfileView>,
     /// Build contexts.
     pub contexts: Vec<ContextView>,
     /// Compose projects.
@@ -23,7 +25,8 @@ pub struct Workspace {
 impl Workspace {
     /// The Dockerfile at a path.
     pub fn dockerfile(&self, path: &Utf8Path) -> Option<&DockerfileView> {
-        self.dockerfiles.iter().find(|view| view.path == path)
+        let mut all = self.dockerfiles.iter().chain(&self.others);
+        all.find(|view| view.path == path)
     }
 
     /// The context in a folder.
