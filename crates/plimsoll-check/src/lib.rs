@@ -41,6 +41,7 @@ pub mod config;
 mod engine;
 pub mod facts;
 mod finding;
+pub mod fix;
 pub mod load;
 pub mod policy;
 mod rule;
