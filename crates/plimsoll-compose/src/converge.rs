@@ -49,6 +49,14 @@ impl Converge {
         }
     }
 
+    /// The same door, with nobody looking on.
+    pub fn silent(&self) -> Self {
+        Self {
+            progress: Progress::none(),
+            ..self.clone()
+        }
+    }
+
     /// Has a project alone: whoever changes it next waits until the lock is dropped. `waiting` is told who has it if it is
     /// somebody else.
     pub async fn lock(&self, project: &str, waiting: impl FnOnce(Option<u32>)) -> Result<Lock> {

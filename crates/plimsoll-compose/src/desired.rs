@@ -8,6 +8,7 @@ use plimsoll_compose_file::model::{Model, Service};
 use serde_json::Value;
 
 use crate::error::{ComposeError, Result};
+use crate::graph;
 use crate::reason::essence;
 use crate::spec::unused;
 
@@ -76,6 +77,14 @@ impl Desired {
                 name: name.to_owned(),
                 known: self.model.services.keys().cloned().collect(),
             })
+    }
+
+    /// These services and, if asked for, all that they depend on; all services where none is named.
+    pub fn selected(&self, names: &[String], with_dependencies: bool) -> Result<BTreeSet<String>> {
+        for name in names {
+            self.service(name)?;
+        }
+        Ok(graph::closure(&self.model, names, with_dependencies))
     }
 
     /// The image of a service: the one it names, or the one it builds.

@@ -162,6 +162,12 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Names of the containers there are of these services when all is done.
+    pub fn containers(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let meant = self.names.iter().filter(|(service, _)| is_meant(service));
+        meant.flat_map(|(_, names)| names.iter().cloned()).collect()
+    }
+
     pub(crate) fn push(&mut self, action: Action, mut after: Vec<usize>) -> usize {
         after.sort_unstable();
         after.dedup();

@@ -1,6 +1,8 @@
 //! What the compose commands share: the flags before the command, and the project that they name.
 
+pub(crate) mod attached;
 pub(crate) mod building;
+pub(crate) mod converging;
 pub(crate) mod members;
 pub(crate) mod printer;
 

@@ -1,0 +1,273 @@
+//! An attached `up`: shows what its containers write, until they have ended or the user has had enough.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use plimsoll_compose::{ApplyOptions, Converge, Plan};
+use plimsoll_container::{Container, ContainerError, Containers};
+use plimsoll_progress::Progress;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use super::converging::Changing;
+use super::members::Member;
+use super::printer::{Form, Printer, Window};
+use crate::command_error::CommandError;
+use crate::commands::INTERRUPTED;
+use crate::commands::containers::exit_byte;
+use crate::context::Context;
+
+/// When all is stopped because one container has ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    /// As soon as any has.
+    pub(crate) on_exit: bool,
+    /// As soon as one has failed.
+    pub(crate) on_failure: bool,
+    /// The exit code is this service's.
+    pub(crate) code_from: Option<String>,
+    /// Services that others wait for to end: when those end well, nothing is stopped.
+    pub(crate) helpers: BTreeSet<String>,
+}
+
+/// How an attached `up` shows and ends.
+pub(crate) struct Attached<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) containers: Containers,
+    pub(crate) project: String,
+    pub(crate) form: Form,
+    /// Services whose output is shown.
+    pub(crate) shown: BTreeSet<String>,
+    pub(crate) ending: Ending,
+    pub(crate) timeout: Option<i64>,
+}
+
+/// A container that has ended.
+struct Gone {
+    service: String,
+    code: i32,
+}
+
+type Follow = Result<Option<Gone>, CommandError>;
+
+impl Attached<'_> {
+    /// Shows containers as they are started, until `starting` and all of them have ended. `names` will be shown.
+    pub(crate) async fn run(
+        &self,
+        starting: impl Future<Output = Result<(), CommandError>>,
+        mut started: UnboundedReceiver<Container>,
+        names: &[String],
+    ) -> Result<Ended, CommandError> {
+        let begin = Timestamp::now();
+        let (printer, writing) = Printer::start(self.form);
+        printer.expect(names.iter().map(String::as_str));
+        let mut follows: JoinSet<Follow> = JoinSet::new();
+        let mut starting = std::pin::pin!(starting);
+        let mut is_starting = true;
+        let ended = loop {
+            tokio::select! {
+                result = &mut starting, if is_starting => {
+                    is_starting = false;
+                    if let Err(error) = result {
+                        break Err(error);
+                    }
+                    while let Ok(container) = started.try_recv() {
+                        self.follow(&mut follows, &printer, container, begin);
+                    }
+                    if follows.is_empty() {
+                        break Ok(Ended::AllGone);
+                    }
+                }
+                Some(container) = started.recv() => self.follow(&mut follows, &printer, container, begin),
+                Some(followed) = follows.join_next() => {
+                    let followed = followed.map_err(|error| CommandError::internal("cannot follow a container", error))?;
+                    if let Some(gone) = followed?
+                        && let Some(code) = self.ends_all(&gone)
+                    {
+                        break Ok(Ended::Because(code));
+                    }
+                    if follows.is_empty() && !is_starting {
+                        break Ok(Ended::AllGone);
+                    }
+                }
+                _ = tokio::signal::ctrl_c() => break Ok(Ended::Interrupted),
+            }
+        };
+        if ended.is_err() {
+            follows.abort_all();
+        }
+        // What the others write while they are stopped is shown, too.
+        let follows = Follows {
+            tasks: follows,
+            printer,
+            writing,
+        };
+        match ended {
+            Ok(ended) => self.stop(ended, follows).await,
+            Err(error) => {
+                follows.finish().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The exit code with which all is to end because one has.
+    fn ends_all(&self, gone: &Gone) -> Option<i32> {
+        let ending = &self.ending;
+        if let Some(service) = &ending.code_from {
+            let ends = gone.service == *service || gone.code != 0;
+            return ends.then_some(gone.code);
+        }
+        let did_its_work = gone.code == 0 && ending.helpers.contains(&gone.service);
+        let ends = ending.on_exit && !did_its_work || ending.on_failure && gone.code != 0;
+        ends.then_some(gone.code)
+    }
+
+    fn follow(
+        &self,
+        follows: &mut JoinSet<Follow>,
+        printer: &Printer,
+        container: Container,
+        begin: Timestamp,
+    ) {
+        let (containers, project) = (self.containers.clone(), self.project.clone());
+        let printer = printer.clone();
+        let Some(member) = Member::of(container) else {
+            return;
+        };
+        let is_shown = self.shown.contains(&member.service);
+        let window = Window {
+            since: Some(begin),
+            follow: true,
+            ..Window::default()
+        };
+        follows.spawn(async move {
+            if is_shown {
+                printer.print(&containers, &member, &project, window).await?;
+            }
+            let ended = match containers.get(member.container.id()) {
+                Ok(container) => {
+                    containers
+                        .until(&container, |state| !state.status.is_alive())
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            let code = match ended {
+                Ok(state) => state.exit_code,
+                // Removed: by `down`, for example.
+                Err(ContainerError::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if is_shown {
+                let what = format!("exited with code {code}");
+                printer.say(member.short_name(&project), &what).await;
+            }
+            Ok(Some(Gone {
+                service: member.service.clone(),
+                code,
+            }))
+        });
+    }
+
+    /// Stops all, dependents first; a second Ctrl-C kills.
+    async fn stop(&self, ended: Ended, follows: Follows) -> Result<Ended, CommandError> {
+        if ended == Ended::AllGone {
+            follows.finish().await;
+            return Ok(ended);
+        }
+        eprint_line(
+            self.context,
+            "Gracefully stopping... (press Ctrl+C again to force)",
+        );
+        let changing = Changing::new(self.context, &self.project, None, &Progress::none()).await?;
+        let observed = changing.observe()?;
+        let plan = Plan::stop(&observed, None, &[]);
+        let options = ApplyOptions {
+            timeout: self.timeout,
+            ..ApplyOptions::default()
+        };
+        let stopped = tokio::select! {
+            stopped = changing.apply(plan, options) => stopped,
+            _ = tokio::signal::ctrl_c() => self.kill(&changing).await,
+        };
+        follows.finish().await;
+        stopped.map(|()| ended)
+    }
+
+    async fn kill(&self, changing: &Changing<'_>) -> Result<(), CommandError> {
+        const KILL: i32 = 9;
+        for member in changing
+            .observe()?
+            .members
+            .iter()
+            .filter(|member| member.is_running())
+        {
+            let killed = match self.containers.get(&member.id) {
+                Ok(container) => self.containers.kill(&container, KILL).await,
+                Err(error) => Err(error),
+            };
+            match killed {
+                Ok(()) | Err(ContainerError::NotRunning(_) | ContainerError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those who show, and what they show with.
+struct Follows {
+    tasks: JoinSet<Follow>,
+    printer: Printer,
+    writing: super::printer::Writing,
+}
+
+impl Follows {
+    async fn finish(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+        self.printer.finish(self.writing).await;
+    }
+}
+
+/// Why an attached `up` is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All containers have ended.
+    AllGone,
+    /// One has ended with this code, and all were stopped.
+    Because(i32),
+    /// The user has had enough.
+    Interrupted,
+}
+
+impl Attached<'_> {
+    /// The exit code of the command.
+    pub(crate) fn exit_code(&self, ended: Ended, converge: &Converge) -> Result<ExitCode, CommandError> {
+        if let (Some(service), Ended::Because(_) | Ended::AllGone) = (&self.ending.code_from, ended) {
+            let observed = converge.observe(&self.project, None)?;
+            let code = observed.of(service).map(|member| member.exit_code).next();
+            return Ok(ExitCode::from(exit_byte(code.unwrap_or(0))));
+        }
+        Ok(match ended {
+            Ended::AllGone => ExitCode::SUCCESS,
+            Ended::Because(code) => ExitCode::from(exit_byte(code)),
+            Ended::Interrupted => ExitCode::from(INTERRUPTED),
+        })
+    }
+}
+
+/// A line for the user.
+pub(crate) fn eprint_line(context: &Context, line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(context.stderr(), "{line}");
+}
+
+/// Services whose output is shown by default: not those with `attach: false`.
+pub(crate) fn shown_by_default(desired: &Arc<plimsoll_compose::Desired>) -> BTreeSet<String> {
+    let services = desired.model.services.iter();
+    let shown = services.filter(|(_, service)| service.attach != Some(false));
+    shown.map(|(name, _)| name.clone()).collect()
+}

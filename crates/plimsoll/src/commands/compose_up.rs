@@ -1,0 +1,291 @@
+//! `compose up`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_compose::{ApplyOptions, Desired, Plan, UpOptions};
+use plimsoll_compose_file::Project;
+use plimsoll_compose_file::model::Condition;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::compose::attached::{Attached, Ending, eprint_line, shown_by_default};
+use super::compose::converging::{Changing, ImageArgs, orphans, scale, warn_unused};
+use super::compose::printer::Form;
+use super::compose::{colors_output, display_as, project};
+use super::interruptible;
+use crate::command_error::CommandError;
+use crate::context::Context;
+use crate::progress::Display;
+
+/// Make the services of a project run as its files say
+///
+/// What is as it should be stays as it is. A container whose service has changed is replaced, and it is said why. A
+/// service starts when what it depends on has started, is healthy, or has ended well, as `depends_on` says; if that
+/// fails, so does this, at once, naming the container, its exit code and its last lines.
+///
+/// Without `--detach` the output of the containers is shown; Ctrl-C stops them, a second one kills them.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run in the background
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    images: ImageArgs,
+    /// Wait until all services run, are healthy, or have ended well; runs in the background
+    #[arg(long)]
+    wait: bool,
+    /// Seconds to wait at most
+    #[arg(long, value_name = "SECONDS")]
+    wait_timeout: Option<u64>,
+    /// How many containers a service has, over what the files say
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale)]
+    scale: Vec<(String, u32)>,
+    /// Replace all containers, also those that are as they should be
+    #[arg(long)]
+    force_recreate: bool,
+    /// Replace no containers, whatever has changed
+    #[arg(long, conflicts_with_all = ["force_recreate", "renew_anon_volumes", "always_recreate_deps"])]
+    no_recreate: bool,
+    /// Replace the containers of what the named services depend on, too
+    #[arg(long)]
+    always_recreate_deps: bool,
+    /// Give containers that are replaced new volumes where those have no name
+    #[arg(short = 'V', long)]
+    renew_anon_volumes: bool,
+    /// Remove containers of services that the files do not have
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Not what the named services depend on
+    #[arg(long)]
+    no_deps: bool,
+    /// Start nothing
+    #[arg(long, conflicts_with = "wait")]
+    no_start: bool,
+    /// Seconds a container has to end when it is replaced or stopped
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    /// Stop all as soon as one container has ended; the exit code is that one's
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_exit: bool,
+    /// Stop all as soon as one container has failed; the exit code is that one's
+    #[arg(long, conflicts_with_all = ["detach", "abort_on_container_exit"])]
+    abort_on_container_failure: bool,
+    /// Stop all as soon as this service has ended, or another failed; the exit code is this service's
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    exit_code_from: Option<String>,
+    /// Show only the output of this service; may be given several times
+    #[arg(long, value_name = "SERVICE")]
+    attach: Vec<String>,
+    /// Do not show the output of this service; may be given several times
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
+    /// Show the output of what the named services depend on, too
+    #[arg(long)]
+    attach_dependencies: bool,
+    /// Begin each line with its time
+    #[arg(long)]
+    timestamps: bool,
+    /// Without the names of the containers
+    #[arg(long)]
+    no_log_prefix: bool,
+    /// Without colour
+    #[arg(long)]
+    no_color: bool,
+    /// Accepted for Docker's sake: there is no menu
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    menu: Option<bool>,
+    /// Accepted for Docker's sake: nothing is asked
+    #[arg(short, long, hide = true)]
+    yes: bool,
+    /// Services, with what they depend on [default: all]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let project = project(context, |options| options.named.clone_from(&args.services))?;
+    if args.detach || args.wait || args.no_start || context.compose().dry_run {
+        return interruptible(in_background(&args, context, &project)).await;
+    }
+    attached(&args, context, &project).await
+}
+
+impl Args {
+    fn options(&self) -> UpOptions {
+        let (remove_orphans, ignore_orphans) = orphans(self.remove_orphans);
+        UpOptions {
+            services: self.services.clone(),
+            no_deps: self.no_deps,
+            // New volumes need new containers.
+            force_recreate: self.force_recreate || self.renew_anon_volumes,
+            no_recreate: self.no_recreate,
+            always_recreate_deps: self.always_recreate_deps,
+            remove_orphans,
+            ignore_orphans,
+            no_start: self.no_start,
+            scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn apply_options(&self) -> ApplyOptions {
+        ApplyOptions {
+            timeout: self.timeout,
+            renew_anonymous_volumes: self.renew_anon_volumes,
+            started: None,
+        }
+    }
+
+    /// Services whose output is shown.
+    fn shown(&self, desired: &Arc<Desired>) -> BTreeSet<String> {
+        let mut shown = match (self.attach.is_empty(), self.services.is_empty()) {
+            (false, _) => self.attach.iter().cloned().collect(),
+            (true, false) if !self.attach_dependencies => self.services.iter().cloned().collect(),
+            _ => shown_by_default(desired),
+        };
+        shown.retain(|name| !self.no_attach.contains(name));
+        shown
+    }
+}
+
+/// Takes hold of the project, gets its images, and plans.
+async fn prepare<'a>(
+    args: &Args,
+    context: &'a Context,
+    project: &Project,
+    display: &Display,
+) -> Result<(Changing<'a>, Plan), CommandError> {
+    let progress = display.progress();
+    let changing = Changing::new(context, &project.name, Some(project), progress).await?;
+    warn_unused(context, changing.desired.as_ref());
+    let desired = changing.desired.clone().expect("its files were read");
+    let services = desired.selected(&args.services, !args.no_deps)?;
+    changing
+        .images(project, &services, &args.images, progress)
+        .await?;
+    let plan = Plan::up(&desired, &changing.observe()?, &args.options())?;
+    Ok((changing, plan))
+}
+
+async fn in_background(args: &Args, context: &Context, project: &Project) -> Result<ExitCode, CommandError> {
+    let display = display_as(context, "Running", None)?;
+    let done = async {
+        let (changing, plan) = prepare(args, context, project, &display).await?;
+        let names = plan.containers(|_| true);
+        changing.apply(plan, args.apply_options()).await?;
+        if args.wait && !context.compose().dry_run {
+            let containers = names
+                .iter()
+                .map(|name| Ok(changing.containers.get(name)?))
+                .collect::<Result<Vec<_>, CommandError>>()?;
+            let timeout = args.wait_timeout.map(Duration::from_secs);
+            changing.converge.settle(containers, timeout).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    };
+    let done = done.await;
+    display.finish();
+    done
+}
+
+async fn attached(args: &Args, context: &Context, project: &Project) -> Result<ExitCode, CommandError> {
+    let display = display_as(context, "Running", None)?;
+    let prepared = tokio::select! {
+        prepared = prepare(args, context, project, &display) => prepared,
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(super::INTERRUPTED)),
+    };
+    let (changing, plan) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            display.finish();
+            return Err(error);
+        }
+    };
+    let desired = changing.desired.clone().expect("its files were read");
+    if let Some(service) = &args.exit_code_from {
+        desired.service(service)?;
+    }
+    let (sender, mut receiver) = unbounded_channel();
+    let (relay, started) = unbounded_channel();
+    let options = ApplyOptions {
+        started: Some(sender),
+        ..args.apply_options()
+    };
+    let shown = args.shown(&desired);
+    let names = plan.containers(|service| shown.contains(service));
+    let attaching = format!(
+        "Attaching to {}",
+        attached_names(&project.name, &names).join(", ")
+    );
+    let attached = Attached {
+        context,
+        containers: changing.containers.clone(),
+        project: project.name.clone(),
+        form: Form {
+            prefix: !args.no_log_prefix,
+            color: !args.no_color && colors_output(context),
+            timestamps: args.timestamps,
+            splits: true,
+        },
+        shown,
+        ending: Ending {
+            on_exit: args.abort_on_container_exit,
+            on_failure: args.abort_on_container_failure,
+            code_from: args.exit_code_from.clone(),
+            helpers: helpers(&desired),
+        },
+        timeout: args.timeout,
+    };
+    let converge = changing.converge.clone();
+    // The tree of what is made gives way to what the first container writes.
+    let starting = async move {
+        let mut display = Some(display);
+        let applied = async {
+            let applied = changing.apply(plan, options).await;
+            // Whoever is next may have the project now.
+            drop(changing);
+            applied
+        };
+        let mut applied = std::pin::pin!(applied);
+        loop {
+            tokio::select! {
+                applied = &mut applied => {
+                    display.take().into_iter().for_each(Display::finish);
+                    while let Ok(container) = receiver.try_recv() {
+                        let _ = relay.send(container);
+                    }
+                    return applied;
+                }
+                Some(container) = receiver.recv() => {
+                    if let Some(display) = display.take() {
+                        display.finish();
+                        eprint_line(context, &attaching);
+                    }
+                    let _ = relay.send(container);
+                }
+            }
+        }
+    };
+    let ended = attached
+        .run(starting, started, &attached_names(&project.name, &names))
+        .await?;
+    attached.exit_code(ended, &converge)
+}
+
+/// Names without that of the project.
+fn attached_names(project: &str, names: &[String]) -> Vec<String> {
+    let short = |name: &String| {
+        let rest = name.strip_prefix(project).unwrap_or(name);
+        rest.trim_start_matches(['-', '_']).to_owned()
+    };
+    names.iter().map(short).collect()
+}
+
+/// Services that others wait for to end well.
+fn helpers(desired: &Desired) -> BTreeSet<String> {
+    let services = desired.model.services.values();
+    let waits = services.flat_map(|service| &service.depends_on);
+    let ends = waits.filter(|(_, need)| need.condition == Condition::ServiceCompletedSuccessfully);
+    ends.map(|(name, _)| name.clone()).collect()
+}
