@@ -196,6 +196,7 @@ impl Containers {
             error: "the container's supervisor was killed, and the container with it".to_owned(),
             finished_at: Some(Timestamp::now()),
             endpoints: Vec::new(),
+            last_ports: state.ports,
             ports: Vec::new(),
             restart_due: state.status == Status::Restarting || policy.applies(exit_code, state.restart_count),
             ..state

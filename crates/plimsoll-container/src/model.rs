@@ -289,6 +289,8 @@ pub struct State {
     pub endpoints: Vec<Endpoint>,
     /// Ports it has on the host while it runs.
     pub ports: Vec<PublishedPort>,
+    /// Those it had when it last ran.
+    pub last_ports: Vec<PublishedPort>,
 }
 
 /// What the probes said, in the fields of Docker's `State.Health`.

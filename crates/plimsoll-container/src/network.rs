@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use plimsoll_network::{
     AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks,
-    default_routes,
+    PublishedPort, default_routes,
 };
 use plimsoll_runtime::NetworkNamespace;
 
@@ -91,11 +91,12 @@ impl Containers {
         })
     }
 
-    /// Addresses, a namespace and ports. `shared` is the namespace of the container whose network it shares.
+    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free. `shared` is the namespace of the container whose network it shares.
     pub(crate) fn prepare_network(
         &self,
         definition: &Definition,
         shared: Option<OwnedFd>,
+        last: &[PublishedPort],
     ) -> Result<Prepared> {
         if shared.is_some() {
             return Ok(Prepared {
@@ -108,7 +109,7 @@ impl Containers {
         };
         let networks = Networks::new(&self.store);
         let endpoints = networks.join(&definition.id, primary)?;
-        let ports = bind(definition, &endpoints)?;
+        let ports = bind(definition, &endpoints, last)?;
         let namespace = plimsoll_network::namespace()?;
         for endpoint in &endpoints {
             networks.connect(namespace.as_fd(), endpoint)?;
@@ -347,14 +348,20 @@ fn own_hostname(definition: &Definition) -> String {
 }
 
 /// The ports of a container that can be reached; Docker discards those of others, too.
-fn bind(definition: &Definition, endpoints: &[Endpoint]) -> Result<Vec<BoundPort>> {
+fn bind(definition: &Definition, endpoints: &[Endpoint], last: &[PublishedPort]) -> Result<Vec<BoundPort>> {
     let Some(out) = endpoints.iter().find(|endpoint| endpoint.default_route) else {
         return Ok(Vec::new());
     };
-    let mut bound = Vec::new();
+    let mut bound: Vec<BoundPort> = Vec::new();
     for port in &definition.ports {
         let mut port = port.clone();
         port.host_ip = port.host_ip.or_else(|| out.network.host_binding());
+        let is_new = |last: &&PublishedPort| !bound.iter().any(|bound| bound.published == **last);
+        let again = last.iter().filter(is_new).find_map(|last| port.again(last));
+        if let Some(same) = again.and_then(|again| plimsoll_network::bind(&again).ok()) {
+            bound.extend(same);
+            continue;
+        }
         let named = |source: NetworkError| match source {
             NetworkError::PortTaken { .. } | NetworkError::RangeTaken { .. } => ContainerError::Ports {
                 network: out.network.name.clone(),

@@ -169,7 +169,7 @@ impl Containers {
         lock: Lock,
     ) -> Result<Prepared> {
         let definition = &container.definition;
-        let network = self.prepare_network(definition, shared)?;
+        let network = self.prepare_network(definition, shared, &paths.read_state()?.last_ports)?;
         self.give_again(&definition.id, &definition.files)?;
         write_files(definition, &network.view, paths)?;
         make_private(paths)?;

@@ -39,6 +39,23 @@ pub struct PortRequest {
     pub protocol: Protocol,
 }
 
+impl PortRequest {
+    /// The same request for the very port that it was given `last`; none where it leaves no choice, or was given another.
+    pub fn again(&self, last: &PublishedPort) -> Option<Self> {
+        let is_open = self.host_port == 0 || self.last_host_port.is_some();
+        let is_of = self.container_port == last.container_port
+            && self.protocol == last.protocol
+            && self
+                .host_ip
+                .map_or(last.host_ip.is_unspecified(), |host| host == last.host_ip);
+        (is_open && is_of).then(|| Self {
+            host_port: last.host_port,
+            last_host_port: None,
+            ..self.clone()
+        })
+    }
+}
+
 /// A port that is held on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {

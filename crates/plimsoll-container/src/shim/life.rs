@@ -455,6 +455,7 @@ impl Shim {
             state.suspended = is_suspended && policy.applies(ended.exit_code, 0);
             state.kept = self.keep.get();
             note_end(state, &ended);
+            state.last_ports = ports;
             state.log_dropped = self.output.dropped();
         });
         let _ = std::fs::remove_file(self.paths.run.join(server::SOCKET));
