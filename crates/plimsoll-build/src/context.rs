@@ -52,10 +52,37 @@ pub enum ContextError {
     Ignore(Box<Diagnostic>),
 }
 
+/// Reads a file that came with a context. A pipe would hold us for ever, and opening a device acts.
+pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::metadata(path)?.is_file() {
+        true => std::fs::read(path),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
 impl BuildContext {
     /// Opens a folder. The ignore file is `<dockerfile>.dockerignore` beside the Dockerfile if there is one,
     /// else `.dockerignore` in the folder's root.
     pub fn open(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        Self::open_with(root, dockerfile, read_plain)
+    }
+
+    /// As [`BuildContext::open`], for a folder that somebody else has filled: an ignore file that is a link to a file of the
+    /// host is none.
+    pub(crate) fn open_fetched(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
+        Self::open_with(root, dockerfile, |path| {
+            match path.canonicalize()?.starts_with(root.canonicalize()?) {
+                true => read_plain(path),
+                false => Err(io::ErrorKind::NotFound.into()),
+            }
+        })
+    }
+
+    fn open_with(
+        root: &Path,
+        dockerfile: Option<&Path>,
+        read_ignore: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, ContextError> {
         let read = |source| ContextError::Read {
             path: root.to_owned(),
             source,
@@ -72,7 +99,7 @@ impl BuildContext {
         let candidates = beside.into_iter().chain([root.join(".dockerignore")]);
         let mut found = None;
         for path in candidates {
-            match std::fs::read(&path) {
+            match read_ignore(&path) {
                 Ok(bytes) => {
                     found = Some(Source::new(
                         path.to_string_lossy(),

@@ -41,7 +41,7 @@ mod verify;
 
 pub use attest::{AttestSettings, Mode as ProvenanceMode, ProvenanceSettings, SlsaVersion};
 pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
-pub use context::{BuildContext, ContextError};
+pub use context::{BuildContext, ContextError, read_plain};
 pub use emulate::platforms;
 pub use error::{BuildError, OpError};
 pub use export::{

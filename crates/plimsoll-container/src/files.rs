@@ -5,6 +5,7 @@ mod changes;
 mod copy;
 mod place;
 mod root;
+mod view;
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::containers::{Container, Containers};
 use crate::{ContainerError, Result};
 
 pub use changes::{Change, ChangeKind};
+pub use view::View;
 
 /// How `cp` copies.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,14 +100,10 @@ impl Containers {
         })
     }
 
-    /// The layer directories of a container's root, its own first.
-    pub fn layers(&self, container: &Container) -> Vec<PathBuf> {
+    /// A container's own layer, and the directories of those below it.
+    pub fn layers(&self, container: &Container) -> Result<(View, Vec<PathBuf>)> {
         let rootfs = &container.definition.rootfs;
-        [&rootfs.upper]
-            .into_iter()
-            .chain(&rootfs.lowers)
-            .cloned()
-            .collect()
+        Ok((View::of(&rootfs.upper)?, rootfs.lowers.clone()))
     }
 
     /// Makes a layer of what a container has changed in its root. It stays as long as this process has the store open,
@@ -114,7 +112,7 @@ impl Containers {
         let snapshots = self.store.snapshots();
         let rootfs = &container.definition.rootfs;
         let layer = snapshots.prepare(snapshots.parent(container.definition.snapshot)?)?;
-        copy_layer(&rootfs.upper, layer.upper(), layer.lowers())?;
+        copy_layer(View::of(&rootfs.upper)?.path(), layer.upper(), layer.lowers())?;
         changes::remove_mount_points(layer.upper(), layer.lowers())?;
         Ok(snapshots.commit(layer)?)
     }

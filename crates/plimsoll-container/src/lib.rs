@@ -61,7 +61,7 @@ pub use client::{Attachment, Event, Exec, Input};
 pub use containers::{Container, Containers};
 pub use create::{CreateOptions, HealthOptions};
 pub use error::{ContainerError, Result};
-pub use files::{Change, ChangeKind, CopyOptions};
+pub use files::{Change, ChangeKind, CopyOptions, View};
 pub use given::{Content, FilePlace, GivenFile};
 pub use isolation::Isolation;
 pub use lifecycle::Changes;

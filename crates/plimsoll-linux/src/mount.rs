@@ -25,6 +25,8 @@ impl MountAttributes {
     pub const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
     /// Programs cannot be executed.
     pub const NO_EXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+    /// Links are there and not followed (kernel 5.14).
+    pub const NO_LINKS: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
     /// Times of reading: never.
     pub const NO_ACCESS_TIME: u64 = libc::MOUNT_ATTR_NOATIME;
     /// Times of reading: always.

@@ -37,6 +37,18 @@ pub(crate) mod compose_push;
 pub(crate) mod compose_pull;
 pub(crate) mod compose_stats;
 pub(crate) mod compose_top;
+pub(crate) mod compose_create;
+pub(crate) mod compose_down;
+pub(crate) mod compose_kill;
+pub(crate) mod compose_pause;
+pub(crate) mod compose_restart;
+pub(crate) mod compose_rm;
+pub(crate) mod compose_scale;
+pub(crate) mod compose_start;
+pub(crate) mod compose_stop;
+pub(crate) mod compose_unpause;
+pub(crate) mod compose_up;
+pub(crate) mod compose_wait;
 pub(crate) mod compose_version;
 pub(crate) mod compose_volumes;
 pub(crate) mod container_inspect;
@@ -214,6 +226,18 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(compose_pull, Many, ["compose pull"]),
     command!(compose_stats, One, ["compose stats"]),
     command!(compose_top, One, ["compose top"]),
+    command!(compose_create, Many, ["compose create"]),
+    command!(compose_down, One, ["compose down"]),
+    command!(compose_kill, One, ["compose kill"]),
+    command!(compose_pause, One, ["compose pause"]),
+    command!(compose_restart, One, ["compose restart"]),
+    command!(compose_rm, One, ["compose rm"]),
+    command!(compose_scale, Many, ["compose scale"]),
+    command!(compose_start, One, ["compose start"]),
+    command!(compose_stop, One, ["compose stop"]),
+    command!(compose_unpause, One, ["compose unpause"]),
+    command!(compose_up, Many, ["compose up"]),
+    command!(compose_wait, One, ["compose wait"]),
     command!(compose_version, One, ["compose version"]),
     command!(compose_volumes, One, ["compose volumes"]),
     command!(container_inspect, One, ["container inspect"]),

@@ -41,10 +41,25 @@ impl ContextFolder {
         dockerfile(name, entry.open()?)
     }
 
+    /// What it is, whenever it is fetched: the URL, and the digest of the commit or file.
+    pub fn identity(&self) -> String {
+        let origin = self.origin.as_ref();
+        let digest = origin.map_or("", |origin| origin.digest.1.as_str());
+        format!("{}@{digest}", self.place)
+    }
+
+    /// Moves the files to `folder`, which is of the same file system and not there yet.
+    ///
+    /// # Errors
+    /// When it is there, or cannot be made.
+    pub fn keep(self, folder: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.root, folder)
+    }
+
     /// Opens the files as a build context; `dockerfile` is where the Dockerfile is in it, if it is.
     pub fn context(&self, dockerfile: Option<&str>) -> Result<BuildContext, SourceError> {
         let dockerfile = dockerfile.map(|name| self.root.join(name.trim_start_matches('/')));
-        let context = BuildContext::open(&self.root, dockerfile.as_deref())?;
+        let context = BuildContext::open_fetched(&self.root, dockerfile.as_deref())?;
         Ok(context.with_origin(self.origin.clone()))
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use plimsoll_store::{Entry, MergedTree};
+use rustix::io::Errno;
 
 use crate::containers::{Container, Containers};
 use crate::{ContainerError, Result};
@@ -46,8 +47,8 @@ pub enum ChangeKind {
 impl Containers {
     /// Returns what a container has changed in its root, folders before what is in them.
     pub fn changes(&self, container: &Container) -> Result<Vec<Change>> {
-        let rootfs = &container.definition.rootfs;
-        Ok(Survey::of(&rootfs.upper, &rootfs.lowers)?.changes)
+        let (own, lowers) = self.layers(container)?;
+        Ok(Survey::of(own.path(), &lowers)?.changes)
     }
 }
 
@@ -171,7 +172,19 @@ fn is_copy(metadata: &Metadata, original: &Entry) -> bool {
 fn sorted(directory: &Path) -> Result<Vec<OsString>> {
     let failed = || ContainerError::file("read", directory);
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed())? {
+    let entries = match fs::read_dir(directory) {
+        // A running container has put something else in its place.
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+            ) =>
+        {
+            return Ok(names);
+        }
+        result => result.map_err(failed())?,
+    };
+    for entry in entries {
         names.push(entry.map_err(failed())?.file_name());
     }
     names.sort();

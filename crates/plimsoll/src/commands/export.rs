@@ -27,7 +27,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let containers = containers(context)?;
-    let tree = MergedTree::new(containers.layers(&containers.get(&args.container)?));
+    let (own, lowers) = containers.layers(&containers.get(&args.container)?)?;
+    let layers = [own.path().to_owned()].into_iter().chain(lowers).collect();
+    let tree = MergedTree::new(layers);
     match &args.output {
         Some(path) if path.as_os_str() != "-" => write_atomically(path, |file| Ok(write_tar(&tree, file)?))?,
         _ if io::stdout().is_terminal() => {

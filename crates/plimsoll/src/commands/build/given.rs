@@ -199,7 +199,12 @@ async fn from_folder(
         File::Path(path) => PathBuf::from(path),
         _ => Path::new(folder).join("Dockerfile"),
     };
-    let bytes = std::fs::read(&path).map_err(|error| unreadable(folder, file, &path, error))?;
+    let read = match file {
+        // Who names a pipe means it.
+        File::Path(_) => std::fs::read(&path),
+        _ => plimsoll_build::read_plain(&path),
+    };
+    let bytes = read.map_err(|error| unreadable(folder, file, &path, error))?;
     let dockerfile = utf8(&path.to_string_lossy(), bytes)?;
     Ok(Given {
         dockerfile,
