@@ -29,10 +29,7 @@ use super::runs::{RunStep, runs, runs_of};
 
 pub(super) const RULE: Rule = Rule::new("apt-lists-left", Severity::Info)
     .aliases(&["DL3009", "DKL-DI-0005"])
-    .checks(&[
-        Check::Dockerfile(check),
-        Check::Image(crate::rules::image::look::package_lists_left),
-    ]);
+    .checks(&[Check::Dockerfile(check), Check::Image(look::package_lists_left)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     let mut looked: Vec<usize> = Vec::new();
@@ -47,6 +44,10 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
 fn look(view: &DockerfileView, checker: &mut Checker<'_>, run: RunStep<'_>) {
     let update = run.commands().find_map(|ran| APT.call(ran.command, &["update"]));
     let Some(update) = update else { return };
+    // Lists that are fetched for a later RUN are another rule's.
+    if !run.commands().any(|ran| installs(ran.command)) {
+        return;
+    }
     let removes = |command: &ShellCommand| {
         let deletes = matches!(command.program(), Some("rm" | "find"));
         deletes
@@ -74,11 +75,9 @@ fn look(view: &DockerfileView, checker: &mut Checker<'_>, run: RunStep<'_>) {
     )
     .help("end the RUN with `rm -rf /var/lib/apt/lists/*`");
     let last = run.commands().filter(|ran| is_apt(ran.command)).last();
-    let fix = if used_later(view, run.step) {
-        Fix::ask("remove the lists")
-    } else {
-        Fix::safe("remove the lists")
-    };
+    // A later RUN would have nothing to install from.
+    let last = last.filter(|_| !used_later(view, run.step));
+    let fix = Fix::safe("remove the lists");
     let fix = last.and_then(|last| run_after(fix, view, run, last.command, "rm -rf /var/lib/apt/lists/*"));
     checker.report(match fix {
         Some(fix) => finding.fix(fix),
@@ -87,11 +86,12 @@ fn look(view: &DockerfileView, checker: &mut Checker<'_>, run: RunStep<'_>) {
 }
 
 fn is_apt(command: &ShellCommand) -> bool {
-    APT.call(
-        command,
-        &["update", "install", "upgrade", "dist-upgrade", "full-upgrade"],
-    )
-    .is_some()
+    APT.call(command, &["update"]).is_some() || installs(command)
+}
+
+fn installs(command: &ShellCommand) -> bool {
+    let verbs = ["install", "upgrade", "dist-upgrade", "full-upgrade", "build-dep"];
+    APT.call(command, &verbs).is_some()
 }
 
 /// A later RUN installs without lists of its own.

@@ -1,8 +1,8 @@
 //! Sources of COPY and ADD.
 
-use plimsoll_dockerfile::{CopySource, Word};
+use plimsoll_dockerfile::{CopySource, InstructionKind, Word};
 
-use crate::view::DockerfileView;
+use crate::view::{Base, DockerfileView, Stage};
 
 /// Endings of files that ADD unpacks, or that somebody unpacks by hand.
 pub(super) const ARCHIVES: [&str; 14] = [
@@ -51,4 +51,47 @@ pub(super) fn paths(sources: &[CopySource]) -> impl Iterator<Item = &Word> {
         CopySource::Path(path) => Some(path),
         CopySource::Heredoc(_) => None,
     })
+}
+
+/// The folder that WORKDIR has set before an instruction; none when only the base image says it, or a variable.
+pub(super) fn workdir(view: &DockerfileView, at: usize) -> Option<String> {
+    let stage = view.step(at.min(view.dockerfile.instructions.len() - 1)).stage?;
+    let mut stages: Vec<&Stage> = view.chain(stage).collect();
+    stages.reverse();
+    let mut folder: Option<String> =
+        (*view.chain(stage).last().map(|stage| &stage.base)? == Base::Scratch).then(|| "/".to_owned());
+    for one in stages {
+        for step in view
+            .steps_of(one)
+            .filter(|step| one.index != stage.index || step.at < at)
+        {
+            if let InstructionKind::Workdir(word) = step.kind() {
+                let path = view.expand(step.at, word)?;
+                folder = match (path.starts_with('/'), folder) {
+                    (true, _) => Some(join("/", &path)),
+                    (false, Some(folder)) => Some(join(&folder, &path)),
+                    (false, None) => None,
+                };
+            }
+        }
+    }
+    Some(folder.unwrap_or_else(|| "/".to_owned()))
+}
+
+/// A path seen from a folder, without `.` and `..`.
+pub(super) fn join(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = match path.starts_with('/') {
+        true => Vec::new(),
+        false => folder.split('/').filter(|part| !part.is_empty()).collect(),
+    };
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }

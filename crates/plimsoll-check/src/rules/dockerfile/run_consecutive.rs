@@ -18,14 +18,13 @@
 //!     && chmod 700 /data
 //! ```
 
-use plimsoll_diagnostics::{Fix, Severity, Span};
+use plimsoll_diagnostics::{Fix, Severity};
 use plimsoll_dockerfile::InstructionKind;
 
-use crate::shell::{Joint, ShellCommand};
 use crate::view::{DockerfileView, Step};
 use crate::{Check, Checker, Finding, Rule};
 
-use super::edits::line_ending;
+use super::edits::join_runs;
 
 pub(super) const RULE: Rule = Rule::new("run-consecutive", Severity::Info)
     .aliases(&["DL3059"])
@@ -64,59 +63,10 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
             )
             .help("join them with `&&`, or leave them apart where that makes the cache better")
             .label(pair[0].instruction.keyword.span, "the one before");
-            if let Some(fix) = joined(view, pair[0], pair[1]) {
+            if let Some(fix) = join_runs(Fix::ask("join the two"), view, pair[0], pair[1]) {
                 finding = finding.fix(fix);
             }
             checker.report(finding);
         }
     }
-}
-
-/// Joins two RUNs, where that means the same but for the layer: the first changes nothing that the second would notice,
-/// and the second is one chain.
-fn joined(view: &DockerfileView, first: Step<'_>, second: Step<'_>) -> Option<Fix> {
-    const LASTING: [&str; 9] = [
-        "cd", "export", "set", ".", "source", "umask", "exec", "exit", "shopt",
-    ];
-    let (before, after) = (view.script(first.at)?, view.script(second.at)?);
-    if before.shell.is_none() || after.shell.is_none() || before.problem.is_some() || after.problem.is_some()
-    {
-        return None;
-    }
-    let lasting = |command: &ShellCommand| {
-        command.words.is_empty()
-            || command.place.function
-            || command.place.background
-            || command.program().is_none_or(|program| LASTING.contains(&program))
-    };
-    let top = after.commands.first()?.list;
-    let chain = after
-        .commands
-        .iter()
-        .all(|command| command.list != top || command.joint != Joint::Next);
-    let before_top = before.commands.first()?.list;
-    let or = before
-        .commands
-        .iter()
-        .any(|command| command.list == before_top && command.joint == Joint::Next);
-    let comments = view.source.slice(before.span).contains(" #");
-    if before.commands.iter().any(lasting) || !chain || or || comments {
-        return None;
-    }
-    let between = Span::new(first.span().end, after.span.start);
-    let text = view
-        .source
-        .slice(Span::new(first.span().end, second.span().start));
-    let ending = line_ending(&view.source);
-    let kept: Vec<&str> = text
-        .lines()
-        .filter(|line| line.trim_start().starts_with('#'))
-        .collect();
-    let escape = view.dockerfile.directives.escape;
-    let comments: String = kept.iter().map(|line| format!("{line}{ending}")).collect();
-    Some(Fix::ask("join the two").replace(
-        &view.source,
-        between,
-        format!(" {escape}{ending}{comments}    && "),
-    ))
 }

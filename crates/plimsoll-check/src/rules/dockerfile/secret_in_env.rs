@@ -37,10 +37,7 @@ pub(super) const RULE: Rule = Rule::new("secret-in-env", Severity::Error)
         "CIS-4.10",
         "DS-0031",
     ])
-    .checks(&[
-        Check::Dockerfile(check),
-        Check::Image(crate::rules::image::look::secret_in_env),
-    ]);
+    .checks(&[Check::Dockerfile(check), Check::Image(look::secret_in_env)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for step in view.steps() {
@@ -85,6 +82,7 @@ fn report(view: &DockerfileView, checker: &mut Checker<'_>, name: &str, value: &
     let message = format!("`{name}` is {} in {place}", found.kind);
     checker.report(
         Finding::new(&view.source, Span::new(start, end), message)
+            .secret(Span::new(start, end))
             .help("hand it over at run time, or for a RUN by `--mount=type=secret`; what was built or pushed with it has to be replaced"),
     );
 }

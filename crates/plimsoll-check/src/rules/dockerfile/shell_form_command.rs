@@ -27,10 +27,7 @@ use crate::{Check, Checker, Finding, Rule};
 
 pub(super) const RULE: Rule = Rule::new("shell-form-command", Severity::Warning)
     .aliases(&["DL3025", "JSONArgsRecommended"])
-    .checks(&[
-        Check::Dockerfile(check),
-        Check::Image(crate::rules::image::look::shell_form_command),
-    ]);
+    .checks(&[Check::Dockerfile(check), Check::Image(look::shell_form_command)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for step in view.steps() {

@@ -24,10 +24,7 @@ use crate::{Check, Checker, Finding, Rule};
 
 pub(super) const RULE: Rule = Rule::new("volume-system-dir", Severity::Error)
     .aliases(&["DKL-DI-0002"])
-    .checks(&[
-        Check::Dockerfile(check),
-        Check::Image(crate::rules::image::look::volume_system_dir),
-    ]);
+    .checks(&[Check::Dockerfile(check), Check::Image(look::volume_system_dir)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for step in view.steps() {
