@@ -30,6 +30,15 @@ pub enum Cloned {
 /// Refused in a process with more than one thread (`EDEADLK`): the child would have a copy of locks that nobody is
 /// left to open. Then ordinary Rust is fine in the child, which must end with [`exit_now`] or exec.
 pub fn clone_process(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    clone(namespaces, cgroup, false)
+}
+
+/// As [`clone_process`], and the parent of the child is the parent of the caller: for one who makes it and ends.
+pub fn clone_sibling(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    clone(namespaces, cgroup, true)
+}
+
+fn clone(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>, sibling: bool) -> io::Result<Cloned> {
     let allowed = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWUTS
@@ -49,7 +58,12 @@ pub fn clone_process(namespaces: UnshareFlags, cgroup: Option<BorrowedFd<'_>>) -
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = u64::from(namespaces.bits()) | libc::CLONE_PIDFD as u64;
     arguments.pidfd = &raw mut pidfd as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    if sibling {
+        // The signal is then the caller's own (clone(2)).
+        arguments.flags |= libc::CLONE_PARENT as u64;
+    } else {
+        arguments.exit_signal = libc::SIGCHLD as u64;
+    }
     if let Some(cgroup) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;

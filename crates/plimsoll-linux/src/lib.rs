@@ -8,7 +8,7 @@
 //!   with its parent, start a session;
 //! - [`inherited`]: the other end of that: own a descriptor that came through exec;
 //! - [`exec`], [`exec_or_tell`], [`reset_signals`]: become another program, with everything as it expects it;
-//! - [`clone_process`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
+//! - [`clone_process`], [`clone_sibling`], [`close_on_exec_from`], [`exit_now`]: a child in new namespaces, and its end;
 //! - [`be_init`]: the first process of a container that keeps another;
 //! - [`mount_setattr`], [`map_owners`], [`make_files_as`]: what a container's mounts may do, and whose files are;
 //! - [`load_filter`]: what its programs may do; [`join_new_keyring`]: none of our keys;
@@ -28,7 +28,7 @@ mod owner;
 use rustix::io::Errno;
 pub use rustix::thread::UnshareFlags;
 
-pub use clone::{Cloned, clone_process, close_on_exec_from, exit_now};
+pub use clone::{Cloned, clone_process, clone_sibling, close_on_exec_from, exit_now};
 pub use command::CommandExt;
 pub use device_program::attach_device_program;
 pub use exec::{exec, exec_or_tell, reset_signals};

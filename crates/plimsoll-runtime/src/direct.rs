@@ -36,8 +36,8 @@ use crate::libcontainer::network;
 use crate::program::Report;
 use crate::root::Root;
 use crate::{Namespaces, RuntimeError, Stdio, program, rootfs, spec, user};
-use namespaces::{BornInto, Places};
-use plimsoll_linux::{Cloned, clone_process};
+use namespaces::{Places, clone_among};
+use plimsoll_linux::Cloned;
 use rustix::process::PidfdFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -183,12 +183,11 @@ impl Direct {
 
 fn start(init: child::Init<'_>, cgroup: Option<OwnedFd>) -> Result<(i32, OwnedFd, Report), RuntimeError> {
     let (report, write) = program::report()?;
-    let born_into = BornInto::new(init.joined.pid.as_ref())?;
-    match clone_process(init.places.born, cgroup.as_ref().map(AsFd::as_fd))? {
+    let among = init.joined.pid.as_ref().map(AsFd::as_fd);
+    match clone_among(among, init.places.born, cgroup.as_ref().map(AsFd::as_fd))? {
         Cloned::Child => {
             // Directories of the host must not stay open: a program named `/proc/self/fd/N/../..` would get out by one.
             drop(cgroup);
-            std::mem::forget(born_into);
             init.main(&write)
         }
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, report)),

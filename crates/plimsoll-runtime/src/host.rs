@@ -3,6 +3,7 @@
 use crate::RuntimeError;
 use crate::cgroup::Hierarchies;
 use crate::defaults::{self, capabilities};
+use crate::privilege::in_user_namespace;
 use rustix::process::getrlimit;
 use rustix::thread::{CapabilitySet, capabilities as process_capabilities, capability_is_in_bounding_set};
 
@@ -10,6 +11,8 @@ use rustix::thread::{CapabilitySet, capabilities as process_capabilities, capabi
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) hierarchies: Hierarchies,
+    /// Whether root here is not the machine's: see [`crate::privilege`].
+    pub(crate) ordinary: bool,
     /// Bit n: capability n can be passed on.
     pub(crate) capabilities: u64,
     /// Hard limits in force, by Docker's names; `u64::MAX` is none.
@@ -26,11 +29,13 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn detect() -> Result<Self, RuntimeError> {
-        let hierarchies = Hierarchies::detect()?;
+        let ordinary = in_user_namespace();
+        let hierarchies = Hierarchies::usable()?;
         let limits = defaults::ULIMITS.iter();
         Ok(Self {
             limits_swap: hierarchies.limits_swap(),
             hierarchies,
+            ordinary,
             oom_score_adj: std::fs::read_to_string("/proc/self/oom_score_adj")
                 .ok()
                 .and_then(|text| text.trim().parse().ok())
@@ -52,6 +57,11 @@ impl Host {
 
     pub(crate) fn holds(&self, capability: &str) -> bool {
         capabilities::number(capability).is_some_and(|n| self.capabilities >> n & 1 == 1)
+    }
+
+    /// Whether it may be used on the machine, not only on what belongs to a namespace.
+    pub(crate) fn may(&self, capability: &str) -> bool {
+        !self.ordinary && self.holds(capability)
     }
 
     pub(crate) fn hard_limit(&self, name: &str) -> u64 {

@@ -14,6 +14,7 @@
 //! | `rootfs`, `stubs` | the overlay, and what must not be left in it |
 //! | `id_map` | users of a container's own |
 //! | `cgroup`, `host`, `warm` | the machine |
+//! | `privilege` | ordinary users |
 //! | `usage` | what a container uses |
 //! | `program`, `own_program` | becoming the program, or saying why not; our own |
 //! | `direct` | containers without a library |
@@ -35,13 +36,14 @@ mod host;
 mod id_map;
 mod libcontainer;
 mod own_program;
+mod privilege;
 mod program;
 mod root;
 mod rootfs;
 mod runner;
+mod source;
 mod spec;
 mod stubs;
-mod source;
 mod usage;
 mod user;
 mod warm;
@@ -63,9 +65,9 @@ pub use own_program::{ReadOnlyProgram, read_only_program};
 pub use root::{Resolved, Root};
 pub use rootfs::{Rootfs, enter_private_mounts};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
+pub use source::{BENEATH, copy_of_source};
 pub use usage::{ControlGroup, Usage};
 pub use user::{UserError, user_ids};
-pub use source::{BENEATH, copy_of_source};
 pub use warm::warm_control_groups;
 
 /// How a process ended.

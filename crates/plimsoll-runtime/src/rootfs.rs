@@ -4,9 +4,10 @@ use crate::RuntimeError;
 use crate::container_spec::ContainerSpec;
 use crate::id_map::{Users, acting};
 use crate::libcontainer::{receive_descriptor, send_descriptor};
+use crate::privilege::in_user_namespace;
 use crate::root::Root;
-use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
 use crate::source;
+use plimsoll_linux::{Cloned, UnshareFlags, clone_process, exit_now};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{self as mounting, MountFlags, MountPropagationFlags};
@@ -22,6 +23,17 @@ use std::path::{Path, PathBuf};
 /// Set explicitly, because distributions differ in their defaults: a layer must hold whole files (metacopy) under
 /// their own names (redirect_dir), and lower layers are shared between mounts (index).
 const OPTIONS: [(&str, &str); 3] = [("metacopy", "off"), ("redirect_dir", "off"), ("index", "off")];
+
+/// Without rights over `trusted.` attributes overlay keeps its books in those of users, and has the first two off.
+const ORDINARY_OPTIONS: [(&str, &str); 2] = [("userxattr", ""), ("index", "off")];
+
+fn options() -> &'static [(&'static str, &'static str)] {
+    if in_user_namespace() {
+        &ORDINARY_OPTIONS
+    } else {
+        &OPTIONS
+    }
+}
 
 /// The longest string fsconfig(2) takes.
 const MAX_VALUE: usize = 255;
@@ -200,8 +212,11 @@ impl Rootfs {
         }
         set("upperdir", &self.upper)?;
         set("workdir", &self.work)?;
-        for (key, value) in OPTIONS {
-            skip_unknown(mounting::fsconfig_set_string(&context, key, value))?;
+        for (key, value) in options() {
+            skip_unknown(match *value {
+                "" => mounting::fsconfig_set_flag(&context, *key),
+                value => mounting::fsconfig_set_string(&context, *key, value),
+            })?;
         }
         if volatile {
             skip_unknown(mounting::fsconfig_set_flag(&context, "volatile"))?;
@@ -227,10 +242,13 @@ impl Rootfs {
         let text = overlay_text(&common, &lowers, &upper, &work);
         let mut result = Err(Errno::INVAL);
         // An option this kernel does not know makes the whole call fail: leave them out one by one.
-        for known in (0..=OPTIONS.len()).rev() {
+        for known in (0..=options().len()).rev() {
             let mut text = text.clone();
-            for (key, value) in &OPTIONS[..known] {
-                text.push(format!(",{key}={value}"));
+            for (key, value) in &options()[..known] {
+                text.push(match *value {
+                    "" => format!(",{key}"),
+                    value => format!(",{key}={value}"),
+                });
             }
             if volatile {
                 text.push(",volatile");
@@ -298,6 +316,14 @@ pub(crate) fn prepare(root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec
     Ok(spec)
 }
 
+/// What a bind brings, where that is a directory.
+fn directory(mount: &crate::Mount) -> Result<Option<Root>, RuntimeError> {
+    let failed = |error: Errno| RuntimeError::path("open", &mount.source)(error);
+    let place = source::open(&mount.source, source::beneath(&mount.options)).map_err(failed)?;
+    let kind = fs::FileType::from_raw_mode(fs::fstat(&place).map_err(failed)?.st_mode);
+    Ok((kind == fs::FileType::Directory).then(|| Root::detached(place, &mount.source)))
+}
+
 /// True below /proc, /sys and /dev: what is there comes with the mount, not with the root.
 pub(crate) fn below_a_mount(path: &Path) -> bool {
     ["/proc", "/sys", "/dev"]
@@ -316,14 +342,6 @@ fn short_name(path: &Path, held: &mut Vec<OwnedFd>) -> rustix::io::Result<PathBu
     if path.as_os_str().len() <= MAX_VALUE {
         return Ok(path.to_owned());
     }
-/// What a bind brings, where that is a directory.
-fn directory(mount: &crate::Mount) -> Result<Option<Root>, RuntimeError> {
-    let failed = |error: Errno| RuntimeError::path("open", &mount.source)(error);
-    let place = source::open(&mount.source, source::beneath(&mount.options)).map_err(failed)?;
-    let kind = fs::FileType::from_raw_mode(fs::fstat(&place).map_err(failed)?.st_mode);
-    Ok((kind == fs::FileType::Directory).then(|| Root::detached(place, &mount.source)))
-}
-
     let fd = fs::open(
         path,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,

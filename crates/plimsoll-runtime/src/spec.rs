@@ -261,7 +261,7 @@ fn linux(
         .namespaces(namespaces(spec, paths)?)
         .cgroups_path(&spec.cgroup)
         .resources(limits::group(spec, host, warnings)?)
-        .sysctl(sysctls(spec)?)
+        .sysctl(sysctls(spec, host.ordinary)?)
         .masked_paths(masked)
         .readonly_paths(read_only)
         .build()?;
@@ -299,7 +299,7 @@ fn namespaces(spec: &ContainerSpec, paths: &Paths) -> Result<Vec<LinuxNamespace>
     built.collect()
 }
 
-fn sysctls(spec: &ContainerSpec) -> Result<HashMap<String, String>, RuntimeError> {
+fn sysctls(spec: &ContainerSpec, ordinary: bool) -> Result<HashMap<String, String>, RuntimeError> {
     let own_network = spec.network != NetworkNamespace::Host;
     for name in spec.sysctls.keys() {
         check_sysctl(name, spec)?;
@@ -313,6 +313,11 @@ fn sysctls(spec: &ContainerSpec) -> Result<HashMap<String, String>, RuntimeError
         .iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if ordinary && own_network {
+        // A group that is not in the map is no group.
+        let range = format!("0 {}", crate::privilege::last_group());
+        all.insert("net.ipv4.ping_group_range".to_owned(), range);
+    }
     all.extend(spec.sysctls.clone());
     Ok(all)
 }

@@ -1,6 +1,6 @@
 //! A container that lives: started once it was made, with further processes, until it is deleted.
 
-use super::namespaces::BornInto;
+use super::namespaces::clone_among;
 use super::{Direct, Launched, Step, child, groups, reap};
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, Resources};
@@ -10,7 +10,7 @@ use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::program::{self, Report};
 use crate::root::Root;
 use crate::{Bundle, OciRuntime, ProcessSpec, Rootfs, RuntimeError, Stdio, spec, user};
-use plimsoll_linux::{Cloned, UnshareFlags, clone_process};
+use plimsoll_linux::{Cloned, UnshareFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use std::io;
@@ -69,10 +69,13 @@ impl DirectContainer {
         let filter = filter.transpose()?;
         let membership = groups::membership(&running.cgroup, &running.host.hierarchies)?;
         let (report, write) = program::report()?;
-        let born_into = BornInto::new(Some(&running.init))?;
-        match clone_process(UnshareFlags::empty(), membership.into.as_ref().map(AsFd::as_fd))? {
+        let among = Some(running.init.as_fd());
+        match clone_among(
+            among,
+            UnshareFlags::empty(),
+            membership.into.as_ref().map(AsFd::as_fd),
+        )? {
             Cloned::Child => {
-                std::mem::forget(born_into);
                 let tenant = child::Tenant {
                     process: &mapped.process,
                     init: &running.init,

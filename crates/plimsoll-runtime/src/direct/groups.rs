@@ -29,6 +29,10 @@ pub(super) fn hierarchies(all: &Hierarchies, spec: &ContainerSpec) -> Option<Hie
     let Hierarchies::Legacy(mounts) = all else {
         return Some(all.clone());
     };
+    // What was asked for is said to have no effect.
+    if all.is_none() {
+        return Some(all.clone());
+    }
     let hybrid = mounts.iter().any(|(_, carried)| carried.is_empty());
     let needed = controllers(spec, hybrid);
     let carries = |carried: &[String]| {

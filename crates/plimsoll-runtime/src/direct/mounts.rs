@@ -6,9 +6,10 @@
 
 use super::propagation;
 use crate::id_map::Users;
+use crate::privilege::{in_user_namespace, node_of};
 use crate::root::Root;
-use crate::{Namespaces, RuntimeError};
 use crate::source::{BENEATH, beneath, copy_of_source};
+use crate::{Namespaces, RuntimeError};
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
 use plimsoll_linux::{MountAttributes, mount_setattr};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, ResolveFlags};
@@ -44,7 +45,6 @@ const LINKS: &[(&str, &str)] = &[
     ("ptmx", "pts/ptmx"),
 ];
 
-/// All the bits that say when times of reading are kept (linux/mount.h, MOUNT_ATTR__ATIME).
 /// What of /proc something else may be mounted on: numbers that are shown as they are for the container (as with runc).
 const NUMBERS: [&str; 8] = [
     "/proc/cpuinfo",
@@ -57,6 +57,7 @@ const NUMBERS: [&str; 8] = [
     "/proc/slabinfo",
 ];
 
+/// All the bits that say when times of reading are kept (linux/mount.h, MOUNT_ATTR__ATIME).
 const ACCESS_TIMES: u64 = 0x70;
 
 /// An option that is an attribute of the mount.
@@ -175,10 +176,10 @@ fn attach_one(
         }
     };
     let target = mount_point(root, destination, &made, kind != "bind")?;
-    attach(
     if kind != "proc" {
         keep_proc(destination, &made, &target)?;
     }
+    attach(
         made.as_fd(),
         target.as_fd(),
         Path::new(""),
@@ -188,7 +189,6 @@ fn attach_one(
     Ok(made)
 }
 
-/// A new file system, not attached to anything.
 /// /proc must be the kernel's: what is written there takes rights away, and what is masked there shows the host
 /// (CVE-2019-16884, CVE-2023-27561). Where a mount really goes is only known now: volumes have links, too.
 fn keep_proc(destination: &Path, made: &OwnedFd, target: &OwnedFd) -> Result<(), RuntimeError> {
@@ -209,6 +209,7 @@ fn keep_proc(destination: &Path, made: &OwnedFd, target: &OwnedFd) -> Result<(),
     }
 }
 
+/// A new file system, not attached to anything.
 fn file_system(kind: &str, source: &Path, options: &[String]) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "source", source)?;
@@ -336,6 +337,10 @@ fn mount_point(root: &Root, path: &Path, mount: &OwnedFd, own: bool) -> Result<O
 fn fill_dev(dev: &OwnedFd, core: bool) -> rustix::io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(0o666);
     for &(name, major, minor) in DEVICES {
+        if in_user_namespace() {
+            bind_node(dev, Path::new(name), &Path::new("/dev").join(name))?;
+            continue;
+        }
         let number: Dev = fs::makedev(major, minor);
         fs::mknodat(dev, name, FileType::CharacterDevice, mode, number)?;
     }
@@ -343,6 +348,15 @@ fn fill_dev(dev: &OwnedFd, core: bool) -> rustix::io::Result<OwnedFd> {
         fs::symlinkat(*target, dev, *name)?;
     }
     fs::openat(dev, "null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A node of the host's under a name in `folder`: for those who may make none.
+fn bind_node(folder: &OwnedFd, name: &Path, node: &Path) -> rustix::io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, node, flags)?;
+    let new = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    drop(fs::openat(folder, name, new, Mode::from_raw_mode(0o666))?);
+    move_mount(&tree, "", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -374,6 +388,11 @@ fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), RuntimeError> {
         LinuxDeviceType::B => FileType::BlockDevice,
         _ => FileType::CharacterDevice,
     };
+    if in_user_namespace() {
+        let node = node_of(kind == FileType::BlockDevice, device.major(), device.minor());
+        let node = node.ok_or_else(|| failed(Errno::NOENT))?;
+        return bind_node(&folder, Path::new(name), &node).map_err(failed);
+    }
     let number = |number: i64| u32::try_from(number).unwrap_or(0);
     let number = fs::makedev(number(device.major()), number(device.minor()));
     let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666));

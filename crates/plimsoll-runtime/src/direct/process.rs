@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use crate::RuntimeError;
 use crate::defaults::{self, capabilities};
+use crate::privilege::may_set_groups;
 use crate::program;
 use crate::{Stdio, libcontainer::send_descriptor};
 use oci_spec::runtime::{Capabilities, Capability, Process};
@@ -51,7 +52,6 @@ pub(super) fn take_profile(process: &Process) -> Result<(), RuntimeError> {
     std::fs::write(path, format!("exec {profile}")).map_err(RuntimeError::path("write", path))
 }
 
-/// Limits that the mapping has brought within reach.
 /// The keys of whoever makes the container are not its own. Where the kernel has no keyrings, or no more of them, the
 /// filter still refuses every call that would reach one.
 pub(super) fn leave_keys() -> Result<(), RuntimeError> {
@@ -68,6 +68,7 @@ pub(super) fn leave_keys() -> Result<(), RuntimeError> {
     }
 }
 
+/// Limits that the mapping has brought within reach.
 pub(super) fn limit(process: &Process) -> Result<(), RuntimeError> {
     let bound = |limit: u64| (limit != u64::MAX).then_some(limit);
     for limit in process.rlimits().iter().flatten() {
@@ -152,7 +153,9 @@ pub(super) fn become_user(
     let groups = user.additional_gids().iter().flatten();
     let groups: Vec<Gid> = groups.map(|gid| Gid::from_raw(*gid)).collect();
     let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
-    thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
+    if may_set_groups() {
+        thread::set_thread_groups(&groups).map_err(failed("set groups"))?;
+    }
     bound(bits(held.bounding())).map_err(failed("drop capabilities"))?;
     thread::set_thread_res_gid(gid, gid, gid).map_err(failed("set the group"))?;
     thread::set_keep_capabilities(true).map_err(failed("keep capabilities"))?;

@@ -260,7 +260,7 @@ fn device_rule(text: &str) -> Result<LinuxDeviceCgroup, RuntimeError> {
 /// The wished score, or the nearest this process may give: lowering it is a privilege.
 pub(super) fn oom_score(spec: &ContainerSpec, host: &Host, warnings: &mut Vec<String>) -> Option<i32> {
     let wanted = spec.oom_score_adj?;
-    if wanted >= host.oom_score_adj || host.holds("SYS_RESOURCE") {
+    if wanted >= host.oom_score_adj || host.may("SYS_RESOURCE") {
         return Some(wanted);
     }
     warnings.push(format!(
@@ -291,7 +291,7 @@ pub(super) fn process(
             )));
         }
         let present = host.hard_limit(name);
-        let hard = if host.holds("SYS_RESOURCE") {
+        let hard = if host.may("SYS_RESOURCE") {
             wanted.hard
         } else {
             wanted.hard.min(present)

@@ -2,7 +2,7 @@
 
 use crate::RuntimeError;
 use crate::cgroup::Hierarchies;
-use crate::container_spec::{ContainerSpec, Ipc, Mount, MountKind};
+use crate::container_spec::{ContainerSpec, Ipc, Mount, MountKind, NetworkNamespace, Sharing};
 use crate::defaults;
 use crate::host::Host;
 use crate::id_map::IdMap;
@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// The kernel that has mount_setattr(2).
 const RECURSIVE_ATTRIBUTES: (u32, u32) = (5, 12);
+
+/// The group of terminals, in every distribution.
+const TERMINALS: u32 = 5;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -34,6 +37,17 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
                 .filter_map(|option| outer(option, map).ok())
                 .collect();
         }
+        if host.ordinary && is_hosts(target, spec) {
+            let kept = ["nosuid", "noexec", "nodev", "ro"]
+                .into_iter()
+                .filter(|option| options.contains(&(*option).to_owned()));
+            let options = std::iter::once("rbind").chain(kept).map(str::to_owned).collect();
+            mounts.push(mount("bind", Path::new(target), Path::new(target), options)?);
+            continue;
+        }
+        if host.ordinary && crate::privilege::last_group() < TERMINALS {
+            options.retain(|option| *option != format!("gid={TERMINALS}"));
+        }
         match &host.hierarchies {
             _ if *target == "/dev/shm" && spec.ipc == Ipc::NoShm => {}
             _ if *target == "/dev/shm" && spec.ipc == Ipc::Host => {
@@ -51,6 +65,17 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
     }
     mounts.sort_by_key(|mount| mount.destination().components().count());
     Ok(mounts)
+}
+
+/// Whether a file system would show what belongs to a namespace of the host's: an ordinary user can only bind it.
+fn is_hosts(target: &str, spec: &ContainerSpec) -> bool {
+    match target {
+        "/proc" => spec.pid == Sharing::Host,
+        "/sys" => spec.network == NetworkNamespace::Host,
+        "/dev/mqueue" => spec.ipc == Ipc::Host && Path::new(target).exists(),
+        CGROUPS => spec.cgroupns == Sharing::Host,
+        _ => false,
+    }
 }
 
 /// Targets of every mount of a container.
