@@ -5,12 +5,12 @@ mod masks;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
 
 use crate::config::Config;
 use crate::finding::{Checker, Found};
 use crate::rule::{Check, Rule};
-use crate::rules;
+use crate::{rules, secret};
 use crate::view::Workspace;
 
 /// What a check has found.
@@ -68,8 +68,20 @@ pub fn check(workspace: &Workspace, config: &Config) -> Outcome {
     }));
     found.findings.retain_mut(|finding| config.adjust(finding));
     let mut outcome = hiding::hide(found.findings, workspace, config);
+    found.secrets.extend(tokens(workspace));
     outcome.mask(&found.secrets);
     outcome
+}
+
+/// Tokens anywhere in the texts, also where no rule looks for them.
+fn tokens(workspace: &Workspace) -> Vec<(Source, Span)> {
+    let dockerfiles = workspace.dockerfiles.iter().map(|view| &view.source);
+    let composes = workspace.projects.iter().flat_map(|view| &view.sources);
+    let in_source = |source: &Source| {
+        let found = secret::of_text(&source.text).into_iter();
+        found.map(|secret| (source.clone(), secret.span)).collect::<Vec<_>>()
+    };
+    dockerfiles.chain(composes).flat_map(in_source).collect()
 }
 
 /// Runs the functions that look at one kind of thing over all of its kind.

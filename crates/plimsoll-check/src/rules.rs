@@ -77,6 +77,9 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 #[cfg(test)]
+mod projects;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -6,12 +6,14 @@
 //!
 //! Nothing here gives a value back: what is found has a kind and a place. Whoever shows text around it uses [`mask`].
 
+mod files;
 mod names;
 mod tokens;
 mod url;
 
 use plimsoll_diagnostics::Span;
 
+pub use files::{FILE_LIMIT, InFile, is_secret_name, of_file};
 pub use names::says_secret;
 pub use tokens::find;
 
@@ -23,6 +25,15 @@ pub struct Secret {
     /// Its bytes in the text that was looked at.
     pub span: Span,
 }
+
+/// The rules that find secrets, each at the place of what it has found.
+pub const RULES: [&str; 5] = [
+    "secret-in-env",
+    "secret-in-run",
+    "secret-file-copied",
+    "compose-password",
+    "compose-credential-in-url",
+];
 
 /// What is said of a value that has no shape of its own.
 pub const NAMED: &str = "a value that its name says to be secret";

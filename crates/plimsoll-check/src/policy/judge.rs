@@ -3,6 +3,7 @@
 use super::Policy;
 use super::settings::covers;
 use crate::facts::{Base, Facts, FindingFact, ImageFacts, RunFacts, is_root};
+use crate::secret;
 
 /// What a policy says to facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +34,6 @@ impl Reason {
         }
     }
 }
-
-/// Rules whose findings are secrets: they are reasons of `no-secrets`, once.
-const SECRET_RULES: [&str; 5] = [
-    "secret-in-env",
-    "secret-in-run",
-    "secret-file-copied",
-    "compose-password",
-    "compose-credential-in-url",
-];
 
 impl Policy {
     /// Tells whether facts are as this policy wants them, and what is not.
@@ -198,7 +190,7 @@ impl Policy {
     }
 
     fn finding(&self, finding: &FindingFact) -> Option<Reason> {
-        let secret = SECRET_RULES.contains(&finding.rule.as_str());
+        let secret = secret::RULES.contains(&finding.rule.as_str());
         let demand = if secret && self.no_secrets {
             "no-secrets"
         } else if self.forbid_rules.contains(&finding.rule) {

@@ -1,4 +1,11 @@
 //! Rules about built images.
 
+pub(in crate::rules) mod look;
+
 family! { "image":
+    duplicate_uid,
+    empty_password,
+    image_waste,
+    leftover_files,
+    setuid_files,
 }

@@ -42,6 +42,7 @@ fn check(view: &ComposeView, checker: &mut Checker<'_>) {
             };
             checker.report(
                 Finding::new(&one.node.place.source, one.span(), message)
+                    .secret(one.span())
                     .help("write a reference in its place, `${DB_PASSWORD:?}`, and set it elsewhere"),
             );
         }

@@ -52,6 +52,7 @@ fn check(view: &ComposeView, checker: &mut Checker<'_>) {
                 None => format!("service `{}` has {} in the file", service.name, one.secret.kind),
             };
             let mut finding = Finding::new(&one.node.place.source, one.span(), what)
+                .secret(one.span())
                 .help("mount it with `secrets:` and name the file with `NAME_FILE`, or write `${NAME:?}` and set it elsewhere");
             if let Some(fix) = fix(&service, &one) {
                 finding = finding.fix(fix);

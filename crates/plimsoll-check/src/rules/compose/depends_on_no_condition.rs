@@ -91,16 +91,20 @@ fn fix(service: &Service<'_>, services: &[Service<'_>], short: &[&Entry]) -> Opt
     let line = source.line_at(list.place.span.start);
     let before = source.slice(Span::new(line.start, list.place.span.start));
     let key = service.entry("depends_on")?;
-    let (start, indent) = match before.trim().is_empty() {
-        // `- db` on lines of their own.
-        true => (line.start + before.len(), before.to_owned()),
+    // A list at the column of its key has its place after the dash.
+    let own_line = matches!(before.trim(), "" | "-");
+    let (start, indent) = match own_line {
+        true => {
+            let blanks = before.len() - before.trim_start().len();
+            (line.start + blanks, " ".repeat(blanks))
+        }
         false => {
             let own = source.line_at(key.place.span.start);
             let indent = source.slice(Span::new(own.start, key.place.span.start));
-            (list.place.span.start, format!("{indent}  "))
+            let colon = line.start + before.trim_end().len();
+            (colon, format!("{indent}  "))
         }
     };
-    let own_line = before.trim().is_empty();
     let mut text = String::new();
     for (place, entry) in short.iter().enumerate() {
         let condition = match is_checked(&entry.key) {

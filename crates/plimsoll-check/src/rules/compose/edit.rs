@@ -21,8 +21,11 @@ pub(super) fn append_item(fix: Fix, list: &Node, item: &str) -> Option<Fix> {
         let comma = if list.items().is_empty() { "" } else { ", " };
         return Some(fix.insert(source, span.end - 1, format!("{comma}{item}")));
     }
-    let dash = span.start + text.find('-')?;
-    let indent = indent(source, dash)?;
+    // A list at the column of its key has its place after the dash.
+    let line = source.line_at(span.start);
+    let blanks = source.slice(Span::new(line.start, span.end));
+    let dash = blanks.len() - blanks.trim_start().len();
+    let indent = blanks.trim_start().starts_with("- ").then(|| " ".repeat(dash))?;
     Some(insert_after(fix, source, span, &indent, &[&format!("- {item}")]))
 }
 
@@ -32,7 +35,7 @@ pub(super) fn append_to_file(fix: Fix, source: &Source, lines: &[&str]) -> Fix {
     insert_after(fix, source, Span::new(end.saturating_sub(1), end), "", lines)
 }
 
-fn insert_after(fix: Fix, source: &Source, span: Span, indent: &str, lines: &[&str]) -> Fix {
+fn insert_after(mut fix: Fix, source: &Source, span: Span, indent: &str, lines: &[&str]) -> Fix {
     let ending = if source.text.contains("\r\n") {
         "\r\n"
     } else {
@@ -48,7 +51,13 @@ fn insert_after(fix: Fix, source: &Source, span: Span, indent: &str, lines: &[&s
             false => format!("{ending}{indent}{line}"),
         })
         .collect();
-    fix.insert(source, end, text)
+    // The end of the last service is the end of the file: one edit for both.
+    let mut edits = fix.edits.iter_mut();
+    match edits.find(|edit| edit.span == Span::new(end, end) && edit.source.name == source.name) {
+        Some(edit) => edit.text += &text,
+        None => return fix.insert(source, end, text),
+    }
+    fix
 }
 
 /// Takes a key with its value away, whole lines. None where something else is on them.

@@ -18,8 +18,7 @@ pub(in crate::rules) fn dockerfile<'a>(
     }
     let context = Utf8Path::new(build.text_of("context")?);
     let path = context.join(build.text_of("dockerfile").unwrap_or("Dockerfile"));
-    let views = &workspace.dockerfiles;
-    views.iter().find(|view| same(&view.path, &path))
+    workspace.dockerfile(&absolute(&path))
 }
 
 /// The stage of it that the service is.
@@ -107,11 +106,17 @@ fn is_official(name: &str) -> bool {
     !name.contains('/')
 }
 
-fn same(one: &Utf8Path, other: &Utf8Path) -> bool {
-    one == other || normal(one) == normal(other)
-}
-
-/// Without `.` and `..`, absolute where the file is there.
-fn normal(path: &Utf8Path) -> Utf8PathBuf {
-    path.canonicalize_utf8().unwrap_or_else(|_| path.to_owned())
+/// Without `.` and `..`; links stay as they are.
+fn absolute(path: &Utf8Path) -> Utf8PathBuf {
+    let mut out = Utf8PathBuf::new();
+    for part in path.components() {
+        match part.as_str() {
+            "." => {}
+            ".." => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
 }

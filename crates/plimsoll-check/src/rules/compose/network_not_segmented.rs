@@ -30,7 +30,7 @@
 //!     internal: true
 //! ```
 
-use plimsoll_compose_file::Node;
+use plimsoll_compose_file::{Entry, Node};
 use plimsoll_diagnostics::{Fix, Severity};
 
 use super::edit;
@@ -49,7 +49,7 @@ fn check(view: &ComposeView, checker: &mut Checker<'_>) {
         .iter()
         .filter(|one| !is_data(one) && !one.ports().is_empty())
         .collect();
-    let mut fix = fix(&services, &open);
+    let mut fix = fix(&services);
     for data in services.iter().filter(is_data) {
         let shared = |other: &&&Service<'_>| {
             let of_other = other.networks();
@@ -80,15 +80,13 @@ fn is_internal(service: &Service<'_>, network: &str) -> bool {
 }
 
 /// Two networks, where none was named: all services on the inner one, those with ports on the outer one as well.
-fn fix(services: &[Service<'_>], open: &[&Service<'_>]) -> Option<Fix> {
+fn fix(services: &[Service<'_>]) -> Option<Fix> {
     let first = services.first()?;
-    let has_networks =
-        |service: &Service<'_>| service.get("networks").is_some() || service.get("network_mode").is_some();
-    // `check` adds the default network to the document; where somebody wrote one, the file is theirs.
-    let written = first.project.document.entry("networks").is_some_and(|entry| {
-        let key = entry.place.source.slice(entry.place.span);
-        key == "networks"
-    });
+    // Loading adds the default network; where somebody wrote one, the file is theirs.
+    let written = first.project.document.entry("networks").is_some_and(is_written);
+    let has_networks = |service: &Service<'_>| {
+        service.entry("networks").is_some_and(is_written) || service.get("network_mode").is_some()
+    };
     if written || services.iter().any(has_networks) {
         return None;
     }
@@ -96,8 +94,7 @@ fn fix(services: &[Service<'_>], open: &[&Service<'_>]) -> Option<Fix> {
     for service in services {
         // Services that reach out need the outer network; only those with data surely do not.
         let is_data = service.software().is_some_and(|software| software.keeps_data);
-        let is_open = open.iter().any(|open| open.name == service.name);
-        let networks = if is_data && !is_open {
+        let networks = if is_data && service.ports().is_empty() {
             "networks: [back]"
         } else {
             "networks: [front, back]"
@@ -107,4 +104,8 @@ fn fix(services: &[Service<'_>], open: &[&Service<'_>]) -> Option<Fix> {
     let source = &first.key.source;
     let lines = ["networks:", "  front:", "  back:", "    internal: true"];
     Some(edit::append_to_file(fix, source, &lines))
+}
+
+fn is_written(entry: &Entry) -> bool {
+    entry.place.source.slice(entry.place.span) == entry.key
 }

@@ -75,7 +75,7 @@ const ALL: &[Software] = &[
         probe: Some("redis-cli ping | grep -q PONG"),
         files: &[],
         writes: &["/tmp"],
-        capabilities: &["SETGID", "SETUID"],
+        capabilities: &["CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"],
     },
     Software {
         names: &["valkey"],
@@ -84,7 +84,7 @@ const ALL: &[Software] = &[
         probe: Some("valkey-cli ping | grep -q PONG"),
         files: &[],
         writes: &["/tmp"],
-        capabilities: &["SETGID", "SETUID"],
+        capabilities: &["CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"],
     },
     Software {
         names: &["memcached"],
