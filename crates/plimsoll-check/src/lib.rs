@@ -43,6 +43,7 @@ pub mod facts;
 mod finding;
 pub mod fix;
 pub mod load;
+pub mod pages;
 pub mod policy;
 mod rule;
 pub mod rules;

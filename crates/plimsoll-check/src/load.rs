@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 
 use crate::engine::parallel;
-use crate::view::{BuildSettings, ComposeView, DockerfileView, Workspace};
+use crate::view::{BuildSettings, DockerfileView, Workspace};
 use find::Found;
 
 /// What is to be checked, and how it is built: plain data.

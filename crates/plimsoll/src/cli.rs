@@ -210,9 +210,14 @@ fn usage(error: &clap::Error, args: &[OsString], name: &'static str) -> ExitCode
         "\n{usage}\n\nRun '{} --help' for more information",
         full_name(&command)
     );
-    let is_compose = full_name(&command).split(' ').nth(1) == Some(COMPOSE);
-    // Compose ends with 1 whatever is wrong.
-    ExitCode::from(if is_compose { 1 } else { exit_code(error) })
+    let full = full_name(&command);
+    ExitCode::from(match full.split(' ').nth(1) {
+        // Compose ends with 1 whatever is wrong.
+        Some(COMPOSE) => 1,
+        // What Docker has not: 1 says that something was found.
+        Some("check") => 2,
+        _ => exit_code(error),
+    })
 }
 
 /// The deepest command that the arguments name.

@@ -18,6 +18,7 @@ pub(crate) mod builder_history;
 pub(crate) mod builder_prune;
 pub(crate) mod buildx;
 pub(crate) mod buildx_du;
+pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod compose;
 pub(crate) mod compose_attach;
@@ -43,6 +44,7 @@ pub(crate) mod compose_kill;
 pub(crate) mod compose_pause;
 pub(crate) mod compose_restart;
 pub(crate) mod compose_rm;
+pub(crate) mod compose_run;
 pub(crate) mod compose_scale;
 pub(crate) mod compose_start;
 pub(crate) mod compose_stop;
@@ -208,6 +210,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(buildx::use_builder, One, ["buildx use"]),
     command!(buildx::version, One, ["buildx version"]),
     command!(buildx_du, One, ["buildx du", "builder du"]),
+    command!(check, One, ["check"]),
     command!(commit, One, ["commit", "container commit"]),
     command!(compose_config, One, ["compose config|convert"]),
     command!(compose_attach, One, ["compose attach"]),
@@ -232,6 +235,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(compose_pause, One, ["compose pause"]),
     command!(compose_restart, One, ["compose restart"]),
     command!(compose_rm, One, ["compose rm"]),
+    command!(compose_run, Many, ["compose run"]),
     command!(compose_scale, Many, ["compose scale"]),
     command!(compose_start, One, ["compose start"]),
     command!(compose_stop, One, ["compose stop"]),

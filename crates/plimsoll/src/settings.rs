@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use plimsoll_check::config::CheckSettings;
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_registry::RegistrySettings;
 use serde::Deserialize;
@@ -24,6 +25,10 @@ pub(crate) struct Settings {
     pub(crate) registry: BTreeMap<String, RegistrySettings>,
     /// `[run]`.
     pub(crate) run: RunSettings,
+    check: CheckSettings,
+    /// `[check]` of every file that has a say, with its text for messages; later ones win.
+    #[serde(skip)]
+    pub(crate) checks: Vec<(Source, CheckSettings)>,
 }
 
 /// How containers are run where no flag says otherwise.
@@ -36,10 +41,12 @@ pub(crate) struct RunSettings {
     pub(crate) userns: Option<String>,
 }
 
-/// A file of a project: what a cloned folder may say. Nothing yet, and never where images come from.
+/// A file of a project: what a cloned folder may say. Never where images come from.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectSettings {
+    #[serde(default)]
+    check: CheckSettings,
     registry: Option<toml::Spanned<toml::Table>>,
 }
 
@@ -63,27 +70,33 @@ impl Settings {
         if explicit.is_none_or(|explicit| !is_same(explicit, &project))
             && let Some(text) = read(&project)?
         {
-            check_project(&project, &text)?;
+            let check = check_project(&project, &text)?;
+            settings.checks.push((Source::new(PROJECT, text), check));
         }
         Ok(settings)
     }
 
     fn parse(path: &Utf8Path, text: &str) -> Result<Self, CommandError> {
-        toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))
+        let mut settings: Self =
+            toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))?;
+        let check = std::mem::take(&mut settings.check);
+        settings.checks.push((Source::new(path.as_str(), text), check));
+        Ok(settings)
     }
 
     fn merge(&mut self, other: Self) {
         self.registry.extend(other.registry);
         self.run.hardened = other.run.hardened.or(self.run.hardened);
         self.run.userns = other.run.userns.or(self.run.userns.take());
+        self.checks.extend(other.checks);
     }
 }
 
-fn check_project(path: &Utf8Path, text: &str) -> Result<(), CommandError> {
+fn check_project(path: &Utf8Path, text: &str) -> Result<CheckSettings, CommandError> {
     let project: ProjectSettings =
         toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))?;
     match project.registry {
-        None => Ok(()),
+        None => Ok(project.check),
         Some(registry) => Err(wrong(
             path,
             text,

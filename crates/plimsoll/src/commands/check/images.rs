@@ -1,0 +1,83 @@
+//! Images for `check`: those that are asked for, and the bases that its rules want to know.
+
+use plimsoll_check::facts::ImageFacts;
+use plimsoll_check::fix::Images as Found;
+use plimsoll_check::load::Loaded;
+use plimsoll_check::view::Base;
+use plimsoll_image::{Image, Images};
+use plimsoll_oci::ImageRef;
+
+use crate::command_error::CommandError;
+use crate::context::Context;
+
+/// Looks the images up. What is asked for and is not there is an error; a base that is not there is just not known.
+pub(super) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>) -> Found {
+    let wanted = bases(loaded);
+    if loaded.images.is_empty() && wanted.is_empty() {
+        return Found::default();
+    }
+    // Without a store of this user's there is nothing to know, which is no fault unless somebody asks.
+    let images = match context.images() {
+        Ok(images) => images,
+        Err(error) => {
+            errors.extend(
+                loaded
+                    .images
+                    .iter()
+                    .map(|name| format!("cannot look at `{name}`: {error}")),
+            );
+            return Found::default();
+        }
+    };
+    let mut found = Found::default();
+    for name in &loaded.images {
+        match asked(&images, name) {
+            Ok(facts) => found.asked.push(facts),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    found.known = wanted.iter().filter_map(|name| known(&images, name)).collect();
+    found
+}
+
+/// The names of images that stages stand on and services run.
+fn bases(loaded: &Loaded) -> Vec<String> {
+    let workspace = &loaded.workspace;
+    let views = workspace.dockerfiles.iter().chain(&workspace.others);
+    let bases = views
+        .flat_map(|view| &view.stages)
+        .filter_map(|stage| match &stage.base {
+            Base::Image(name) => Some(name.clone()),
+            _ => None,
+        });
+    let services = workspace.projects.iter().flat_map(|project| project.services());
+    let images = services.filter_map(|service| service.value.text_of("image").map(str::to_owned));
+    let mut names: Vec<String> = bases.chain(images).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn known(images: &Images, name: &str) -> Option<ImageFacts> {
+    let image = images.get_for(name, None).ok()?;
+    Some(facts(images, &image, name))
+}
+
+fn asked(images: &Images, name: &str) -> Result<ImageFacts, CommandError> {
+    let image = images.get_for(name, None)?;
+    Ok(facts(images, &image, name))
+}
+
+/// What the configuration says.
+fn facts(images: &Images, image: &Image, name: &str) -> ImageFacts {
+    let names = images.names(image).unwrap_or_default();
+    ImageFacts {
+        name: name.to_owned(),
+        names: names
+            .iter()
+            .flat_map(|name: &ImageRef| [name.familiar(), name.to_string()])
+            .collect(),
+        config: image.config.clone(),
+        ..ImageFacts::default()
+    }
+}
