@@ -21,6 +21,8 @@ use plimsoll_dockerfile::InstructionKind;
 use crate::view::DockerfileView;
 use crate::{Check, Checker, Finding, Rule};
 
+use super::copies;
+
 pub(super) const RULE: Rule = Rule::new("copy-many-no-slash", Severity::Error)
     .aliases(&["DL3021", "DS-0011"])
     .checks(&[Check::Dockerfile(check)]);
@@ -36,7 +38,9 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
             .unwrap_or_else(|| written.clone());
         let folder =
             target.ends_with(['/', '\\']) || target == "." || target.ends_with("/.") || target.contains('$');
-        if copy.sources.len() < 2 || folder {
+        // A comment behind it is another rule's.
+        let comment = copies::paths(&copy.sources).any(|path| path.value.starts_with('#'));
+        if copy.sources.len() < 2 || folder || comment {
             continue;
         }
         let slash = match view.dockerfile.directives.escape {

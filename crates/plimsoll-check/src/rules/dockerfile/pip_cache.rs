@@ -58,7 +58,7 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
             continue;
         }
         let fix =
-            Fix::safe("add `--no-cache-dir`").insert(&view.source, call.verb.span.end, " --no-cache-dir");
+            Fix::safe("add `--no-cache-dir`").replace(&view.source, call.verb.span, "install --no-cache-dir");
         let mut finding = Finding::new(
             &view.source,
             call.verb.span,

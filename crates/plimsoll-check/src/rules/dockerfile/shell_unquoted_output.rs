@@ -58,7 +58,7 @@ fn prints_one_word(run: RunStep<'_>, one: &Expansion) -> bool {
             && one.span.start < command.span.start
             && command.span.end < one.span.end + 1
     };
-    let Some(last) = run.script.commands.iter().filter(inside).last() else {
+    let Some(last) = run.script.commands.iter().rfind(inside) else {
         return false;
     };
     let args: Vec<&str> = last.args().iter().map(|word| word.text.as_str()).collect();

@@ -268,3 +268,45 @@ fn fixes_together_come_to_an_end_and_parse() {
         }
     }
 }
+
+/// Every Dockerfile of the examples that the project was given; they do not lie in the repository.
+#[test]
+fn examples_of_the_five_posts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/examples-seed");
+    let Ok(folders) = std::fs::read_dir(&root) else {
+        eprintln!("skipped: {} is not there", root.display());
+        return;
+    };
+    let mut files: Vec<PathBuf> = folders
+        .flatten()
+        .filter_map(|folder| std::fs::read_dir(folder.path()).ok())
+        .flat_map(|files| files.flatten().map(|file| file.path()))
+        .filter(|path| {
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            name.starts_with("Dockerfile") || name.ends_with(".Dockerfile")
+        })
+        .collect();
+    files.sort();
+    let mut told = String::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("it is text");
+        let name = path.strip_prefix(&root).unwrap_or(&path);
+        told.push_str(&format!("{}\n", name.display()));
+        let view = DockerfileView::new(
+            "Dockerfile",
+            &Source::new("Dockerfile", text),
+            BuildSettings::default(),
+        );
+        let workspace = Workspace {
+            dockerfiles: vec![view],
+            ..Workspace::default()
+        };
+        for finding in crate::check(&workspace, &Config::default()).findings {
+            told.push_str(&line(&finding));
+        }
+    }
+    insta::assert_snapshot!(told);
+}
