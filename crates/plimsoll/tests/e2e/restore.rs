@@ -12,7 +12,7 @@ use crate::crash_containers::victims;
 use crate::leaks::leaks;
 use crate::{sandbox, wait_for, with_busybox};
 
-/// A sandbox whose program takes the boot's id from a file, and the sandbox that holds that program.
+/// A sandbox whose program takes the boot's id from a file, after the one that holds that program.
 fn with_boot_id() -> (Sandbox, Sandbox) {
     let place = sandbox();
     let script = format!(
@@ -24,7 +24,7 @@ fn with_boot_id() -> (Sandbox, Sandbox) {
     let sandbox = Sandbox::of(wrapper.into());
     std::fs::write(sandbox.path("boot-id"), "00000000-0000-0000-0000-000000000001\n").expect("a file");
     sandbox.load("busybox");
-    (sandbox, place)
+    (place, sandbox)
 }
 
 /// Ends every process of the root, and takes away what lives in the kernel only.
@@ -66,7 +66,7 @@ fn sorted(text: &str) -> Vec<&str> {
 #[test]
 fn what_should_run_runs_after_a_boot_that_is_played() {
     needs!(root, overlay, tool = "nft", tool = "ip", tool = "unshare");
-    let (sandbox, _place) = with_boot_id();
+    let (_place, sandbox) = with_boot_id();
     sandbox.ok(["network", "create", "back"]);
     let run = |name: &str, options: &[&str]| {
         let before = ["run", "-d", "--name", name];
