@@ -2,6 +2,16 @@
 
 use serde_json::Value;
 
+/// Writes dollar signs of values twice, so that what is printed can be loaded again. Keys are not interpolated.
+pub fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
+        Value::Array(items) => items.iter_mut().for_each(escape),
+        Value::Object(map) => map.values_mut().for_each(escape),
+        _ => {}
+    }
+}
+
 /// Writes a value as a block: two blanks a level, `- ` below its key.
 pub fn to_yaml(value: &Value) -> String {
     let mut out = String::new();

@@ -29,11 +29,11 @@ mod schema;
 mod shape;
 mod yaml;
 
-pub use emit::to_yaml;
+pub use emit::{escape, to_yaml};
 pub use interpolate::{
     Interpolated, InterpolationError, Variable, interpolate, needs_interpolation, variables,
 };
-pub use load::{Failed, LoadOptions, Origin, find_files, load};
+pub use load::{Failed, Fetch, LoadOptions, Origin, file_in, find_files, load, load_with};
 pub use node::{Entry, Mark, Node, Place, Scalar, ScalarKind, Value, integer};
 pub use project::Project;
 pub use yaml::parse;

@@ -16,10 +16,10 @@ use crate::merge::{merge, settle, unique};
 use crate::node::{Node, Scalar, Value};
 use crate::project::Project;
 use crate::schema::{Kind, PROJECT};
-use crate::shape::{Base, has_errors, shape};
+use crate::shape::{Base, has_errors, is_remote, shape};
 use crate::{check, yaml};
 
-pub use find::find_files;
+pub use find::{file_in, find_files};
 
 /// What is to be loaded, and with what: plain data, nothing is asked of the environment.
 #[derive(Clone, Debug, Default)]
@@ -61,10 +61,32 @@ pub struct LoadOptions {
 /// What is wrong, all of it; there is at least one error.
 pub type Failed = Vec<Diagnostic>;
 
-/// Loads a project.
+/// Brings a compose file from elsewhere, and says where it is now; else why not.
+pub type Fetch<'a> = dyn Fn(&str) -> Result<Utf8PathBuf, String> + 'a;
+
+/// Loads a project from files of this machine.
 pub fn load(options: &LoadOptions) -> Result<Project, Failed> {
+    let nothing = |_: &str| Err("files from elsewhere are not fetched here".to_owned());
+    load_with(options, &nothing)
+}
+
+/// Loads a project whose files, what they include and what they extend may be elsewhere: `oci://...`, a git URL.
+pub fn load_with(options: &LoadOptions, fetch: &Fetch<'_>) -> Result<Project, Failed> {
     let mut found = Vec::new();
-    let loaded = Loader::new(options, &mut found).and_then(|mut loader| loader.load(options));
+    let mut options = options.clone();
+    for file in &mut options.files {
+        if is_remote(file.as_str()) {
+            match fetch(file.as_str()) {
+                Ok(path) => *file = path,
+                Err(why) => found.push(unplaced(format!("cannot fetch `{file}`: {why}"))),
+            }
+        }
+    }
+    if has_errors(&found) {
+        return Err(found);
+    }
+    let options = &options;
+    let loaded = Loader::new(options, fetch, &mut found).and_then(|mut loader| loader.load(options));
     match loaded {
         Some(_) | None if has_errors(&found) => Err(found),
         Some(mut project) => {
@@ -97,12 +119,13 @@ struct Loader<'a> {
     stack: Vec<Utf8PathBuf>,
     /// Documents read for `extends`, by path.
     others: BTreeMap<Utf8PathBuf, Node>,
+    fetch: &'a Fetch<'a>,
     found: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Loader<'a> {
     /// `None` says that something was found.
-    fn new(options: &LoadOptions, found: &'a mut Vec<Diagnostic>) -> Option<Self> {
+    fn new(options: &LoadOptions, fetch: &'a Fetch<'a>, found: &'a mut Vec<Diagnostic>) -> Option<Self> {
         let first = options.files.first().map(|file| options.current.join(file));
         let folder = match (&options.project_directory, first) {
             (Some(folder), _) => options.current.join(folder),
@@ -127,6 +150,7 @@ impl<'a> Loader<'a> {
             stack: Vec::new(),
             others: BTreeMap::new(),
             folder,
+            fetch,
             found,
         };
         loader.take_environment(options)?;
@@ -367,6 +391,21 @@ impl<'a> Loader<'a> {
             "invalid project name `{name}`: it has lower case letters, digits, `_` and `-`, and begins with a letter or digit"
         )));
         None
+    }
+
+    /// Where a file is that another one names, below `folder` or elsewhere.
+    fn located(&mut self, folder: &Utf8Path, name: &str, place: &crate::Place) -> Option<Utf8PathBuf> {
+        if !is_remote(name) {
+            return Some(folder.join(name));
+        }
+        match (self.fetch)(name) {
+            Ok(path) => Some(path),
+            Err(why) => {
+                let message = format!("cannot fetch `{name}`: {why}");
+                self.found.push(place.error("compose-fetch", message));
+                None
+            }
+        }
     }
 
     /// The text of a file, under the name that the user knows it by.

@@ -357,6 +357,11 @@ pub(crate) fn absolute(base: &Base<'_>, path: &str) -> String {
     clean.into_string()
 }
 
+/// Whether a text names something that is not of this machine.
+pub(crate) fn is_remote(text: &str) -> bool {
+    text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/")
+}
+
 /// Nanoseconds of a Go duration; compose knows days and weeks, too.
 pub(crate) fn duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {

@@ -287,3 +287,39 @@ fn another_kind_of_value_does_not_override() {
         "over.yaml:2:16: cannot override `services.web.x-own`: another kind of value\n"
     );
 }
+
+#[test]
+fn files_may_be_elsewhere() {
+    let folder = Folder::new(&[
+        (
+            "compose.yaml",
+            "include: ['oci://example.com/stack:1']\nservices:\n  web: {extends: {file: 'https://example.com/base.git#main', service: base}}\n",
+        ),
+        (
+            "fetched/stack/compose.yaml",
+            "services: {db: {image: postgres, volumes: ['./data:/data']}}\n",
+        ),
+        ("fetched/base/compose.yaml", "services: {base: {image: nginx}}\n"),
+    ]);
+    let at = folder.path().join("fetched");
+    let fetch = |name: &str| match name {
+        "oci://example.com/stack:1" => Ok(at.join("stack/compose.yaml")),
+        "https://example.com/base.git#main" => Ok(at.join("base/compose.yaml")),
+        other => Err(format!("asked for {other}")),
+    };
+    let project =
+        plimsoll_compose_file::load_with(&folder.options(&["compose.yaml"]), &fetch).expect("loads");
+    let json = project.to_json();
+    assert_eq!(json["services"]["web"]["image"], "nginx");
+    assert_eq!(
+        json["services"]["db"]["volumes"][0]["source"],
+        at.join("stack/data").as_str()
+    );
+    let errors = folder.errors(&["compose.yaml"]);
+    assert!(
+        errors.contains("cannot fetch `https://example.com/base.git#main`"),
+        "{errors}"
+    );
+    let named = plimsoll_compose_file::load_with(&folder.options(&["oci://example.com/stack:1"]), &fetch);
+    assert!(named.expect("loads").document.at(&["services", "db"]).is_some());
+}

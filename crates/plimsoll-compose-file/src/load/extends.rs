@@ -68,7 +68,11 @@ impl Loader<'_> {
             );
             return None;
         };
-        let base = match extends.text_of("file").map(|file| folder.join(file)) {
+        let file = match extends.text_of("file").map(str::to_owned) {
+            Some(file) => Some(self.located(folder, &file, &extends.place)?),
+            None => None,
+        };
+        let base = match file {
             None => self
                 .found_service(document, &wanted, &extends)
                 .and_then(|()| self.extended(document, &wanted, folder, chain)),

@@ -15,14 +15,22 @@ const OVERRIDES: [&str; 4] = [
     "docker-compose.override.yaml",
 ];
 
+/// The compose file of a folder.
+pub fn file_in(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    there(folder, &NAMES)
+}
+
+fn there(folder: &Utf8Path, names: &[&str]) -> Option<Utf8PathBuf> {
+    names
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+}
+
 /// Looks in `folder` and then in each above it; the override file beside the one found comes second.
 pub fn find_files(folder: &Utf8Path) -> Option<Vec<Utf8PathBuf>> {
-    let there = |folder: &Utf8Path, names: &[&str]| {
-        let paths = names.iter().map(|name| folder.join(name));
-        paths.into_iter().find(|path| path.is_file())
-    };
     folder.ancestors().find_map(|folder| {
-        let found = there(folder, &NAMES)?;
+        let found = file_in(folder)?;
         Some(
             [Some(found), there(folder, &OVERRIDES)]
                 .into_iter()

@@ -41,7 +41,11 @@ impl Loader<'_> {
                 .map(str::to_owned)
                 .collect()
         };
-        let files: Vec<Utf8PathBuf> = texts("path").iter().map(|path| self.folder.join(path)).collect();
+        let folder = self.folder.clone();
+        let mut files: Vec<Utf8PathBuf> = Vec::new();
+        for path in texts("path") {
+            files.push(self.located(&folder, &path, &entry.place)?);
+        }
         let Some(first) = files.first() else {
             self.found
                 .push(entry.place.error("compose-include", "`include` needs a `path`"));
@@ -77,7 +81,7 @@ impl Loader<'_> {
             ..LoadOptions::default()
         };
         let stack = self.stack.clone();
-        let mut loader = Loader::new(&options, self.found)?;
+        let mut loader = Loader::new(&options, self.fetch, self.found)?;
         loader.stack = stack;
         let mut sources = Vec::new();
         for file in files {

@@ -1,6 +1,6 @@
 //! Values that have a short and a long form.
 
-use super::{Shaper, absolute, mounts, ports};
+use super::{Shaper, absolute, is_remote, mounts, ports};
 use crate::node::{Node, Place, Value, integer};
 use crate::schema::{Field, Form, Kind, tables};
 
@@ -509,10 +509,6 @@ fn default(map: &mut Node, key: &str, value: &str) {
         let place: Place = map.place.clone();
         map.set(key, Node::text(value, &place));
     }
-}
-
-fn is_remote(text: &str) -> bool {
-    text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/")
 }
 
 /// An address without the brackets of IPv6.

@@ -35,6 +35,7 @@ use crate::output::file::write_atomically;
 use crate::progress::Mode;
 use crate::report::Report;
 use deliver::{Delivered, Delivery};
+pub(crate) use given::git_environment;
 use given::{File, given};
 use ssh::Agents;
 

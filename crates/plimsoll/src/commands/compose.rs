@@ -5,12 +5,13 @@ pub(crate) mod building;
 pub(crate) mod converging;
 pub(crate) mod members;
 pub(crate) mod printer;
+mod remote;
 
 use std::io::{IsTerminal as _, Read as _};
 
 use camino::Utf8PathBuf;
 use plimsoll_compose_file::model::Model;
-use plimsoll_compose_file::{LoadOptions, Project, find_files, load};
+use plimsoll_compose_file::{LoadOptions, Project, find_files, load_with};
 
 use super::container_options::current_directory;
 use crate::command_error::CommandError;
@@ -235,7 +236,7 @@ pub(super) fn project(
 ) -> Result<Project, CommandError> {
     let mut options = options(context.compose())?;
     change(&mut options);
-    match load(&options) {
+    match load_with(&options, &|name| remote::fetch(context, name)) {
         Ok(project) => {
             project.warnings.iter().for_each(|warning| context.show(warning));
             Ok(project)

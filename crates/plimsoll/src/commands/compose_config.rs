@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use plimsoll_compose_file::{Node, Project, to_yaml, variables};
+use plimsoll_compose_file::{Node, Project, escape, to_yaml, variables};
 use serde_json::Value;
 
 use super::compose::{no_such_service, project};
@@ -233,22 +233,6 @@ fn environment(project: &Project) -> Vec<String> {
 fn keep(value: &mut Value, names: &[String]) {
     if let Some(services) = value.get_mut("services").and_then(Value::as_object_mut) {
         services.retain(|name, _| names.contains(name));
-    }
-}
-
-/// A dollar sign is written twice, so that what is printed can be loaded again.
-fn escape(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
-        Value::Array(items) => items.iter_mut().for_each(escape),
-        Value::Object(map) => {
-            map.values_mut().for_each(escape);
-            if map.keys().any(|key| key.contains('$')) {
-                let entries = std::mem::take(map).into_iter();
-                map.extend(entries.map(|(key, value)| (key.replace('$', "$$"), value)));
-            }
-        }
-        _ => {}
     }
 }
 

@@ -112,14 +112,14 @@ fn answer(
 }
 
 /// Repositories served by `git daemon`.
-struct Git {
+pub(crate) struct Git {
     folder: Utf8PathBuf,
     address: String,
     daemon: Child,
 }
 
 impl Git {
-    fn serve(sandbox: &Sandbox) -> Self {
+    pub(crate) fn serve(sandbox: &Sandbox) -> Self {
         let folder = sandbox.path("repositories");
         fs::create_dir_all(&folder).unwrap();
         let programs =
@@ -146,7 +146,7 @@ impl Git {
         }
     }
 
-    fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("git://{}/{name}", self.address)
     }
 
@@ -176,7 +176,7 @@ impl Git {
     }
 
     /// Commits files, making the repository first if need be; returns the commit.
-    fn commit(&self, name: &str, files: &[(&str, &str)]) -> String {
+    pub(crate) fn commit(&self, name: &str, files: &[(&str, &str)]) -> String {
         let folder = self.folder.join(name);
         if !folder.exists() {
             fs::create_dir(&folder).unwrap();

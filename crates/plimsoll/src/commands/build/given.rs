@@ -89,7 +89,7 @@ impl File<'_> {
 }
 
 /// What git gets of this program's environment.
-pub(super) fn git_environment() -> Vec<(String, OsString)> {
+pub(crate) fn git_environment() -> Vec<(String, OsString)> {
     let variable = |name: &str| Some((name.to_owned(), std::env::var_os(name)?));
     GIT_ENVIRONMENT.into_iter().filter_map(variable).collect()
 }
