@@ -72,7 +72,7 @@ pub enum ComposeError {
     #[error("timeout waiting for {}", .0.join(", "))]
     Timeout(Vec<String>),
     /// A container could not be worked on.
-    #[error("{operation} container {name}")]
+    #[error("cannot {operation} container {name}")]
     Container {
         /// What was tried.
         operation: &'static str,

@@ -146,6 +146,7 @@ impl Making<'_> {
         own.ipc = mode(&service.ipc)?;
         own.uts = service.uts.clone().unwrap_or_default();
         own.cgroupns = service.cgroup.clone().unwrap_or_default();
+        own.cgroup_parent = service.cgroup_parent.clone().unwrap_or_default();
         own.userns = service.userns_mode.clone().unwrap_or_default();
         own.init = service.init.unwrap_or(false);
         own.runtime = service.runtime.clone().unwrap_or_default();

@@ -17,13 +17,13 @@ const TAIL: usize = 10;
 
 impl Work {
     pub(super) async fn post_start(&self, service: &str, container: &Container) -> Result<()> {
-        let hooks = self.hooks(service, |service| &service.post_start);
+        let hooks = self.hooks(service, container, "post_start");
         self.run_hooks("post_start", &hooks, container).await
     }
 
     /// Only in a container that runs.
     pub(super) async fn pre_stop(&self, service: &str, container: &Container) -> Result<()> {
-        let hooks = self.hooks(service, |service| &service.pre_stop);
+        let hooks = self.hooks(service, container, "pre_stop");
         if hooks.is_empty() {
             return Ok(());
         }
@@ -34,14 +34,17 @@ impl Work {
         }
     }
 
-    fn hooks(
-        &self,
-        service: &str,
-        which: fn(&plimsoll_compose_file::model::Service) -> &Vec<Hook>,
-    ) -> Vec<Hook> {
-        let desired = self.desired.as_deref();
-        let service = desired.and_then(|desired| desired.model.services.get(service));
-        service.map(which).cloned().unwrap_or_default()
+    /// What the files say, or without them what they said when the container was made.
+    fn hooks(&self, service: &str, container: &Container, key: &str) -> Vec<Hook> {
+        let desired = self
+            .desired
+            .as_deref()
+            .and_then(|desired| desired.essence(service));
+        let service = desired.or(container.definition.origin.as_ref());
+        let hooks = service.and_then(|service| service.get(key));
+        hooks
+            .and_then(|hooks| serde_json::from_value(hooks.clone()).ok())
+            .unwrap_or_default()
     }
 
     async fn run_hooks(&self, kind: &'static str, hooks: &[Hook], container: &Container) -> Result<()> {

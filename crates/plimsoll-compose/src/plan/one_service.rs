@@ -31,6 +31,7 @@ impl<'a> Planner<'a> {
         for (member, _) in surplus {
             self.plan.take_away(member, false, Vec::new());
         }
+        self.warn_of_ports(name, service, count);
         judged.sort_by_key(|(member, _)| member.number);
         let mut numbers = Numbers::of(self.observed.of(name).map(|member| member.number));
         let missing = count - judged.len();
@@ -72,6 +73,24 @@ impl<'a> Planner<'a> {
             self.start(name, waiting, replacements, resources);
         }
         Ok(())
+    }
+
+    /// Several containers cannot have one port of the host.
+    fn warn_of_ports(&mut self, name: &str, service: &Service, count: usize) {
+        let published = service.ports.iter().filter_map(|port| port.published.as_deref());
+        for published in published.filter(|published| !published.is_empty() && *published != "0") {
+            let (first, last) = published.split_once('-').unwrap_or((published, published));
+            let size = match (first.parse::<usize>(), last.parse::<usize>()) {
+                (Ok(first), Ok(last)) => (last + 1).saturating_sub(first),
+                _ => continue,
+            };
+            if count > size {
+                self.plan.warnings.push(format!(
+                    "service {name} is to have {count} containers, but publishes port {published}, which {size} can have: \
+                     give a range as long as that"
+                ));
+            }
+        }
     }
 
     /// Starts what has to be started, when what it depends on is ready.
