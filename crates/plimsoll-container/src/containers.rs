@@ -290,7 +290,6 @@ impl Containers {
             sysctls: options.kernel_parameters(),
             shm_size: options.shm_size,
             network: network.namespace(),
-            cgroup: format!("/plimsoll-{instance:08x}/{id}"),
             annotations: options.annotations.clone(),
             ..ContainerSpec::default()
         };
@@ -396,6 +395,10 @@ impl Containers {
         let paths = self.paths(id);
         if let Some(definition) = definition {
             leftovers::kill(&definition.spec.cgroup);
+            // Its supervisor was killed before it had written down that it runs.
+            if paths.runtime().exists() {
+                self.retract(definition)?;
+            }
         }
         // From here on it is half removed for everybody: whoever looks next goes on where this process may be killed.
         match fs::remove_file(paths.definition()) {

@@ -176,7 +176,7 @@ fn host_config(container: &Container) -> Value {
         "MemorySwap": resources.memory_swap.unwrap_or(memory * 2),
         "PidsLimit": resources.pids_limit,
         "Ulimits": ulimits,
-        "CgroupParent": "",
+        "CgroupParent": definition.isolation.cgroup_parent,
         "LogConfig": { "Type": definition.log.driver, "Config": definition.log.options },
     });
     let fields = config.as_object_mut().expect("an object was written");

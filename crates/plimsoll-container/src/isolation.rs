@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use camino::Utf8Path;
 use plimsoll_runtime::{
     ContainerSpec, Device, IdMap, IdRange, Ipc, MountKind, Namespaces, RuntimeError, Sharing, SystemPaths,
+    place_of_group,
 };
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Isolation {
     pub uts: String,
     /// `host` or `private`.
     pub cgroupns: String,
+    /// A group, or a slice of systemd, in which its own group is.
+    pub cgroup_parent: String,
     /// `host`, `auto[:size=NUMBER]`, or `UID:GID[:SIZE]` of root on the host.
     pub userns: String,
     /// `CONTAINER:HOST[:SIZE]`, instead of it.
@@ -76,6 +79,8 @@ impl Isolation {
         };
         spec.uts = own_or_host(&self.uts, "--uts: invalid UTS mode")?;
         spec.cgroupns = own_or_host(&self.cgroupns, "--cgroupns: invalid CGROUP mode")?;
+        let instance = containers.store.instance();
+        spec.cgroup = place_of_group(instance, &spec.id, Some(&self.cgroup_parent))?;
         spec.by_library = match self.runtime.as_str() {
             "" | "direct" | "runc" | "io.containerd.runc.v2" => false,
             "libcontainer" => true,

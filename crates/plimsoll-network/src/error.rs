@@ -226,6 +226,9 @@ impl NetworkError {
             Self::NotPermitted { .. } => {
                 "bridge networks need root (CAP_NET_ADMIN); `--network host` or `none` do not"
             }
+            Self::NoFreeAddress { .. } => {
+                "`network inspect` shows who has them; make a network with a larger `--subnet`, or remove containers"
+            }
             Self::NoFreeSubnet => "`ip route` shows what is taken; `--network host` needs no subnet",
             Self::PortTaken { .. } => {
                 "`ss -tulpn` shows who has it; `-p PORT` without a host port takes any free one"

@@ -19,9 +19,9 @@ use crate::{NetworkError, nfnetlink, nft};
 /// Docker's chain for the administrator's rules.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// How many chains [`open`] would have to look at. A finished bridge remembers the number, so that a firewall which comes or
+/// Returns how many firewalls of others drop what is forwarded, and have to let our bridges pass. A finished bridge remembers the number, so that a firewall which comes or
 /// goes later is noticed: Docker started after us, say. Those of the older interface are not counted.
-pub(crate) fn count() -> usize {
+pub fn count() -> usize {
     nfnetlink::closed_forward_chains().unwrap_or(0) + usize::from(firewalld::is_there())
 }
 

@@ -44,6 +44,7 @@ pub use bind::{BoundPort, bind};
 pub use endpoints::{AttachOptions, Attachment};
 pub use error::NetworkError;
 pub use firewall::{publish, unpublish};
+pub use foreign::count as foreign_firewalls;
 pub use leaks::Claim;
 pub use names::{Answer, Member, NameTable};
 pub use namespace::{NameSockets, name_service, namespace, set_default_routes};

@@ -371,9 +371,10 @@ impl Networks {
             None => add_bridge(netlink, network).map_err(failed)?,
         };
         let of_device = |name: &str| format!("/proc/sys/net/ipv6/conf/{}/{name}", network.bridge);
+        // The bridge has a link-local address in any case, and no container is a router of the host (CVE-2020-13401).
+        host::set(&of_device("accept_ra"), "0");
         if network.ipv6.is_some() {
             host::set(&of_device("disable_ipv6"), "0");
-            host::set(&of_device("accept_ra"), "0");
         }
         for pool in network.pools() {
             netlink

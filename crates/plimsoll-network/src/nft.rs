@@ -3,6 +3,8 @@
 //! Scripts go in as text on its standard input, each one a single transaction. That text is what `nft list ruleset` prints and
 //! manuals show, so it is easier to read and to try by hand than the same rules as JSON; JSON is only read.
 
+use plimsoll_linux::CommandExt as _;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -50,6 +52,8 @@ fn execute<A: AsRef<OsStr>>(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Or it would publish a port for a supervisor that was killed meanwhile, after everybody has cleaned up.
+        .die_with_parent(Signal::KILL)
         .spawn()
         .map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => NetworkError::NoNft,

@@ -3,8 +3,13 @@
 //! On cgroup v1 (and the hybrid form) a container has one folder per controller, on v2 a single one. libcontainer
 //! makes and fills them; killing, counting and removing is done here, without its waiting times.
 
+mod place;
+pub(crate) mod systemd;
+
+pub(crate) use place::delegated_controllers;
+pub use place::place_of_group;
+
 use crate::RuntimeError;
-use crate::privilege::in_user_namespace;
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io;
@@ -48,19 +53,6 @@ impl Hierarchies {
         Ok(Self::parse(
             &fs::read_to_string(path).map_err(RuntimeError::path("read", path))?,
         ))
-    }
-
-    /// Those in which this process may make groups: an ordinary user has none of version 1.
-    pub(crate) fn usable() -> Result<Self, RuntimeError> {
-        match Self::detect()? {
-            Self::Legacy(_) if in_user_namespace() => Ok(Self::Legacy(Vec::new())),
-            all => Ok(all),
-        }
-    }
-
-    /// Whether there is nothing to make groups in.
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self, Self::Legacy(mounts) if mounts.is_empty())
     }
 
     /// Reads mountinfo (proc_pid_mountinfo(5)).

@@ -28,7 +28,7 @@ mod propagation;
 
 pub(crate) use container::DirectContainer;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, systemd};
 use crate::container_spec::{ContainerSpec, MountKind};
 use crate::host::Host;
 use crate::id_map::Users;
@@ -144,6 +144,9 @@ impl Direct {
         let linux = mapped.spec.linux().as_ref().expect("the mapping sets it");
         let filter = linux.seccomp().as_ref().map(|filter| self.filters.get(filter));
         let filter = filter.transpose()?;
+        if !host.hierarchies.is_none() {
+            systemd::enter_scope(&request.cgroup)?;
+        }
         let cgroup = Cgroup::new(&host.hierarchies, &request.cgroup)?;
         let membership = groups::make(&cgroup, &host.hierarchies, linux);
         let started = membership.and_then(|membership| {

@@ -1,7 +1,7 @@
 //! What the mapping to the OCI spec has to know about this machine and this process.
 
 use crate::RuntimeError;
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{Hierarchies, delegated_controllers};
 use crate::defaults::{self, capabilities};
 use crate::privilege::in_user_namespace;
 use rustix::process::getrlimit;
@@ -11,6 +11,8 @@ use rustix::thread::{CapabilitySet, capabilities as process_capabilities, capabi
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) hierarchies: Hierarchies,
+    /// The controllers of which limits can be set; None is all there are.
+    pub(crate) controllers: Option<Vec<String>>,
     /// Whether root here is not the machine's: see [`crate::privilege`].
     pub(crate) ordinary: bool,
     /// Bit n: capability n can be passed on.
@@ -34,6 +36,7 @@ impl Host {
         let limits = defaults::ULIMITS.iter();
         Ok(Self {
             limits_swap: hierarchies.limits_swap(),
+            controllers: delegated_controllers(&hierarchies),
             hierarchies,
             ordinary,
             oom_score_adj: std::fs::read_to_string("/proc/self/oom_score_adj")

@@ -52,6 +52,7 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+pub use cgroup::place_of_group;
 pub use container_spec::{
     ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Sharing,
     SystemPaths, Ulimit,
@@ -63,7 +64,7 @@ pub use id_map::{IdMap, IdRange};
 pub use libcontainer::Libcontainer;
 pub use own_program::{ReadOnlyProgram, read_only_program};
 pub use root::{Resolved, Root};
-pub use rootfs::{Rootfs, enter_private_mounts};
+pub use rootfs::{Rootfs, enter_private_mounts, try_overlay};
 pub use runner::{Backing, Finished, RunOnce, Runtime, SecretFile, Stream, View, runner_main};
 pub use source::{BENEATH, copy_of_source};
 pub use usage::{ControlGroup, Usage};

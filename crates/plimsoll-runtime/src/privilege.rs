@@ -19,6 +19,18 @@ pub(crate) fn in_user_namespace() -> bool {
     })
 }
 
+/// Who user 0 is on the machine, where that is somebody else.
+pub(crate) fn outer_user() -> Option<u32> {
+    if !in_user_namespace() {
+        return None;
+    }
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace();
+        (numbers.next() == Some("0")).then(|| numbers.next()?.parse().ok())?
+    })
+}
+
 /// The last of the groups from 0 that there are.
 pub(crate) fn last_group() -> u32 {
     let map = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();

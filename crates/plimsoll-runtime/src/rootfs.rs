@@ -283,6 +283,28 @@ pub fn enter_private_mounts() -> Result<(), RuntimeError> {
         .map_err(RuntimeError::path("make private", Path::new("/")))
 }
 
+/// Whether an overlay can be mounted, as containers have it: tried in mounts of the calling process's own, which must be free
+/// to make them. Only with one thread.
+pub fn try_overlay() -> io::Result<()> {
+    plimsoll_linux::unshare(UnshareFlags::NEWNS)?;
+    mounting::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    // Everybody has it, and nobody sees what is mounted there now.
+    let top = Path::new("/tmp");
+    mounting::mount("tmpfs", top, "tmpfs", MountFlags::empty(), None)?;
+    let rootfs = Rootfs {
+        lowers: vec![top.join("lower")],
+        upper: top.join("upper"),
+        work: top.join("work"),
+    };
+    for folder in rootfs.lowers.iter().chain([&rootfs.upper, &rootfs.work, &top.join("merged")]) {
+        std::fs::create_dir(folder)?;
+    }
+    match rootfs.mount(&top.join("merged")) {
+        Err(RuntimeError::Path { source, .. }) => Err(source),
+        result => result.map_err(io::Error::other),
+    }
+}
+
 /// Follows the links in every target, so that a mount on a link that leads nowhere makes the file it names, and makes
 /// the working directory where it is missing.
 pub(crate) fn prepare(root: &Root, spec: &ContainerSpec) -> Result<ContainerSpec, RuntimeError> {

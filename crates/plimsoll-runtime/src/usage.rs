@@ -34,7 +34,7 @@ pub struct Usage {
 impl ControlGroup {
     /// `path` as in [`crate::ContainerSpec::cgroup`].
     pub fn open(path: &str) -> Result<Self, RuntimeError> {
-        let hierarchies = Hierarchies::detect()?;
+        let hierarchies = Hierarchies::usable()?;
         Ok(Self {
             cgroup: Cgroup::new(&hierarchies, path)?,
             hierarchies,

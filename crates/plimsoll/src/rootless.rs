@@ -31,7 +31,7 @@ use std::sync::OnceLock;
 use camino::Utf8PathBuf;
 use rustix::fs::{Mode, OFlags};
 
-pub(crate) use holder::{HolderError, ROLE, holder_main, stop_holder};
+pub(crate) use holder::{HolderError, PROBE, ROLE, holder_main, stop_holder};
 
 use crate::command_error::CommandError;
 use crate::context;

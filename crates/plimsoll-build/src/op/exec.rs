@@ -8,6 +8,7 @@ use plimsoll_oci::{Digest, Hasher, Platform};
 use plimsoll_progress::Task;
 use plimsoll_runtime::{
     ContainerSpec, Emulator, Exit, Mount, MountKind, NetworkNamespace, Rootfs, RunOnce, Stream,
+    place_of_group,
 };
 use plimsoll_store::ActiveSnapshot;
 
@@ -236,10 +237,15 @@ impl ExecOp {
         mounts.append(&mut prepared.mounts);
         let env = self.env.iter().chain(&self.proxy_env).chain(&prepared.env);
         Ok(ContainerSpec {
-            cgroup: match &services.run.cgroup_parent {
-                None => format!("/plimsoll-{instance:08x}/build-{id}"),
-                Some(parent) => format!("/{}/plimsoll-{instance:08x}-build-{id}", parent.trim_matches('/')),
-            },
+            cgroup: place_of_group(
+                instance,
+                &format!("build-{id}"),
+                services.run.cgroup_parent.as_deref(),
+            )
+            .map_err(|source| OpError::Start {
+                command: self.command.clone(),
+                source: Box::new(source),
+            })?,
             id,
             hostname: self.hostname.clone(),
             args: self.args.clone(),

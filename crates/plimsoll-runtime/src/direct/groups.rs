@@ -4,7 +4,7 @@
 //! devices are a program of that group, and it can be killed as a whole. On v1 a process has to be moved, which takes
 //! the kernel milliseconds for each controller, so only those are used that a limit was asked of.
 
-use crate::cgroup::{Cgroup, Hierarchies};
+use crate::cgroup::{Cgroup, Hierarchies, systemd};
 use crate::container_spec::{ContainerSpec, Resources};
 use crate::host::Host;
 use crate::libcontainer::devices;
@@ -436,6 +436,8 @@ fn enable(folder: &Path, settings: &Settings) -> Result<(), RuntimeError> {
         .ancestors()
         .skip(1)
         .take_while(|path| path.starts_with(top))
+        // Above a scope they are systemd's, which passes on what it delegates.
+        .filter(|path| !systemd::is_delegated(folder) || systemd::is_delegated(path))
         .collect();
     above.reverse();
     for path in above {

@@ -21,7 +21,8 @@ pub(crate) fn group(
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<LinuxResources, RuntimeError> {
-    let resources = &spec.resources;
+    let possible = without(&spec.resources, host, spec.non_root, warnings)?;
+    let resources = &possible;
     let mut built = LinuxResourcesBuilder::default().devices(devices(spec)?);
     if let Some(memory) = memory(resources, host, warnings)? {
         built = built.memory(memory);
@@ -36,6 +37,88 @@ pub(crate) fn group(
         built = built.pids(LinuxPidsBuilder::default().limit(limit).build()?);
     }
     Ok(built.build()?)
+}
+
+/// The limits that can be set here; what of them cannot is named, or refused for a container that has to have them.
+fn without(
+    asked: &Resources,
+    host: &Host,
+    hardened: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Resources, RuntimeError> {
+    let mut kept = asked.clone();
+    let Some(controllers) = &host.controllers else {
+        return Ok(kept);
+    };
+    let mut missing = Vec::new();
+    let mut lacks = |controller: &str, limits: &[(&'static str, bool)]| {
+        let lacks = !controllers.iter().any(|known| known == controller);
+        if lacks {
+            missing.extend(limits.iter().filter(|(_, asked)| *asked).map(|(name, _)| *name));
+        }
+        lacks
+    };
+    let set = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+    let memory = [
+        ("memory", set(asked.memory)),
+        ("memory-reservation", set(asked.memory_reservation)),
+    ];
+    if lacks("memory", &memory) {
+        (kept.memory, kept.memory_swap, kept.memory_reservation) = (None, None, None);
+    }
+    if lacks("pids", &[("pids-limit", set(asked.pids_limit))]) {
+        kept.pids_limit = None;
+    }
+    let quota = asked.cpu_quota.is_some_and(|quota| quota != 0);
+    let cpu = [
+        ("cpus", set(asked.nano_cpus)),
+        ("cpu-quota", quota),
+        ("cpu-shares", asked.cpu_shares.is_some_and(|shares| shares > 0)),
+    ];
+    if lacks("cpu", &cpu) {
+        (kept.nano_cpus, kept.cpu_quota, kept.cpu_period, kept.cpu_shares) = (None, None, None, None);
+    }
+    let sets = [
+        ("cpuset-cpus", !asked.cpuset_cpus.is_empty()),
+        ("cpuset-mems", !asked.cpuset_mems.is_empty()),
+    ];
+    if lacks("cpuset", &sets) {
+        kept.cpuset_cpus.clear();
+        kept.cpuset_mems.clear();
+    }
+    let weight = asked.blkio_weight.is_some_and(|weight| weight > 0);
+    if lacks(
+        "io",
+        &[
+            ("blkio-weight", weight),
+            ("device-read-bps and its kin", has_rates(asked)),
+        ],
+    ) {
+        kept.blkio_weight = None;
+        for list in [
+            &mut kept.blkio_weight_device,
+            &mut kept.device_read_bps,
+            &mut kept.device_write_bps,
+            &mut kept.device_read_iops,
+            &mut kept.device_write_iops,
+        ] {
+            list.clear();
+        }
+    }
+    let why = "an ordinary user cannot set it here (`plimsoll system check` says what is missing)";
+    if hardened && !missing.is_empty() {
+        let text = format!(
+            "a hardened container must have its limits: {}: {why}",
+            missing.join(", ")
+        );
+        return Err(RuntimeError::Invalid(text));
+    }
+    warnings.extend(
+        missing
+            .iter()
+            .map(|name| format!("limit `{name}` has no effect: {why}")),
+    );
+    Ok(kept)
 }
 
 fn memory(

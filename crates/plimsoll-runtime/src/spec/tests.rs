@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 fn host(hierarchies: Hierarchies) -> Host {
     Host {
         ordinary: false,
+        controllers: None,
         hierarchies,
         capabilities: (1 << 41) - 1,
         hard_limits: vec![("nofile", 20_000)],

@@ -42,6 +42,9 @@ pub(crate) struct IsolationArgs {
     /// Whose control groups it sees: `private` or `host`
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     cgroupns: String,
+    /// Put its control group below this one, or into a slice of systemd such as `work.slice`
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
+    cgroup_parent: String,
     /// Give it a device of the host
     #[arg(long, value_name = "HOST[:CONTAINER][:rwm]")]
     device: Vec<String>,
@@ -94,6 +97,7 @@ impl IsolationArgs {
             ipc: self.ipc.clone(),
             uts: self.uts.clone(),
             cgroupns: self.cgroupns.clone(),
+            cgroup_parent: self.cgroup_parent.clone(),
             userns: self.userns.clone(),
             uid_maps: self.uidmap.clone(),
             gid_maps: self.gidmap.clone(),

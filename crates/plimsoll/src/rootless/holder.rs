@@ -253,6 +253,8 @@ fn start(places: &Places, within: Option<()>) -> Result<Option<String>, HolderEr
 
 /// The hidden role's name.
 pub(crate) const ROLE: &str = "userns-holder";
+/// Instead of a folder: only to try what can be had.
+pub(crate) const PROBE: &str = "probe";
 const WITHIN: &str = "within";
 const UNSHARED: u8 = b'u';
 const READY: u8 = b'r';
@@ -285,6 +287,9 @@ pub(crate) fn holder_main(args: &[OsString]) -> i32 {
     let Some(folder) = args.get(2).and_then(|folder| folder.to_str()) else {
         return 2;
     };
+    if folder == PROBE {
+        return probe();
+    }
     let places = Places {
         folder: folder.into(),
     };
@@ -298,6 +303,32 @@ pub(crate) fn holder_main(args: &[OsString]) -> i32 {
             1
         }
     }
+}
+
+/// Tries what a root needs, and says what came of it; nothing is left.
+fn probe() -> i32 {
+    let said = |result: &io::Result<()>| {
+        result
+            .as_ref()
+            .map_or_else(ToString::to_string, |()| "ok".to_owned())
+    };
+    let ordinary = !rustix::process::geteuid().is_root();
+    if ordinary {
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        let made = unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
+            .map_err(io::Error::from)
+            .and_then(|()| ids::take_alone(uid, gid));
+        println!("namespaces {}", said(&made));
+        if made.is_err() {
+            return 1;
+        }
+    }
+    let overlay = plimsoll_runtime::try_overlay();
+    println!("overlay {}", said(&overlay));
+    i32::from(overlay.is_err())
 }
 
 fn hold(places: &Places, within: bool) -> Result<(), HolderError> {

@@ -61,6 +61,24 @@ impl Subordinate {
     }
 }
 
+/// The first id behind all that are given away.
+pub(crate) fn first_free() -> u32 {
+    let end = |path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let ends = text.lines().filter_map(|line| {
+            let mut parts = line
+                .trim()
+                .split(':')
+                .skip(1)
+                .map(|part| part.parse::<u32>().ok());
+            parts.next()??.checked_add(parts.next()??)
+        });
+        ends.max().unwrap_or(0)
+    };
+    // Where `useradd` begins (SUB_UID_MIN).
+    end(SUBUID).max(end(SUBGID)).max(100_000)
+}
+
 /// The caller's name, as /etc/passwd has it.
 pub(crate) fn user_name(uid: u32) -> Option<String> {
     let text = fs::read_to_string("/etc/passwd").ok()?;
@@ -136,6 +154,14 @@ fn map(program: &'static str, pid: u32, triples: &[[u32; 3]]) -> Result<(), Hold
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(HolderError::Map { program, said })
+}
+
+/// For the calling process itself.
+pub(super) fn take_alone(uid: u32, gid: u32) -> io::Result<()> {
+    alone(std::process::id(), uid, gid).map_err(|error| match error {
+        HolderError::Namespace(source) => source,
+        error => io::Error::other(error),
+    })
 }
 
 /// What the kernel allows without anybody's help (user_namespaces(7)): one id, and no change of groups.
