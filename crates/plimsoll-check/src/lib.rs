@@ -37,6 +37,7 @@
 //! - [`ComposeView`](view::ComposeView): the merged project, every node with its place.
 //! - [`ImageFacts`](facts::ImageFacts): configuration, history and files of a built image, filled by the command line.
 
+pub mod buildkit;
 pub mod config;
 mod engine;
 pub mod facts;

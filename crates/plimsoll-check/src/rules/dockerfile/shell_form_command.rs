@@ -35,7 +35,7 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
             continue;
         };
         let Command::Shell(text) = command else { continue };
-        if view.shell_words(step.at).is_some() || overridden(view, step) || text.value.trim().is_empty() {
+        if view.shell_words(step.at).is_some() || text.value.trim().is_empty() {
             continue;
         }
         let keyword = match step.effective() {
@@ -64,13 +64,6 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
         };
         checker.report(finding);
     }
-}
-
-/// A later instruction of the same stage takes its place: that is another rule's.
-fn overridden(view: &DockerfileView, step: Step<'_>) -> bool {
-    let same = |other: &Step<'_>| std::mem::discriminant(other.kind()) == std::mem::discriminant(step.kind());
-    let stage = step.stage.into_iter().flat_map(|stage| view.steps_of(stage));
-    stage.filter(|other| other.at > step.at).any(|other| same(&other))
 }
 
 /// The words of a command that is nothing but a program and its arguments.
