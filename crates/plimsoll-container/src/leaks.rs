@@ -26,6 +26,8 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(800),
     Duration::from_millis(1800),
 ];
+/// Below the run-time folder: files that are kept in memory, and the namespaces of an ordinary user.
+const KEPT_MOUNTS: [&str; 2] = ["files", "userns"];
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl Containers {
@@ -235,17 +237,18 @@ impl Containers {
         let path = "/proc/self/mountinfo";
         let table = fs::read_to_string(path).map_err(ContainerError::file("read", path))?;
         let folders = [self.store.root(), self.store.run()];
+        let kept = KEPT_MOUNTS.map(|name| self.store.run().join(name));
         let points = table
             .lines()
             .filter_map(|line| line.split(' ').nth(4))
             .map(unescape);
-        let mut strays: Vec<PathBuf> = points
-            .filter(|point| {
-                let below =
-                    |folder: &&camino::Utf8Path| point.starts_with(folder) && point != folder.as_std_path();
-                folders.iter().any(below) && !folders.iter().any(|folder| point == folder.as_std_path())
-            })
-            .collect();
+        let is_stray = |point: &PathBuf| {
+            let is_below = |folder: &&camino::Utf8Path| point.starts_with(folder);
+            folders.iter().any(is_below)
+                && !folders.iter().any(|folder| point == folder.as_std_path())
+                && !kept.iter().any(|kept| point.starts_with(kept))
+        };
+        let mut strays: Vec<PathBuf> = points.filter(is_stray).collect();
         // What was mounted last comes off first.
         strays.reverse();
         Ok(strays)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use plimsoll_linux::CommandExt as _;
-use plimsoll_network::Networks;
+use plimsoll_network::{NetworkError, Networks};
 use plimsoll_runtime::Resources;
 use plimsoll_store::EventLog;
 use rusqlite::{OptionalExtension as _, params};
@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::client::answered;
 use crate::containers::{Container, Containers};
 use crate::events::Witness;
-use crate::model::{State, Status, write_json};
+use crate::model::{Definition, State, Status, write_json};
 use crate::protocol::{Reply, Request};
 use crate::restart::RestartPolicy;
 use crate::{ContainerError, Result, leftovers, names, restore};
@@ -170,13 +170,21 @@ impl Containers {
     /// Addresses and published ports of a container whose supervisor is dead. Where the packet filter cannot be asked any
     /// more, the rules stay, and a later look finds them.
     pub(crate) fn give_back(&self, container: &Container) -> Result<()> {
-        let networks = Networks::new(&self.store);
-        if !container.definition.ports.is_empty()
-            && let Err(error) = networks.retract(container.id())
-        {
-            tracing::warn!(%error, container = container.name, "cannot take back published ports");
+        self.retract(&container.definition)?;
+        Ok(Networks::new(&self.store).park(container.id())?)
+    }
+
+    /// Takes back the published ports of a container whose supervisor is dead.
+    pub(crate) fn retract(&self, definition: &Definition) -> Result<()> {
+        let needed = !definition.ports.is_empty();
+        match needed.then(|| Networks::new(&self.store).retract(&definition.id)) {
+            Some(Err(error @ (NetworkError::NoNft | NetworkError::Nft { .. }))) => {
+                tracing::warn!(%error, container = definition.id, "cannot take back published ports");
+                Ok(())
+            }
+            Some(done) => Ok(done?),
+            None => Ok(()),
         }
-        Ok(networks.park(container.id())?)
     }
 
     fn write_end(&self, container: Container) -> Result<Container> {

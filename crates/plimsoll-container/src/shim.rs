@@ -305,6 +305,8 @@ async fn supervise(mut start: Start, runtime: NewRuntime<'_>, control: &Sender) 
         Err(error) => {
             network::unpublish(definition.instance, &undo.0, &undo.1);
             record_failure(&paths, &error);
+            // Last: while it is there, something may be left of a run.
+            let _ = std::fs::remove_dir_all(paths.runtime());
             drop(held);
             refuse(control, &error).await;
             None

@@ -14,6 +14,7 @@ use plimsoll_store::Store;
 use crate::command_error::CommandError;
 use crate::commands::compose::ComposeArgs;
 use crate::env;
+use crate::trouble;
 use crate::progress::{Display, Mode};
 use crate::settings::Settings;
 
@@ -278,6 +279,10 @@ impl Context {
             return ExitCode::SUCCESS;
         }
         let _ = error.print(&mut self.stderr(), self.color());
+        if let Some(hint) = trouble::hint(&error.to_string(), &self.root()) {
+            let hint = plimsoll_diagnostics::emit::text::hint(&hint, self.color());
+            let _ = write!(self.stderr(), "{hint}");
+        }
         ExitCode::from(error.exit_code())
     }
 }

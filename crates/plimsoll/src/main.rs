@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod rootless;
 mod settings;
+mod trouble;
 
 use std::process::ExitCode;
 

@@ -76,7 +76,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
     let (output, client, pid, child, streams) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            clean_up(&mut runtime, &start.paths);
+            clean_up(&mut runtime);
             return Err(error);
         }
     };
@@ -91,7 +91,7 @@ pub(super) fn begin(mut start: Start, new: NewRuntime<'_>) -> Result<Life> {
         ..State::default()
     };
     if let Err(error) = start.paths.write_state(&state) {
-        clean_up(&mut runtime, &start.paths);
+        clean_up(&mut runtime);
         return Err(error);
     }
     let shim = Rc::new(Shim {
@@ -178,10 +178,9 @@ fn about_run(operation: &'static str, paths: &Paths) -> impl FnOnce(io::Error) -
     ContainerError::file(operation, paths.run.as_std_path())
 }
 
-fn clean_up(runtime: &mut Box<dyn OciRuntime>, paths: &Paths) {
-    match runtime.delete() {
-        Ok(()) => drop(std::fs::remove_dir_all(paths.runtime())),
-        Err(error) => eprintln!("cannot clean up: {}", chain(&error)),
+fn clean_up(runtime: &mut Box<dyn OciRuntime>) {
+    if let Err(error) = runtime.delete() {
+        eprintln!("cannot clean up: {}", chain(&error));
     }
 }
 
@@ -413,7 +412,8 @@ impl Shim {
         let (pid, child, streams) = match created {
             Ok(created) => created,
             Err(error) => {
-                clean_up(&mut runtime, &self.paths);
+                clean_up(&mut runtime);
+                let _ = std::fs::remove_dir_all(self.paths.runtime());
                 return Err(error);
             }
         };
