@@ -14,7 +14,7 @@ use crate::config::{Config, Level};
 use crate::rules;
 use crate::secret;
 use crate::view::{DockerfileView, Workspace};
-pub use outline::{Outline, Targets, outline, targets};
+pub use outline::{Outline, Parameter, Target, Targets, outline, targets};
 
 /// A check that found something, as BuildKit tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]

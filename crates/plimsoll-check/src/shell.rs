@@ -11,6 +11,7 @@
 //! silent about it.
 
 mod command;
+pub mod external;
 mod lower;
 mod text;
 mod word;

@@ -95,6 +95,7 @@ family! { "dockerfile":
     shell_unquoted_array,
     shell_unquoted_output,
     shell_unquoted_variable,
+    shellcheck,
     single_stage_build,
     stage_case,
     stage_duplicate,

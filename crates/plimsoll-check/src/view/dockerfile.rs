@@ -11,6 +11,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_dockerfile::{Dockerfile, From, Instruction, InstructionKind, Unfolded, Word};
 
 use crate::shell::Script;
+use crate::shell::external::External;
 use crate::suppress::{self, Comments};
 use variables::Binding;
 pub use variables::Variable;
@@ -43,6 +44,8 @@ pub struct DockerfileView {
     /// How it is built.
     pub settings: BuildSettings,
     comments: Comments,
+    /// What ShellCheck says about its shell text, where it was asked.
+    pub shellcheck: Vec<External>,
     /// `ARG`s before the first `FROM`.
     globals: Vec<Binding>,
     /// Of every instruction the stage that it stands in.
@@ -129,6 +132,7 @@ impl DockerfileView {
             stages: Vec::new(),
             settings,
             comments: Comments::default(),
+            shellcheck: Vec::new(),
             globals: Vec::new(),
             owners: vec![None; count],
             shipped: Vec::new(),
