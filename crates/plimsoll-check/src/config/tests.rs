@@ -21,12 +21,12 @@ fn settings(text: &str) -> Result<Config, String> {
 #[test]
 fn settings_name_rules_by_any_name() {
     let config = settings(
-        "[check]\nfail-on = \"error\"\nignore = [\"DL4000\", \"SC2046\"]\ninfo = [\"compose-privileged\"]\n\
+        "[check]\nfail-on = \"error\"\nignore = [\"DL4000\", \"SC1091\"]\ninfo = [\"compose-privileged\"]\n\
          trusted-registries = [\"docker.io\"]\nlabel-schema = { a = \"url\" }\nstrict-labels = true\n",
     )
     .unwrap();
     assert_eq!(config.levels["maintainer-deprecated"], Level::Off);
-    assert_eq!(config.alias_levels["SC2046"], Level::Off);
+    assert_eq!(config.alias_levels["SC1091"], Level::Off);
     assert_eq!(config.levels["compose-privileged"], Level::At(Severity::Info));
     assert_eq!(config.fail_on, Some(FailOn::AtLeast(Severity::Error)));
     assert_eq!(config.label_schema["a"], LabelForm::Url);
@@ -63,13 +63,13 @@ fn what_is_not_there_is_said_with_its_place() {
 #[test]
 fn hadolint_files_are_understood() {
     let mut config = Config::default();
-    let text = "ignored: [DL4000, DL9999]\noverride:\n  info: [CL-0002]\n  error:\n    - SC2086\n\
+    let text = "ignored: [DL4000, DL9999]\noverride:\n  info: [CL-0002]\n  error:\n    - SC2015\n\
                 trustedRegistries:\n  - docker.io\n  - '*.gcr.io'\nlabel-schema:\n  author: text\n  contact: email\n\
                 strict-labels: true\nfailure-threshold: info\n";
     config.add_hadolint(&Source::new(".hadolint.yaml", text)).unwrap();
     assert_eq!(config.levels["maintainer-deprecated"], Level::Off);
     assert_eq!(config.levels["compose-privileged"], Level::At(Severity::Info));
-    assert_eq!(config.alias_levels["SC2086"], Level::At(Severity::Error));
+    assert_eq!(config.alias_levels["SC2015"], Level::At(Severity::Error));
     assert_eq!(config.trusted_registries, ["docker.io", "*.gcr.io"]);
     assert_eq!(config.label_schema["contact"], LabelForm::Email);
     assert!(config.fails_on(Severity::Info));
