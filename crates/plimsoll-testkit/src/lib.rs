@@ -13,7 +13,7 @@ mod terminal;
 pub use actions::ActionsService;
 pub use archive::Archive;
 pub use filters::filters;
-pub use needs::{Need, skip};
+pub use needs::{Need, skip, skip_because};
 pub use registry::{BaseRegistry, basekit, basekit_archive};
 pub use sandbox::{Outcome, Sandbox};
 pub use terminal::Terminal;

@@ -54,9 +54,14 @@ pub fn skip(needs: &[Need]) -> bool {
     let promised = matches!(need, Need::Root | Need::Overlay);
     let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!(promised && in_ci), "must not be skipped in CI: {reason}");
-    println!("SKIPPED: {reason}");
-    count(reason.as_str());
+    skip_because(reason.as_str());
     true
+}
+
+/// Says and counts that a test ends early for want of something that only it could find missing; it has to return.
+pub fn skip_because(reason: &str) {
+    println!("SKIPPED: {reason}");
+    count(reason);
 }
 
 /// Adds a line to the file that the test run named for it, so that what was skipped can be counted at its end.

@@ -52,6 +52,7 @@ pub(crate) mod compose_unpause;
 pub(crate) mod compose_up;
 pub(crate) mod compose_wait;
 pub(crate) mod compose_version;
+pub(crate) mod compose_watch;
 pub(crate) mod compose_volumes;
 pub(crate) mod container_inspect;
 pub(crate) mod container_options;
@@ -242,6 +243,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(compose_unpause, One, ["compose unpause"]),
     command!(compose_up, Many, ["compose up"]),
     command!(compose_wait, One, ["compose wait"]),
+    command!(compose_watch, Many, ["compose watch"]),
     command!(compose_version, One, ["compose version"]),
     command!(compose_volumes, One, ["compose volumes"]),
     command!(container_inspect, One, ["container inspect"]),

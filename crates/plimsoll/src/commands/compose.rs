@@ -5,6 +5,8 @@ pub(crate) mod building;
 pub(crate) mod converging;
 pub(crate) mod members;
 pub(crate) mod printer;
+pub(crate) mod rules;
+pub(crate) mod watcher;
 mod remote;
 
 use std::io::{IsTerminal as _, Read as _};

@@ -7,6 +7,8 @@ mod build;
 mod caches;
 mod cli;
 mod compose;
+mod compose_commands;
+mod compose_seed;
 mod compose_up;
 mod compose_remote;
 mod copy;

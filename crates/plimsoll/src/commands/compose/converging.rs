@@ -41,6 +41,17 @@ pub(crate) struct ImageArgs {
     quiet_build: bool,
 }
 
+impl ImageArgs {
+    /// Builds all that can be built.
+    pub(crate) fn building(quiet: bool) -> Self {
+        Self {
+            build: true,
+            quiet_build: quiet,
+            ..Self::default()
+        }
+    }
+}
+
 fn policy(text: &str) -> Result<PullPolicy, String> {
     PullPolicy::parse(text).ok_or_else(|| "expected `always`, `missing`, `never` or `build`".to_owned())
 }

@@ -1,0 +1,395 @@
+//! `compose watch`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use plimsoll_compose::{ApplyOptions, Plan, UpOptions};
+use plimsoll_compose_file::Project;
+use plimsoll_compose_file::model::{Hook, Model, WatchAction};
+use plimsoll_container::{Container, Containers};
+use plimsoll_progress::Progress;
+use plimsoll_runtime::ProcessSpec;
+
+use super::compose::building::{Building, Site};
+use super::compose::converging::{Changing, ImageArgs};
+use super::compose::members::Which;
+use super::compose::rules::Rule;
+use super::compose::watcher::Watcher;
+use super::compose::{Scope, display_as, model, project};
+use super::compose_build::chosen;
+use super::containers::containers;
+use super::interruptible;
+use crate::command_error::CommandError;
+use crate::context::Context;
+use crate::progress::Mode;
+
+/// Keep containers up to date with the files they were built from
+///
+/// As `develop.watch` of the services says: changed files are copied into running containers, or their images are built
+/// again. Starts what does not run first. Ends with Ctrl-C; the containers go on.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Start nothing: the services run already
+    #[arg(long)]
+    no_up: bool,
+    /// Remove images that were replaced
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    prune: bool,
+    /// Do not show the steps of builds
+    #[arg(long)]
+    quiet: bool,
+    /// Services [default: all that have `develop.watch`]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    interruptible(watch(args, context)).await
+}
+
+async fn watch(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let project = project(context, |options| options.named.clone_from(&args.services))?;
+    let model = model(&project)?;
+    let services = chosen(&model, &args.services, false)?;
+    let watching = Watching {
+        context,
+        containers: containers(context)?,
+        rules: Arc::new(Rule::of(&model, &services)?),
+        project: &project,
+        model: &model,
+        prune: args.prune,
+        quiet: args.quiet,
+    };
+    if watching.rules.is_empty() {
+        return Err(
+            CommandError::user("none of the selected services is configured for watch")
+                .hint("give a service `develop: {watch: [{action: sync, path: ./src, target: /app/src}]}`"),
+        );
+    }
+    if !args.no_up {
+        watching.up(&args.services).await?;
+    }
+    watching.run().await
+}
+
+/// A project whose files are watched.
+struct Watching<'a> {
+    context: &'a Context,
+    containers: Containers,
+    project: &'a Project,
+    model: &'a Model,
+    rules: Arc<Vec<Rule>>,
+    prune: bool,
+    quiet: bool,
+}
+
+/// What has to be done for a service.
+#[derive(Default)]
+struct Work<'a> {
+    rebuild: bool,
+    restart: bool,
+    /// Files of the host, and where they go; those that are gone, too.
+    files: BTreeMap<PathBuf, PathBuf>,
+    exec: Vec<&'a Hook>,
+}
+
+impl Watching<'_> {
+    async fn run(&self) -> Result<ExitCode, CommandError> {
+        let wrong = |error| CommandError::internal("cannot watch the files", error);
+        let roots: Vec<PathBuf> = self.rules.iter().map(|rule| rule.root.clone()).collect();
+        if let Some(missing) = roots.iter().find(|root| !root.exists()) {
+            return Err(CommandError::user(format!(
+                "cannot watch `{}`: it is not there",
+                missing.display()
+            )));
+        }
+        let rules = Arc::clone(&self.rules);
+        let skip = move |path: &Path| {
+            rules.iter().all(|rule| {
+                rule.is_elsewhere(path) || (path.starts_with(&rule.root) && rule.leaves_out(path))
+            })
+        };
+        let mut watcher = Watcher::new(&roots, Box::new(skip)).map_err(wrong)?;
+        self.first_sync().await?;
+        self.say("Watch enabled");
+        loop {
+            let changed = watcher.changes().await.map_err(wrong)?;
+            for (service, work) in self.work(&changed) {
+                // What cannot be done now may be mended by the next change.
+                if let Err(error) = self.perform(service, work).await {
+                    let _ = self.context.report(&error);
+                }
+            }
+        }
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        let _ = writeln!(self.context.stderr(), "{text}");
+    }
+
+    /// What changes come to, by service.
+    fn work(&self, changed: &BTreeSet<PathBuf>) -> BTreeMap<&str, Work<'_>> {
+        let mut all: BTreeMap<&str, Work<'_>> = BTreeMap::new();
+        for rule in self.rules.iter() {
+            for path in changed.iter().filter(|path| rule.applies(path)) {
+                let work = all.entry(&rule.service).or_default();
+                match rule.action {
+                    WatchAction::Rebuild => work.rebuild = true,
+                    WatchAction::Restart => work.restart = true,
+                    WatchAction::Sync => {}
+                    WatchAction::SyncRestart => work.restart = true,
+                    WatchAction::SyncExec => {
+                        let known =
+                            |hook: &&Hook| rule.exec.as_ref().is_some_and(|own| std::ptr::eq(*hook, own));
+                        if !work.exec.iter().any(known) {
+                            work.exec.extend(rule.exec.as_ref());
+                        }
+                    }
+                }
+                let copies = !matches!(rule.action, WatchAction::Rebuild | WatchAction::Restart);
+                if let Some(destination) = rule.destination(path).filter(|_| copies) {
+                    work.files.insert(path.clone(), destination);
+                }
+            }
+        }
+        all
+    }
+
+    async fn perform(&self, service: &str, work: Work<'_>) -> Result<(), CommandError> {
+        if work.rebuild {
+            return self.rebuild(service).await;
+        }
+        let members = self.running(service)?;
+        if !work.files.is_empty() {
+            self.say(format_args!(
+                "Syncing service \"{service}\" after {} changes were detected",
+                work.files.len()
+            ));
+            for container in &members {
+                self.sync(container, &work.files).await?;
+            }
+        }
+        for hook in &work.exec {
+            for container in &members {
+                self.execute(container, hook).await?;
+            }
+        }
+        if work.restart {
+            for container in &members {
+                self.containers.stop_for_restart(container, None, None).await?;
+                let container = self.containers.get(container.id())?;
+                self.containers.start(&container, false).await?;
+            }
+            self.say(format_args!("service(s) [\"{service}\"] restarted"));
+        }
+        Ok(())
+    }
+
+    fn running(&self, service: &str) -> Result<Vec<Container>, CommandError> {
+        let scope = Scope {
+            name: self.project.name.clone(),
+            project: None,
+        };
+        let members = scope.members(&self.containers, &[service.to_owned()], Which::RUNNING)?;
+        Ok(members.into_iter().map(|member| member.container).collect())
+    }
+
+    /// Copies what is there, and removes what is not.
+    async fn sync(
+        &self,
+        container: &Container,
+        files: &BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<(), CommandError> {
+        let (there, gone): (Vec<_>, Vec<_>) = files
+            .iter()
+            .partition(|(path, _)| path.symlink_metadata().is_ok());
+        if !gone.is_empty() {
+            let paths = gone.iter().map(|(_, path)| path.to_string_lossy().into_owned());
+            let command = ["rm", "-rf", "--"].map(str::to_owned).into_iter().chain(paths);
+            let hook = Hook {
+                command: command.collect(),
+                user: Some("0".to_owned()),
+                ..Hook::default()
+            };
+            self.execute(container, &hook).await?;
+        }
+        let archive = archive(&there)
+            .map_err(|error| CommandError::user(format!("cannot read what changed: {error}")))?;
+        Ok(self
+            .containers
+            .unpack(container, archive.as_slice(), Path::new("/"))?)
+    }
+
+    /// Copies all files of the rules that want it.
+    async fn first_sync(&self) -> Result<(), CommandError> {
+        for rule in self.rules.iter().filter(|rule| rule.initial_sync) {
+            let mut found = Vec::new();
+            files_below(&rule.root, rule, &mut found);
+            let files: BTreeMap<PathBuf, PathBuf> = found
+                .into_iter()
+                .filter_map(|path| Some((path.clone(), rule.destination(&path)?)))
+                .collect();
+            for container in &self.running(&rule.service)? {
+                self.sync(container, &files).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(&self, container: &Container, hook: &Hook) -> Result<(), CommandError> {
+        let spec = &container.definition.spec;
+        let mut env = spec.env.clone();
+        env.extend(
+            hook.environment
+                .iter()
+                .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))),
+        );
+        let process = ProcessSpec {
+            args: hook.command.clone(),
+            env,
+            cwd: hook.working_dir.clone().unwrap_or_else(|| spec.cwd.clone()),
+            user: hook.user.clone().unwrap_or_else(|| spec.user.clone()),
+            tty: false,
+            privileged: hook.privileged || spec.privileged,
+        };
+        let opened = || -> io::Result<[OwnedFd; 3]> {
+            let null = std::fs::File::open("/dev/null")?;
+            // What it says goes where we say something.
+            let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?;
+            Ok([null.into(), stderr.try_clone()?, stderr])
+        };
+        let ends = opened()
+            .map_err(|error| CommandError::internal("cannot open the streams of a command", error))?;
+        let mut exec = self.containers.exec(container, process, &ends).await?;
+        match exec.wait().await? {
+            0 => Ok(()),
+            code => Err(CommandError::user(format!(
+                "`{}` in container `{}` ended with {code}",
+                hook.command.join(" "),
+                container.name
+            ))),
+        }
+    }
+
+    async fn rebuild(&self, service: &str) -> Result<(), CommandError> {
+        self.say(format_args!(
+            "Rebuilding service(s) [\"{service}\"] after changes were detected..."
+        ));
+        let before: Vec<String> = self
+            .running(service)?
+            .into_iter()
+            .map(|container| container.definition.image_id)
+            .collect();
+        let display = display_as(self.context, "Building", self.quiet.then_some(Mode::Quiet))?;
+        let how = Building {
+            to_run: true,
+            quiet: self.quiet,
+            ..Building::default()
+        };
+        let site = Site {
+            context: self.context,
+            project: self.project,
+            model: self.model,
+            how: &how,
+        };
+        let done = async {
+            site.build(&[service.to_owned()], display.progress()).await?;
+            let options = UpOptions {
+                services: vec![service.to_owned()],
+                no_deps: true,
+                ignore_orphans: true,
+                ..UpOptions::default()
+            };
+            self.converge(options, None, display.progress()).await
+        };
+        let done = done.await;
+        display.finish();
+        done?;
+        if self.prune {
+            let replaced = |image: &plimsoll_image::Image| before.contains(&image.id.to_string());
+            self.context.images()?.prune(false, &replaced)?;
+        }
+        self.say(format_args!("service(s) [\"{service}\"] successfully built"));
+        Ok(())
+    }
+
+    /// Builds and starts all that is to run.
+    async fn up(&self, services: &[String]) -> Result<(), CommandError> {
+        let display = display_as(self.context, "Running", None)?;
+        let options = UpOptions {
+            services: services.to_vec(),
+            ..UpOptions::default()
+        };
+        let images = ImageArgs::building(self.quiet);
+        let done = self.converge(options, Some(images), display.progress()).await;
+        display.finish();
+        done
+    }
+
+    async fn converge(
+        &self,
+        options: UpOptions,
+        images: Option<ImageArgs>,
+        progress: &Progress,
+    ) -> Result<(), CommandError> {
+        let changing = Changing::new(self.context, &self.project.name, Some(self.project), progress).await?;
+        let desired = changing.desired.clone().expect("its files were read");
+        if let Some(images) = images {
+            let services = desired.selected(&options.services, true)?;
+            changing
+                .images(self.project, &services, &images, progress)
+                .await?;
+        }
+        let plan = Plan::up(&desired, &changing.observe()?, &options)?;
+        changing.apply(plan, ApplyOptions::default()).await
+    }
+}
+
+/// Files below a path that the rule is about.
+fn files_below(path: &Path, rule: &Rule, found: &mut Vec<PathBuf>) {
+    if rule.leaves_out(path) {
+        return;
+    }
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries
+            .flatten()
+            .for_each(|entry| files_below(&entry.path(), rule, found)),
+        Err(_) if rule.applies(path) => found.push(path.to_owned()),
+        Err(_) => {}
+    }
+}
+
+/// A tar archive of files under the names they get; their owner is root. What vanishes meanwhile is left out.
+fn archive(files: &[(&PathBuf, &PathBuf)]) -> io::Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (source, destination) in files {
+        let Ok(metadata) = source.symlink_metadata() else {
+            continue;
+        };
+        let name = destination.strip_prefix("/").unwrap_or(destination);
+        let mut header = tar::Header::new_gnu();
+        header.set_metadata(&metadata);
+        header.set_uid(0);
+        header.set_gid(0);
+        if metadata.is_symlink() {
+            header.set_size(0);
+            builder.append_link(&mut header, name, std::fs::read_link(source)?)?;
+        } else if metadata.is_dir() {
+            builder.append_data(&mut header, name, io::empty())?;
+        } else if metadata.is_file() {
+            match std::fs::read(source) {
+                Ok(content) => {
+                    header.set_size(content.len() as u64);
+                    builder.append_data(&mut header, name, content.as_slice())?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    builder.into_inner()
+}
