@@ -72,7 +72,12 @@ pub struct BuildRequest {
     pub pack_early: Option<Packing>,
     /// Operations at a time.
     pub max_parallelism: usize,
+    /// Has a say in what was built before anything of it leaves the store, caches included.
+    pub gate: Option<Gate>,
 }
+
+/// Says why what was built may not go on.
+pub type Gate = Arc<dyn Fn(&[BuiltImage]) -> Result<(), String> + Send + Sync>;
 
 /// What came of it.
 #[derive(Debug)]
@@ -280,6 +285,12 @@ impl Build {
             });
         }
         task.done();
+        if let Some(gate) = request.gate {
+            let judged = built.clone();
+            let verdict = tokio::task::spawn_blocking(move || gate(&judged)).await;
+            let verdict = verdict.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            verdict.map_err(BuildError::Refused)?;
+        }
         let tops: Vec<SnapshotId> = solved.into_iter().flatten().collect();
         let exporting = Exporting {
             store: &self.store,

@@ -34,6 +34,9 @@ pub enum BuildError {
     /// An image could not be had or made.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// It was built, and a gate does not let it go on.
+    #[error("{0}")]
+    Refused(String),
     /// No list of what is installed could be made.
     #[error("cannot make a bill of materials")]
     Scan(#[from] plimsoll_scan::ScanError),

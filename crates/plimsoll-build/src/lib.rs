@@ -40,7 +40,7 @@ mod stat;
 mod verify;
 
 pub use attest::{AttestSettings, Mode as ProvenanceMode, ProvenanceSettings, SlsaVersion};
-pub use build::{Build, BuildRequest, BuildResult, BuiltImage, SOURCE_DATE_EPOCH};
+pub use build::{Build, BuildRequest, BuildResult, BuiltImage, Gate, SOURCE_DATE_EPOCH};
 pub use context::{BuildContext, ContextError, read_plain};
 pub use emulate::platforms;
 pub use error::{BuildError, OpError};

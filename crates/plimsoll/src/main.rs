@@ -3,11 +3,13 @@
 //! Everything below this crate is a library that returns values and emits events; only this crate prints,
 //! reads the environment and decides exit codes.
 
+mod check_facts;
 mod cli;
 mod command_error;
 mod commands;
 mod context;
 mod env;
+mod gate;
 mod output;
 mod progress;
 mod report;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_check::config::CheckSettings;
+use plimsoll_check::policy::{Policies, PolicySettings};
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_registry::RegistrySettings;
 use serde::Deserialize;
@@ -29,6 +30,13 @@ pub(crate) struct Settings {
     /// `[check]` of every file that has a say, with its text for messages; later ones win.
     #[serde(skip)]
     pub(crate) checks: Vec<(Source, CheckSettings)>,
+    policy: BTreeMap<String, PolicySettings>,
+    /// What `--gate NAME` may name: `production` and `[policy.NAME]` of every file.
+    #[serde(skip)]
+    pub(crate) policies: Policies,
+    /// Whether the last of `checks` is the project's own.
+    #[serde(skip)]
+    has_project: bool,
 }
 
 /// How containers are run where no flag says otherwise.
@@ -42,11 +50,13 @@ pub(crate) struct RunSettings {
 }
 
 /// A file of a project: what a cloned folder may say. Never where images come from.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectSettings {
     #[serde(default)]
     check: CheckSettings,
+    #[serde(default)]
+    policy: BTreeMap<String, PolicySettings>,
     registry: Option<toml::Spanned<toml::Table>>,
 }
 
@@ -59,21 +69,30 @@ impl Settings {
         let mut settings = Self::default();
         for path in [Utf8Path::new(SYSTEM), &user] {
             if let Some(text) = read(path)? {
-                settings.merge(Self::parse(path, &text)?);
+                settings.merge(Self::parse(path, &text)?)?;
             }
         }
         if let Some(path) = explicit {
             let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-            settings.merge(Self::parse(path, &text)?);
+            settings.merge(Self::parse(path, &text)?)?;
         }
         let project = Utf8PathBuf::from(PROJECT);
         if explicit.is_none_or(|explicit| !is_same(explicit, &project))
             && let Some(text) = read(&project)?
         {
-            let check = check_project(&project, &text)?;
-            settings.checks.push((Source::new(PROJECT, text), check));
+            let said = check_project(&project, &text)?;
+            let source = Source::new(PROJECT, text);
+            let tightened = settings.policies.tighten(&source, &said.policy);
+            tightened.map_err(|error| CommandError::diagnostic(*error))?;
+            settings.checks.push((source, said.check));
+            settings.has_project = true;
         }
         Ok(settings)
+    }
+
+    /// `[check]` of the system and the user, without the project's own.
+    pub(crate) fn trusted_checks(&self) -> &[(Source, CheckSettings)] {
+        &self.checks[..self.checks.len() - usize::from(self.has_project)]
     }
 
     fn parse(path: &Utf8Path, text: &str) -> Result<Self, CommandError> {
@@ -84,19 +103,24 @@ impl Settings {
         Ok(settings)
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) -> Result<(), CommandError> {
         self.registry.extend(other.registry);
         self.run.hardened = other.run.hardened.or(self.run.hardened);
         self.run.userns = other.run.userns.or(self.run.userns.take());
+        for (source, _) in &other.checks {
+            let taken = self.policies.take(source, &other.policy);
+            taken.map_err(|error| CommandError::diagnostic(*error))?;
+        }
         self.checks.extend(other.checks);
+        Ok(())
     }
 }
 
-fn check_project(path: &Utf8Path, text: &str) -> Result<CheckSettings, CommandError> {
+fn check_project(path: &Utf8Path, text: &str) -> Result<ProjectSettings, CommandError> {
     let project: ProjectSettings =
         toml::from_str(text).map_err(|error| wrong(path, text, error.message(), error.span(), None))?;
-    match project.registry {
-        None => Ok(project.check),
+    match &project.registry {
+        None => Ok(project),
         Some(registry) => Err(wrong(
             path,
             text,
@@ -165,7 +189,8 @@ mod tests {
             "[registry.\"docker.io\"]\nmirrors = [\"a:1\"]\n[registry.\"b\"]\ninsecure = true",
         )
         .unwrap();
-        settings.merge(Settings::parse(path, "[registry.\"docker.io\"]\nmirrors = [\"c:2\"]").unwrap());
+        let later = Settings::parse(path, "[registry.\"docker.io\"]\nmirrors = [\"c:2\"]").unwrap();
+        settings.merge(later).unwrap();
         assert_eq!(settings.registry["docker.io"].mirrors, ["c:2"]);
         assert!(settings.registry["b"].insecure);
     }

@@ -86,18 +86,18 @@ impl Policy {
         };
         if self.healthcheck && !checked {
             let fix = "add `HEALTHCHECK CMD [\"program\", \"that\", \"asks\"]` to the stage that ships, or a `healthcheck:` to the service";
-            reasons.push(Reason::new(
-                "healthcheck",
-                "nothing says how to see whether it is well",
-                fix,
-            ));
+            let message = format!("nothing says how to see whether {} is well", who(run));
+            reasons.push(Reason::new("healthcheck", message, fix));
         }
         let shell = run
             .and_then(|run| run.shell_command)
             .unwrap_or_else(|| image.uses_shell_form());
         if self.exec_form && shell {
             let fix = "write CMD and ENTRYPOINT as a list: `CMD [\"program\", \"argument\"]`";
-            let message = "the program is started by a shell, which does not pass signals on";
+            let message = format!(
+                "the program of {} is started by a shell, which does not pass signals on",
+                who(run)
+            );
             reasons.push(Reason::new("exec-form", message, fix));
         }
         let size = image.size();
@@ -212,6 +212,10 @@ impl Policy {
             .unwrap_or_else(|| format!("see `plimsoll check --explain {}`", finding.rule));
         Some(Reason::new(demand, message, fix))
     }
+}
+
+fn who(run: Option<&RunFacts>) -> String {
+    run.map_or_else(|| "the image".to_owned(), RunFacts::who)
 }
 
 impl RunFacts {

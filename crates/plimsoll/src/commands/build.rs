@@ -21,6 +21,7 @@ use plimsoll_build::{
     Annotation, Build, BuildContext, BuildError, BuildNetwork, BuildRequest, Caches, ContextError,
     RunOptions, SOURCE_DATE_EPOCH, Secret, Sources,
 };
+use plimsoll_check::view::BuildSettings;
 use plimsoll_diagnostics::Source;
 use plimsoll_oci::{Digest, ImageRef, Platform};
 use plimsoll_progress::Progress;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 use super::builder_history::explain::json;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::gate::GateArgs;
 use crate::output::file::write_atomically;
 use crate::progress::Mode;
 use crate::report::Report;
@@ -142,6 +144,8 @@ pub(crate) struct Args {
     /// Steps that may run at the same time [default: four per processor]
     #[arg(long, value_name = "N")]
     max_parallelism: Option<usize>,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Accepted for Docker's sake: an intermediate result is a cache record, not a container
     #[arg(long, hide = true)]
     rm: bool,
@@ -222,6 +226,7 @@ async fn work(
     account: &mut Account,
 ) -> Result<Delivered, CommandError> {
     let (store, images) = (context.store()?, context.images()?);
+    let gate = args.gate.open(context)?;
     let sources = Arc::new(Sources::new(store, &run.secrets, given::git_environment()));
     let runtime = Runtime::new(context.program(), store.run().to_owned());
     let keep_git_dir = build_args(&args.build_args)
@@ -235,7 +240,7 @@ async fn work(
         .get(INLINE_CACHE)
         .is_some_and(|value| is_true(value));
     let caches = args.cache.caches(context, inline)?;
-    let request = request(
+    let mut request = request(
         args,
         given.dockerfile,
         given.context,
@@ -244,6 +249,10 @@ async fn work(
         caches,
         delivery,
     )?;
+    if let Some(gate) = gate {
+        let name = args.tags.first().map(ImageRef::familiar).unwrap_or_default();
+        request.gate = Some(gate.of_build(&request.dockerfile, settings(&request), name)?);
+    }
     let recording = account
         .recording
         .insert(Recording::start(store, &request, progress)?);
@@ -378,7 +387,17 @@ fn request(
         run,
         attest: args.attest.settings()?,
         max_parallelism: args.max_parallelism.unwrap_or(4 * processors),
+        gate: None,
     })
+}
+
+/// How the Dockerfile is built, for whoever judges it.
+fn settings(request: &BuildRequest) -> BuildSettings {
+    BuildSettings {
+        targets: request.target.iter().cloned().collect(),
+        args: request.build_args.clone(),
+        platform: request.platforms.first().map(ToString::to_string),
+    }
 }
 
 /// Each platform once, in the order given.

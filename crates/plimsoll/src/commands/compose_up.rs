@@ -17,6 +17,7 @@ use super::compose::{colors_output, display_as, project};
 use super::interruptible;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::gate::GateArgs;
 use crate::progress::Display;
 
 /// Make the services of a project run as its files say
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     detach: bool,
     #[command(flatten)]
     images: ImageArgs,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Wait until all services run, are healthy, or have ended well; runs in the background
     #[arg(long)]
     wait: bool,
@@ -157,6 +160,7 @@ async fn prepare<'a>(
     display: &Display,
 ) -> Result<(Changing<'a>, Plan), CommandError> {
     let progress = display.progress();
+    let gate = args.gate.open(context)?;
     let changing = Changing::new(context, &project.name, Some(project), progress).await?;
     warn_unused(context, changing.desired.as_ref());
     let desired = changing.desired.clone().expect("its files were read");
@@ -164,6 +168,9 @@ async fn prepare<'a>(
     changing
         .images(project, &services, &args.images, progress)
         .await?;
+    if let Some(gate) = gate {
+        gate.judge_project(project, &desired, &services)?;
+    }
     let plan = Plan::up(&desired, &changing.observe()?, &args.options())?;
     Ok((changing, plan))
 }

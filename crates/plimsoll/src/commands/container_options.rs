@@ -13,6 +13,7 @@ use plimsoll_runtime::{Resources, Seccomp, Ulimit};
 use super::isolation_options::IsolationArgs;
 use super::network_options::NetworkArgs;
 use crate::command_error::CommandError;
+use crate::gate::GateArgs;
 
 /// Flags that say what the container is.
 #[derive(clap::Args, Clone, Debug)]
@@ -114,6 +115,8 @@ pub(crate) struct ContainerArgs {
     pub(crate) rm: bool,
     #[command(flatten)]
     pub(crate) isolation: IsolationArgs,
+    #[command(flatten)]
+    pub(crate) gate: GateArgs,
     /// Set a label
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,

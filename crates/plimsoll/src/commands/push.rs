@@ -8,6 +8,7 @@ use plimsoll_oci::{ImageRef, Platform};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::gate::GateArgs;
 use crate::progress::Mode;
 
 /// Upload an image to a registry
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// Print only the image's name
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Accepted for Docker's sake: content is named by its digest in any case
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
     disable_content_trust: Option<Option<bool>>,
@@ -50,6 +53,10 @@ async fn push(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
         true => all_tags(&images, &args.name, &reference)?,
         false => vec![reference.clone()],
     };
+    if let Some(gate) = args.gate.open(context)? {
+        // One that may not go keeps all of them here.
+        names.iter().try_for_each(|name| gate.judge_name(name))?;
+    }
     if !args.quiet {
         announce(args, &reference, &mut context.stdout())?;
     }

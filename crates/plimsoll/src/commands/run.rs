@@ -13,6 +13,7 @@ use super::session::{self, Outcome, Session};
 use super::terminal;
 use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
+use crate::gate::run_facts;
 
 /// Run a command in a new container
 ///
@@ -120,6 +121,7 @@ pub(crate) async fn create(
     context: &Context,
 ) -> Result<Container, CommandError> {
     let mut options = args.options()?;
+    let gate = args.gate.open(context)?;
     if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
         return Err(CommandError::user(format!(
             "container ID file found, make sure the other container isn't running or delete {path}"
@@ -141,6 +143,9 @@ pub(crate) async fn create(
         &image.config.config,
     )?;
     options.isolation.or_users(settings.userns.as_deref());
+    if let Some(gate) = gate {
+        gate.judge(&image, args.image(), Some(run_facts(&options, None)))?;
+    }
     let parent = context.images()?.hold(&image)?;
     let container = containers.create(&image, parent, &options)?;
     // From here on the container keeps what it needs, and `run` may last for weeks.

@@ -14,6 +14,7 @@ pub(super) fn again(request: &BuildRequest) -> BuildRequest {
         no_cache: true,
         pull: false,
         caches: Caches::default(),
+        gate: None,
         ..request.clone()
     }
 }

@@ -1,12 +1,14 @@
 //! Images for `check`: those that are asked for, and the bases that its rules want to know.
 
+use std::path::Path;
+
 use plimsoll_check::facts::ImageFacts;
 use plimsoll_check::fix::Images as Found;
 use plimsoll_check::load::Loaded;
 use plimsoll_check::view::Base;
-use plimsoll_image::{Image, Images};
-use plimsoll_oci::ImageRef;
+use plimsoll_image::Images;
 
+use crate::check_facts;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
@@ -31,8 +33,8 @@ pub(super) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>)
     };
     let mut found = Found::default();
     for name in &loaded.images {
-        match asked(&images, name) {
-            Ok(facts) => found.asked.push(facts),
+        match asked(&images, name, context) {
+            Ok(facts) => found.asked.extend(facts),
             Err(error) => errors.push(error.to_string()),
         }
     }
@@ -60,24 +62,14 @@ fn bases(loaded: &Loaded) -> Vec<String> {
 
 fn known(images: &Images, name: &str) -> Option<ImageFacts> {
     let image = images.get_for(name, None).ok()?;
-    Some(facts(images, &image, name))
+    check_facts::outline(images, &image, name).ok()
 }
 
-fn asked(images: &Images, name: &str) -> Result<ImageFacts, CommandError> {
-    let image = images.get_for(name, None)?;
-    Ok(facts(images, &image, name))
-}
-
-/// What the configuration says.
-fn facts(images: &Images, image: &Image, name: &str) -> ImageFacts {
-    let names = images.names(image).unwrap_or_default();
-    ImageFacts {
-        name: name.to_owned(),
-        names: names
-            .iter()
-            .flat_map(|name: &ImageRef| [name.familiar(), name.to_string()])
-            .collect(),
-        config: image.config.clone(),
-        ..ImageFacts::default()
+fn asked(images: &Images, name: &str, context: &Context) -> Result<Vec<ImageFacts>, CommandError> {
+    let path = Path::new(name);
+    if path.is_file() {
+        return check_facts::of_archive(context, path);
     }
+    let image = images.get_for(name, None)?;
+    Ok(vec![check_facts::whole(context.store()?, images, &image, name)?])
 }
