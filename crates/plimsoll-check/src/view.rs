@@ -8,4 +8,4 @@ mod workspace;
 pub use compose::ComposeView;
 pub use context::{ContextEntry, ContextKind, ContextView, IgnoreView};
 pub use dockerfile::{Base, BuildSettings, DockerfileView, Stage, Step, Variable};
-pub use workspace::Workspace;
+pub use workspace::{Index, Workspace};

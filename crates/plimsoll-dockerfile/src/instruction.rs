@@ -11,7 +11,7 @@ mod variables;
 use plimsoll_diagnostics::Span;
 
 use crate::fault::{Fault, Result};
-use crate::flags::{Flags, Known};
+use crate::flags::{Flags, Known, Takes};
 use crate::heredoc::{self, Found};
 use crate::line::{Lines, Slice, is_blank};
 use crate::pasted;
@@ -20,7 +20,7 @@ use crate::words::json_strings;
 use plimsoll_diagnostics::nearest;
 
 /// Every instruction there is.
-pub(crate) const KEYWORDS: [&str; 18] = [
+pub const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",
@@ -171,14 +171,7 @@ impl<'a> Statement<'a> {
     }
 
     fn known_flags(&self) -> &'static Known {
-        match self.keyword.as_str() {
-            "ADD" => copy::ADD_FLAGS,
-            "COPY" => copy::COPY_FLAGS,
-            "FROM" => from::FLAGS,
-            "HEALTHCHECK" => healthcheck::FLAGS,
-            "RUN" => run::FLAGS,
-            _ => &[],
-        }
+        known_flags(&self.keyword)
     }
 
     /// The arguments as words between blanks, or as the strings of a JSON array.
@@ -192,6 +185,23 @@ impl<'a> Statement<'a> {
     fn needs_arguments(&self) -> Fault {
         needs_arguments(&self.keyword, self.keyword_place)
     }
+}
+
+fn known_flags(keyword: &str) -> &'static Known {
+    match keyword {
+        "ADD" => copy::ADD_FLAGS,
+        "COPY" => copy::COPY_FLAGS,
+        "FROM" => from::FLAGS,
+        "HEALTHCHECK" => healthcheck::FLAGS,
+        "RUN" => run::FLAGS,
+        _ => &[],
+    }
+}
+
+/// Returns the names of the flags that an instruction knows, `from` for `--from`, and whether each takes a value.
+pub fn flags_of(keyword: &str) -> impl Iterator<Item = (&'static str, bool)> {
+    let known = known_flags(&keyword.to_ascii_uppercase());
+    known.iter().map(|(name, takes)| (*name, *takes != Takes::Switch))
 }
 
 fn needs_arguments(keyword: &str, place: Slice<'_>) -> Fault {

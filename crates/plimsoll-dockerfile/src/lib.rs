@@ -28,6 +28,7 @@ pub use directives::is_built_in as is_built_in_frontend;
 pub use expand::{ExpandError, Expanded, expand, expand_heredoc, expand_words};
 pub use glob::{BadPattern, glob_match};
 pub use ignore::{IgnoreFile, IgnoreRule};
+pub use instruction::{KEYWORDS, flags_of};
 pub use plimsoll_diagnostics::nearest;
 pub use tree::{
     ArgDeclaration, Command, Copy, CopySource, Directives, Dockerfile, From, HealthcheckInstruction, Heredoc,

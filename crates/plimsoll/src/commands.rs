@@ -78,6 +78,7 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod lsp;
 pub(crate) mod manifest;
 pub(crate) mod network_connect;
 pub(crate) mod network_create;
@@ -274,6 +275,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(login, One, ["login"]),
     command!(logout, One, ["logout"]),
     command!(logs, One, ["logs", "container logs"]),
+    command!(lsp, One, ["lsp"]),
     command!(manifest::annotate, One, ["manifest annotate"]),
     command!(manifest::create, One, ["manifest create"]),
     command!(manifest::inspect, One, ["manifest inspect"]),

@@ -96,7 +96,11 @@ fn look(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             Checked::new(outcome, &loaded, errors)
         }
     };
-    checked.print(args.format, context)?;
+    let only_diff = args.diff && !args.fix && !args.unsafe_fixes;
+    match only_diff {
+        true => checked.print_errors(context),
+        false => checked.print(args.format, context)?,
+    }
     Ok(ExitCode::from(match () {
         () if !checked.errors.is_empty() => COULD_NOT,
         () if checked.fails(&config) => 1,
@@ -145,7 +149,7 @@ fn mended(args: &Args, inputs: &Inputs, config: &Config, context: &Context) -> R
     errors.dedup();
     errors.extend(fixed.loaded.errors.iter().cloned());
     if args.diff {
-        show_diff(&fixed, context)?;
+        show_diff(&fixed, args.format, context)?;
     }
     if writes {
         for (path, change) in &fixed.files {
@@ -159,10 +163,15 @@ fn mended(args: &Args, inputs: &Inputs, config: &Config, context: &Context) -> R
     Ok(checked)
 }
 
-fn show_diff(fixed: &Fixed, context: &Context) -> Result<(), CommandError> {
-    let mut out = context.stdout();
-    for change in fixed.files.values() {
-        out.write_all(change.diff(&fixed.outcome.secrets).as_bytes())?;
+/// On standard output, unless a report in a form for programs is to stand there.
+fn show_diff(fixed: &Fixed, format: Format, context: &Context) -> Result<(), CommandError> {
+    let changes = fixed.files.values();
+    let text: String = changes
+        .map(|change| change.diff(&fixed.outcome.secrets))
+        .collect();
+    match format {
+        Format::Text => context.stdout().write_all(text.as_bytes())?,
+        _ => context.stderr().write_all(text.as_bytes())?,
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod binds;
 mod build;
 mod caches;
+mod check;
 mod cli;
 mod compose;
 mod compose_commands;
@@ -29,6 +30,7 @@ mod instructions;
 mod leaks;
 mod lifecycle;
 mod logs;
+mod lsp;
 mod mounts;
 mod network;
 mod networks;

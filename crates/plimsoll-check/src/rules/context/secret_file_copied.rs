@@ -41,10 +41,8 @@ pub(super) const RULE: Rule = Rule::new("secret-file-copied", Severity::Error)
 fn dockerfile(view: &DockerfileView, checker: &mut Checker<'_>) {
     for (_, _, paths) in copies(view) {
         for (path, span) in paths {
-            let known = checker.workspace().contexts.iter().any(|context| {
-                context.dockerfiles.contains(&view.path)
-                    && context.entries.iter().any(|entry| entry.path == path)
-            });
+            let mut contexts = checker.workspace().contexts_of(view);
+            let known = contexts.any(|context| context.entries.iter().any(|entry| entry.path == path));
             // With the file at hand, what is in it counts.
             if known {
                 continue;

@@ -109,12 +109,8 @@ fn brought<'a>(
 
 /// Whether the context has it; where nobody can tell, whether it looks like something of the source.
 fn is_sent(view: &DockerfileView, checker: &Checker<'_>, path: &str) -> bool {
-    let mut contexts = checker
-        .workspace()
-        .contexts
-        .iter()
-        .filter(|context| context.dockerfiles.contains(&view.path));
-    if let Some(context) = contexts.next() {
+    let context = checker.workspace().contexts_of(view).next();
+    if let Some(context) = context {
         let path = path.trim_end_matches("/*");
         return context
             .entries

@@ -54,19 +54,20 @@ impl Checked {
             version: env!("CARGO_PKG_VERSION"),
         };
         let color = context.color() && std::io::stdout().is_terminal();
-        context
-            .stdout()
-            .write_all(report.emit(format, color).as_bytes())?;
-        // Forms that other programs read have a place for them, or are read by a person's side.
-        if !matches!(
-            format,
-            Format::Json | Format::Sarif | Format::Junit | Format::Github
-        ) {
-            for error in &self.errors {
-                context.report(&CommandError::user(error.clone()));
-            }
+        let nothing = format == Format::Text && self.names.is_empty() && !self.errors.is_empty();
+        if !nothing {
+            let text = report.emit(format, color);
+            context.stdout().write_all(text.as_bytes())?;
         }
+        self.print_errors(context);
         Ok(())
+    }
+
+    /// What could not be looked at: on standard error, too, where a report has a place for it.
+    pub(super) fn print_errors(&self, context: &Context) {
+        for error in &self.errors {
+            context.report(&CommandError::user(error.clone()));
+        }
     }
 }
 
