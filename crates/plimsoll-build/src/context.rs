@@ -160,6 +160,11 @@ impl BuildContext {
         }
     }
 
+    /// Returns the text of the ignore file, where there is one.
+    pub fn ignore_text(&self) -> Option<&Source> {
+        self.ignore_text.as_ref()
+    }
+
     /// Returns the folder.
     pub fn root(&self) -> &Path {
         &self.root

@@ -2,6 +2,7 @@
 
 mod attest;
 mod cache;
+mod call;
 mod csv;
 mod deliver;
 mod given;
@@ -146,6 +147,13 @@ pub(crate) struct Args {
     max_parallelism: Option<usize>,
     #[command(flatten)]
     gate: GateArgs,
+    /// Check the Dockerfile and build nothing: `--call check`
+    #[arg(long)]
+    check: bool,
+    /// Say something about the build instead: `check` (what its Dockerfile has in it), `outline` (what it takes) or `targets`
+    /// (what can be built), with `,format=json` for programs
+    #[arg(long, value_name = "METHOD")]
+    call: Option<String>,
     /// Accepted for Docker's sake: an intermediate result is a cache record, not a container
     #[arg(long, hide = true)]
     rm: bool,
@@ -187,6 +195,7 @@ pub(super) async fn image(
 struct Account {
     recording: Option<Recording>,
     differences: Vec<plimsoll_build::Difference>,
+    checks: plimsoll_check::buildkit::BuildChecks,
 }
 
 impl Account {
@@ -249,6 +258,7 @@ async fn work(
         caches,
         delivery,
     )?;
+    account.checks = call::before_build(args, &request.dockerfile, &request.context, context)?;
     if let Some(gate) = gate {
         let name = args.tags.first().map(ImageRef::familiar).unwrap_or_default();
         request.gate = Some(gate.of_build(&request.dockerfile, settings(&request), name)?);
@@ -267,6 +277,9 @@ async fn work(
 }
 
 async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Some(call) = call::asked(args)? {
+        return call::answer(&call, args, context).await;
+    }
     let delivery = delivery(args)?;
     let report = args.report.as_deref().map(Report::open).transpose()?;
     let agents = args.run.agents()?;
@@ -281,6 +294,9 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         display.sizes(|| layer_sizes(store, record));
     }
     display.finish();
+    if !args.quiet && !wants_json(context, args)? {
+        write!(context.stderr(), "{}", call::summary(&account.checks))?;
+    }
     for difference in &account.differences {
         writeln!(context.stdout(), "{difference}")?;
     }

@@ -53,7 +53,13 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
                     .iter()
                     .zip(&run.mounts)
                     .all(|(a, b)| a.value == b.value);
-            if !same || !before.heredocs.is_empty() || !run.heredocs.is_empty() {
+            // Who has joined several commands has decided where a layer ends.
+            let single = |step: &Step<'_>| {
+                let script = view.script(step.at);
+                script.is_some_and(|script| script.plain().count() == 1)
+            };
+            let documents = !before.heredocs.is_empty() || !run.heredocs.is_empty();
+            if !same || documents || !pair.iter().all(single) {
                 continue;
             }
             let mut finding = Finding::new(
