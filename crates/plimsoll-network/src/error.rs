@@ -236,6 +236,9 @@ impl NetworkError {
             Self::BridgeGone { .. } => {
                 "something removed it while containers used it; start the container again"
             }
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "`sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80` lets everybody publish low ports"
+            }
             Self::Overlap { .. } => "leave `--subnet` out to get a free one",
             Self::InUse { .. } => "`network disconnect -f` takes a container off it",
             Self::RangeTaken { .. } => "`ss -tulpn` shows who has them",

@@ -210,7 +210,8 @@ impl Keeper {
     }
 
     fn lead(&mut self) -> Result<(), String> {
-        if self.guide.is_some() {
+        // Also by one that an earlier keeper has started, which was killed.
+        if self.guide.is_some() || self.room.leads_outside() {
             return Ok(());
         }
         if let Some((when, said)) = &self.failure

@@ -7,7 +7,7 @@ mod place;
 pub(crate) mod systemd;
 
 pub(crate) use place::delegated_controllers;
-pub use place::place_of_group;
+pub use place::{enter_own_scope, place_of_group};
 
 use crate::RuntimeError;
 use rustix::process::{Pid, Signal};

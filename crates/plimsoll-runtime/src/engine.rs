@@ -2,6 +2,7 @@
 
 use crate::container_spec::{ContainerSpec, Device, Resources};
 use crate::direct::{Direct, DirectContainer};
+use crate::privilege::in_user_namespace;
 use crate::source::beneath;
 use rustix::fs::{major, minor};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -80,8 +81,11 @@ impl OciRuntime for Engine {
     }
 }
 
-/// What libcontainer has not.
+/// What libcontainer has not; for an ordinary user it has nothing.
 fn only_directly(spec: &ContainerSpec) -> Option<&'static str> {
+    if in_user_namespace() {
+        return Some("a container of an ordinary user");
+    }
     let part = spec.mounts.iter().any(|mount| beneath(&mount.options).is_some());
     match spec.userns {
         Some(_) => Some("a map of users"),

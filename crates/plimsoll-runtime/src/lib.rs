@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-pub use cgroup::place_of_group;
+pub use cgroup::{enter_own_scope, place_of_group};
 pub use container_spec::{
     ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Sharing,
     SystemPaths, Ulimit,

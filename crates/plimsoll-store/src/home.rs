@@ -166,7 +166,7 @@ impl Home {
         for name in names.filter_map(|name| name.split('/').next()) {
             remove_all(&self.root.join(name))?;
         }
-        for name in ["boot-id", "containers", "netns", "locks", "filters"] {
+        for name in ["boot-id", "containers", "netns", "networks", "locks", "filters"] {
             remove_all(&self.run.join(name))?;
         }
         for directory in [&self.run, &self.root] {

@@ -30,6 +30,17 @@ pub fn place_of_group(instance: u32, id: &str, parent: Option<&str>) -> Result<S
     )
 }
 
+/// Takes this process out of the unit of whoever started it, which may end: an ordinary user's gets a scope of its own, if
+/// their systemd has one for it.
+pub fn enter_own_scope(name: &str) -> Result<(), RuntimeError> {
+    match outer_user() {
+        Some(uid) if !Hierarchies::usable()?.is_none() => {
+            super::systemd::enter_scope(&format!("{}/{APPLICATIONS}/{name}.scope", manager_of(uid)))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn place(
     instance: u32,
     id: &str,

@@ -38,6 +38,9 @@ pub(super) fn all(spec: &ContainerSpec, host: &Host) -> Result<Vec<OciMount>, Ru
                 .collect();
         }
         if host.ordinary && is_hosts(target, spec) {
+            if !Path::new(target).exists() {
+                continue;
+            }
             let kept = ["nosuid", "noexec", "nodev", "ro"]
                 .into_iter()
                 .filter(|option| options.contains(&(*option).to_owned()));
@@ -72,7 +75,7 @@ fn is_hosts(target: &str, spec: &ContainerSpec) -> bool {
     match target {
         "/proc" => spec.pid == Sharing::Host,
         "/sys" => spec.network == NetworkNamespace::Host,
-        "/dev/mqueue" => spec.ipc == Ipc::Host && Path::new(target).exists(),
+        "/dev/mqueue" => spec.ipc == Ipc::Host,
         CGROUPS => spec.cgroupns == Sharing::Host,
         _ => false,
     }

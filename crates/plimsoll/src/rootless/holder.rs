@@ -363,6 +363,10 @@ fn hold(places: &Places, within: bool) -> Result<(), HolderError> {
     rustix::stdio::dup2_stdin(&null)
         .and_then(|()| rustix::stdio::dup2_stdout(&null))
         .map_err(|error| failed(error.into()))?;
+    // What leads outside must not end with the first command's session either.
+    if let Err(error) = plimsoll_runtime::enter_own_scope(&format!("plimsoll-users-{}", std::process::id())) {
+        eprintln!("{}", plimsoll_diagnostics::chain(&error));
+    }
     keeper.serve().map_err(held)
 }
 
