@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Stdio};
 
-use plimsoll_testkit::{Sandbox, needs};
+use plimsoll_testkit::{Archive, Sandbox, needs};
+use serde_json::json;
 
 use crate::{build, build_ok, inspect, wait_for, with_busybox};
 
@@ -75,6 +76,16 @@ fn start(sandbox: &Sandbox, options: &[&str], script: &str) {
     sandbox
         .run(run.iter().chain(options).chain(&program))
         .success("a container");
+}
+
+/// What a container needs to have the host's python.
+fn python() -> impl Iterator<Item = &'static str> {
+    let folders = ["/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro"];
+    let there = |folder: &&str| std::path::Path::new(folder.split(':').next().unwrap_or_default()).exists();
+    folders
+        .into_iter()
+        .filter(there)
+        .flat_map(|folder| ["-v", folder])
 }
 
 /// A command that is ended with the test.
@@ -483,11 +494,7 @@ fn keys_of_a_session_stay_with_it() {
         "--security-opt",
         "seccomp=unconfined",
     ];
-    for folder in ["/usr:/usr", "/lib:/lib", "/lib64:/lib64"] {
-        if std::path::Path::new(folder.split(':').next().unwrap()).exists() {
-            args.extend(["-v", folder]);
-        }
-    }
+    args.extend(python());
     args.extend(["busybox", "sleep", "1000"]);
     sandbox.run(&args).success("a container");
     // The shell that asks has one of its own, which everything it starts would have.
@@ -514,6 +521,50 @@ fn keys_of_a_session_stay_with_it() {
     let rings: BTreeSet<&str> = said.lines().chain(ours.stdout.lines()).collect();
     assert_eq!(rings.len(), 3, "{said} {}", ours.stdout);
     sandbox.ok(["rm", "-f", "up"]);
+}
+
+/// Sends what a router would: here is a network, and I am the way out.
+const ADVERTISE: &str = r#"
+import socket, struct
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+source = socket.inet_pton(socket.AF_INET6, "fe80::bad")
+target = socket.inet_pton(socket.AF_INET6, "ff02::1")
+prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xc0, 3600, 3600, 0) + socket.inet_pton(socket.AF_INET6, "fd00:bad::")
+body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix
+pseudo = source + target + struct.pack("!II", len(body), 58)
+body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+packet = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + target + body
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86dd))
+raw.bind(("eth0", 0))
+mac = raw.getsockname()[4]
+raw.send(b"\x33\x33\0\0\0\x01" + mac + b"\x86\xdd" + packet)
+print("sent")
+"#;
+
+#[test]
+fn a_container_is_no_router_of_the_host() {
+    // CVE-2020-13401: with raw packets a container told the host about routes.
+    needs!(root, overlay, tool = "python3");
+    if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+        return eprintln!("skipped: no IPv6 here");
+    }
+    let sandbox = with_busybox();
+    sandbox.ok(["run", "--rm", "busybox", "true"]);
+    let bridge = format!("pl{}0", sandbox.instance().unwrap());
+    let of_bridge = |name: &str| format!("/proc/sys/net/ipv6/conf/{bridge}/{name}");
+    // As on most hosts: one that forwards hears no routers anyhow.
+    fs::write(of_bridge("forwarding"), "0").unwrap();
+    let mut args = vec!["run", "--rm"];
+    args.extend(python());
+    args.extend(["busybox", "/usr/bin/python3", "-c", ADVERTISE]);
+    assert_eq!(sandbox.run(&args).success("python"), "sent\n");
+    let accepts = fs::read_to_string(of_bridge("accept_ra")).unwrap();
+    let mut command = std::process::Command::new("ip");
+    let seen = plimsoll_testkit::Outcome::of(command.args(["-6", "address", "show", "dev", &bridge])).stdout;
+    assert!(accepts == "0\n" && !seen.contains("fd00:bad"), "{accepts}{seen}");
 }
 
 #[test]
@@ -585,4 +636,64 @@ fn a_container_that_changed_its_root_is_entered_as_it_was() {
         );
     }
     sandbox.ok(["rm", "-f", "up"]);
+}
+
+#[test]
+fn what_an_image_says_of_itself_is_only_words() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    let outside = sandbox.path("outside");
+    fs::create_dir(&outside).unwrap();
+    let long = "x".repeat(1 << 20);
+    let configs = [
+        json!({"Volumes": {"/": {}}}),
+        json!({"Volumes": {"": {}, "..": {}, "../../..": {}}}),
+        json!({"Volumes": {format!("/../../../../../..{outside}"): {}, "/a\u{0}b": {}}}),
+        json!({"WorkingDir": "../../../../../.."}),
+        json!({"WorkingDir": format!("/{long}")}),
+        json!({"WorkingDir": "/a\u{0}b"}),
+        json!({"Env": ["A\u{0}B=1", "=x", "", "PATH", long]}),
+        json!({"ExposedPorts": {"99999/tcp": {}, "abc": {}, "-1/udp": {}, "1-70000/tcp": {}}}),
+        json!({"StopSignal": "SIGNIX"}),
+        json!({"StopSignal": "-1"}),
+        json!({"User": ":::"}),
+        json!({"User": format!("{long}:{long}")}),
+        json!({"Labels": {"\u{1b}[2J": "\u{1b}]0;title\u{7}", long.clone(): long}}),
+        json!({"Healthcheck": {"Test": ["CMD"], "Interval": -5, "Timeout": i64::MAX, "StartPeriod": i64::MIN, "Retries": i32::MAX}}),
+        json!({"Healthcheck": {"Test": ["WHAT", "ever"], "Interval": 1}}),
+        json!({"Entrypoint": [""], "Cmd": ["", ""]}),
+        json!({"Cmd": []}),
+    ];
+    for config in configs {
+        let mut config = config;
+        config
+            .as_object_mut()
+            .unwrap()
+            .entry("Cmd")
+            .or_insert(json!(["/nothing"]));
+        let short: String = config.to_string().chars().take(100).collect();
+        let path = sandbox.path("work/words.tar");
+        Archive::new("words:1")
+            .file("nothing", "", 0o755)
+            .config(config)
+            .write_docker(&path);
+        let loaded = sandbox.run(["load", "-i", path.as_str()]);
+        let ran = sandbox.run(["run", "--rm", "--network", "none", "-P", "words:1"]);
+        let named = sandbox.run(["run", "--rm", "--network", "none", "words:1", "/bin/none"]);
+        for outcome in [
+            loaded,
+            ran,
+            named,
+            sandbox.run(["image", "inspect", "words:1"]),
+            sandbox.run(["history", "words:1"]),
+        ] {
+            assert!(
+                outcome.code < 128 && outcome.code != 101 && !outcome.stderr.contains("panicked"),
+                "{short}\n{outcome}"
+            );
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{short}");
+        let _ = sandbox.run(["rmi", "-f", "words:1"]);
+    }
+    assert_eq!(sandbox.ok(["ps", "-aq"]), "");
 }

@@ -4,7 +4,10 @@ use std::process::Command;
 
 use plimsoll_testkit::{Outcome, basekit_archive, needs};
 
-use crate::sandbox;
+use crate::{inside, sandbox};
+
+/// Who makes containers.
+const RUNTIMES: [&str; 2] = ["direct", "libcontainer"];
 
 const SCRIPT: &str = r#"set -e
 export PLIMSOLL_ROOT=/lab/root
@@ -27,6 +30,12 @@ $p update -m 48m --memory-swap 48m --pids-limit 20 box > /dev/null
 $p pause box > /dev/null && [ "$($p inspect -f '{{.State.Status}}' box)" = paused ] && $p unpause box > /dev/null && echo FREEZER
 [ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' box)" = "box 1" ] && echo STATS
 $p stop -t 1 box && $p rm box > /dev/null && echo STOP
+$p run -d --name own --userns auto -p 8080:80 -v data:/data -v /lab/context:/bound app sh -c 'mkdir /www; echo served > /www/index.html; touch /data/x /bound/x; chown 5:6 /data/x /bound/x; httpd -f -p 80 -h /www' > /dev/null
+pid=$($p inspect -f '{{.State.Pid}}' own)
+[ "$(stat -c %u /proc/$pid)" -gt 65535 ] && [ "$(stat -c %u:%g /lab/context/x)" = 5:6 ] && [ "$($p run --rm -v data:/data app stat -c %u:%g /data/x)" = 5:6 ] && echo AUTOMATIC-USERS
+fetch() { exec 3<> /dev/tcp/127.0.0.1/8080 && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && tail -n 1 <&3; }
+for n in $(seq 50); do served=$(fetch 2> /dev/null) && break; sleep 0.1; done
+[ "$served" = served ] && [ "$($p exec own id -u)" = 0 ] && $p rm -f own > /dev/null && echo THEIR-NETWORK
 "#;
 
 #[test]
@@ -38,7 +47,11 @@ fn a_systemd_machine_with_cgroup_v2() {
         path = "../shared/vmlab/run"
     );
     let sandbox = sandbox();
-    let script = sandbox.write("script.sh", SCRIPT);
+    let tables: String = RUNTIMES
+        .iter()
+        .map(|runtime| inside::script("$p", runtime))
+        .collect();
+    let script = sandbox.write("script.sh", format!("{SCRIPT}set +e\n{tables}"));
     // Without its debug information: it is copied into a machine that may be emulated.
     let program = sandbox.path("plimsoll");
     Outcome::of(
@@ -73,7 +86,16 @@ fn a_systemd_machine_with_cgroup_v2() {
         "FREEZER",
         "STATS",
         "STOP",
+        "AUTOMATIC-USERS",
+        "THEIR-NETWORK",
     ] {
         assert!(outcome.stdout.contains(step), "{step}\n{outcome}");
+    }
+    // The table that holds on cgroup v1, here.
+    assert!(!outcome.stdout.contains("WRONG"), "{outcome}");
+    for runtime in RUNTIMES {
+        let rows = inside::rows(runtime, |path| path == inside::V2 || path == "/dev/kmsg");
+        let count = format!("{runtime}: {rows} rows\n");
+        assert!(outcome.stdout.contains(&count), "{count}{outcome}");
     }
 }
