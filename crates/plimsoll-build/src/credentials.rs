@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use plimsoll_dockerfile::{InstructionKind, Word};
 use plimsoll_oci::Digest;
 
@@ -58,45 +58,79 @@ const SHAPES: &[(&str, usize)] = &[
 /// A warning for each name, at its first declaration in the stages that are built.
 pub(crate) fn warnings(plan: &Plan<'_>, build_args: &BTreeMap<String, String>) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
-    let mut warnings = Vec::new();
+    let mut found: Vec<Found<'_>> = Vec::new();
     for step in plan.stages.iter().flatten().flat_map(|stage| &stage.steps) {
-        let declared: Vec<(&Word, Option<&str>)> = match &step.instruction.kind {
+        let declared: Vec<(&Word, Option<&str>, Option<Span>)> = match &step.instruction.kind {
             InstructionKind::Arg(arguments) => arguments
                 .iter()
                 .map(|argument| {
                     let given = build_args.get(&argument.name.value).map(String::as_str);
-                    let default = argument.default.as_ref().map(|word| word.value.as_str());
-                    (&argument.name, given.or(default))
+                    let default = argument.default.as_ref();
+                    let value = given.or(default.map(|word| word.value.as_str()));
+                    (&argument.name, value, default.map(|word| word.span))
                 })
                 .collect(),
             InstructionKind::Env(pairs) => pairs
                 .iter()
-                .map(|pair| (&pair.key, Some(pair.value.value.as_str())))
+                .map(|pair| (&pair.key, Some(pair.value.value.as_str()), Some(pair.value.span)))
                 .collect(),
             _ => continue,
         };
         let is_arg = matches!(step.instruction.kind, InstructionKind::Arg(_));
-        for (name, value) in declared {
-            let suspect = is_credential(&name.value) || value.is_some_and(is_token);
-            if suspect && seen.insert(name.value.clone()) {
-                warnings.push(warning(step.source, name, is_arg));
+        for (name, value, place) in declared {
+            if is_credential(&name.value) || value.is_some_and(is_token) {
+                found.push(Found {
+                    source: step.source,
+                    name,
+                    value: place,
+                    is_arg,
+                });
             }
         }
     }
-    warnings
+    let first = found.iter().filter(|one| seen.insert(&one.name.value));
+    first
+        .map(|one| one.warning(&covered(one.source, &found)))
+        .collect()
 }
 
-fn warning(source: &plimsoll_diagnostics::Source, name: &Word, is_arg: bool) -> Diagnostic {
-    let (text, place) = match is_arg {
-        true => ("an ARG", "in the history of the image"),
-        false => ("an ENV", "in the configuration of the image"),
-    };
-    let name_text = &name.value;
-    let message = format!("`{name_text}` looks like a credential, and the value of {text} stays {place}");
-    let id = name_text.to_ascii_lowercase();
-    Diagnostic::warning("credential-in-image", source, name.span, message).with_help(format!(
-        "mount it where it is needed: `RUN --mount=type=secret,id={id},env={name_text} …`, and pass `--secret id={id},env={name_text}` to the build"
-    ))
+/// A declaration of what looks like a credential.
+struct Found<'a> {
+    source: &'a Source,
+    name: &'a Word,
+    /// Where its value stands.
+    value: Option<Span>,
+    is_arg: bool,
+}
+
+/// The text with stars in the place of all values that were found in it: frames show the lines around, too.
+fn covered(source: &Source, found: &[Found<'_>]) -> Source {
+    let mut bytes = source.text.as_bytes().to_vec();
+    let same = found.iter().filter(|one| one.source.name == source.name);
+    for span in same.filter_map(|one| one.value) {
+        for byte in &mut bytes[source.clamp(span).range()] {
+            if !matches!(byte, b'\n' | b'\r') {
+                *byte = b'*';
+            }
+        }
+    }
+    let text = String::from_utf8(bytes).expect("whole characters are replaced");
+    Source::new(source.name.clone(), text)
+}
+
+impl Found<'_> {
+    fn warning(&self, source: &Source) -> Diagnostic {
+        let (text, place) = match self.is_arg {
+            true => ("an ARG", "in the history of the image"),
+            false => ("an ENV", "in the configuration of the image"),
+        };
+        let name = &self.name.value;
+        let message = format!("`{name}` looks like a credential, and the value of {text} stays {place}");
+        let id = name.to_ascii_lowercase();
+        Diagnostic::warning("credential-in-image", source, self.name.span, message).with_help(format!(
+            "mount it where it is needed: `RUN --mount=type=secret,id={id},env={name} …`, and pass `--secret id={id},env={name}` to the build"
+        ))
+    }
 }
 
 /// A value as it may be kept beside a build, and whether it was hidden: a short hash tells at least that it changed.

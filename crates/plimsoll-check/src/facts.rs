@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_diagnostics::{Severity, Source};
+use plimsoll_diagnostics::{Severity, Source, Span};
 use plimsoll_oci::ImageConfig;
 
 use crate::secret;
@@ -180,7 +180,7 @@ impl ImageFacts {
 
     /// The image as a text that findings can point into: its history, a line for each instruction, secrets covered.
     pub fn source(&self) -> Source {
-        let lines: Vec<String> = self.instructions().map(|line| secret::masked(&line)).collect();
+        let lines: Vec<String> = self.instructions().map(|line| covered(&line)).collect();
         Source::new(self.name.as_str(), lines.join("\n"))
     }
 
@@ -227,6 +227,32 @@ impl ImageFacts {
     }
 }
 
+/// An instruction with stars where secrets stand, those too that only their names give away.
+fn covered(line: &str) -> String {
+    let mut places: Vec<Span> = secret::of_text(line)
+        .into_iter()
+        .map(|found| found.span)
+        .collect();
+    for (at, _) in line.match_indices('=') {
+        let before = &line[..at];
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let name = &before[before.trim_end_matches(is_name).len()..];
+        // Values with blanks are quoted, or the last of their line.
+        let value = &line[at + 1..];
+        let quote = value.chars().next().filter(|letter| matches!(letter, '"' | '\''));
+        let end = match quote {
+            Some(quote) => value[1..].find(quote).map(|end| end + 2),
+            None if line[at + 1..].contains('=') => value.find(' '),
+            None => None,
+        };
+        let value = &value[..end.unwrap_or(value.len())];
+        if let Some(found) = secret::of_variable(name, value) {
+            places.push(Span::new(at + 1 + found.span.start, at + 1 + found.span.end));
+        }
+    }
+    secret::mask(line, &places)
+}
+
 /// An instruction as somebody would write it, from what builders put into the history.
 fn instruction(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text).trim();
@@ -271,6 +297,25 @@ mod tests {
         }
         for user in ["node", "65532", "app:root", "1000:0"] {
             assert!(!is_root(user), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_history_shows_a_secret() {
+        for (line, shown) in [
+            ("ENV API_KEY=hunter2-hunter2", "ENV API_KEY=***************"),
+            ("ENV A=1 PASSWORD=hunter2 B=2", "ENV A=1 PASSWORD=******* B=2"),
+            ("ENV PASSWORD=\"two words\" B=2", "ENV PASSWORD=\"*********\" B=2"),
+            (
+                "RUN |1 TOKEN=hunter2 /bin/sh -c make A=b",
+                "RUN |1 TOKEN=******* /bin/sh -c make A=b",
+            ),
+            (
+                "RUN git clone https://me:hunter2@example.com/x",
+                "RUN git clone https://me:*******@example.com/x",
+            ),
+        ] {
+            assert_eq!(covered(line), shown);
         }
     }
 

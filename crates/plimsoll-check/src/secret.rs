@@ -44,7 +44,7 @@ pub const IN_URL: &str = "a password in a URL";
 /// Judges the value of a variable.
 pub fn of_variable(name: &str, value: &str) -> Option<Secret> {
     let inner = unquoted(value);
-    if is_clean(inner) || names::says_clean(name) {
+    if is_clean(inner) {
         return None;
     }
     let start = value.find(inner).unwrap_or_default();
@@ -55,7 +55,9 @@ pub fn of_variable(name: &str, value: &str) -> Option<Secret> {
     if let Some(found) = of_text(inner).into_iter().next() {
         return Some(shift(found));
     }
-    let counts = match names::hint(name)? {
+    // What a name says to be public or a path is, unless it has the shape of a secret all the same.
+    let hint = names::hint(name).filter(|_| !names::says_clean(name))?;
+    let counts = match hint {
         names::Hint::Strong => !is_plain_word_of(inner, name),
         names::Hint::Weak => looks_random(inner),
     };

@@ -2,6 +2,7 @@
 
 mod edit;
 pub(in crate::rules) mod health;
+pub(in crate::rules) mod images;
 mod secrets;
 pub(in crate::rules) mod service;
 pub(in crate::rules) mod software;

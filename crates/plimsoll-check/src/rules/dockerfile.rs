@@ -2,7 +2,7 @@
 
 mod copies;
 mod edits;
-mod images;
+pub(in crate::rules) mod images;
 mod labels;
 mod leftovers;
 mod packages;

@@ -37,7 +37,9 @@ fn tokens_are_known_by_their_shape_whatever_they_are_called() {
             "a password in a URL",
         ),
     ] {
-        assert_eq!(kind("ANYTHING", &value), Some(expected), "{expected}");
+        for name in ["ANYTHING", "DATABASE_URL", "TOKEN_FILE"] {
+            assert_eq!(kind(name, &value), Some(expected), "{name}: {expected}");
+        }
         assert_eq!(
             kind("ANYTHING", &format!("\"{value}\"")),
             Some(expected),

@@ -110,7 +110,8 @@ fn draw(diagnostic: &Diagnostic, title: annotate_snippets::Title<'_>, color: boo
     .term_width(WIDTH);
     let source = &diagnostic.source;
     let report = match annotations(diagnostic) {
-        marks if marks.is_empty() => title.element(Origin::path(&*source.name)),
+        // An image as a whole has no lines to show.
+        marks if marks.is_empty() || source.text.is_empty() => title.element(Origin::path(&*source.name)),
         marks => frame(title, source, marks),
     };
     let mut text = renderer.render(&[report]).to_string();

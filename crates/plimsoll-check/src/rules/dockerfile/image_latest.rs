@@ -16,6 +16,7 @@
 
 use plimsoll_diagnostics::Severity;
 
+use crate::rules::compose::images;
 use crate::rules::image::look;
 use crate::view::{Base, DockerfileView};
 use crate::{Check, Checker, Finding, Rule};
@@ -31,7 +32,11 @@ pub(super) const RULE: Rule = Rule::new("image-latest", Severity::Warning)
         "CKV_DOCKER_7",
         "CIS-5.28",
     ])
-    .checks(&[Check::Dockerfile(check), Check::Image(look::image_latest)]);
+    .checks(&[
+        Check::Dockerfile(check),
+        Check::Compose(images::latest),
+        Check::Image(look::image_latest),
+    ]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for stage in &view.stages {

@@ -16,6 +16,7 @@
 
 use plimsoll_diagnostics::Severity;
 
+use crate::rules::compose::images;
 use crate::view::{Base, DockerfileView};
 use crate::{Check, Checker, Finding, Rule};
 
@@ -24,7 +25,7 @@ use super::images::ImageName;
 pub(super) const RULE: Rule = Rule::new("image-not-digest", Severity::Info)
     .aliases(&["CL-0019"])
     .off()
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[Check::Dockerfile(check), Check::Compose(images::not_digest)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for stage in &view.stages {

@@ -16,6 +16,7 @@
 
 use plimsoll_diagnostics::Severity;
 
+use crate::rules::compose::images;
 use crate::view::{Base, DockerfileView};
 use crate::{Check, Checker, Finding, Rule};
 
@@ -23,7 +24,7 @@ use super::images::ImageName;
 
 pub(super) const RULE: Rule = Rule::new("image-untagged", Severity::Warning)
     .aliases(&["DL3006", "CL-0004", "DS-0001", "CKV_DOCKER_7"])
-    .checks(&[Check::Dockerfile(check)]);
+    .checks(&[Check::Dockerfile(check), Check::Compose(images::untagged)]);
 
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for stage in &view.stages {

@@ -2,15 +2,15 @@
 
 /// A name taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ImageName<'a> {
+pub(in crate::rules) struct ImageName<'a> {
     /// Registry and path, without tag and digest.
-    pub(super) path: &'a str,
-    pub(super) tag: Option<&'a str>,
-    pub(super) digest: Option<&'a str>,
+    pub(in crate::rules) path: &'a str,
+    pub(in crate::rules) tag: Option<&'a str>,
+    pub(in crate::rules) digest: Option<&'a str>,
 }
 
 impl<'a> ImageName<'a> {
-    pub(super) fn parse(name: &'a str) -> Self {
+    pub(in crate::rules) fn parse(name: &'a str) -> Self {
         let (rest, digest) = match name.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (name, None),
@@ -24,7 +24,7 @@ impl<'a> ImageName<'a> {
     }
 
     /// The registry: what stands before the first slash when it looks like a host, Docker Hub otherwise.
-    pub(super) fn registry(&self) -> &'a str {
+    pub(in crate::rules) fn registry(&self) -> &'a str {
         match self.path.split_once('/') {
             Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
             _ => "docker.io",
@@ -32,7 +32,7 @@ impl<'a> ImageName<'a> {
     }
 
     /// The path on Docker Hub of an official image, `node`; none for others.
-    pub(super) fn official(&self) -> Option<&'a str> {
+    pub(in crate::rules) fn official(&self) -> Option<&'a str> {
         let path = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"]
             .iter()
             .find_map(|host| self.path.strip_prefix(host))
