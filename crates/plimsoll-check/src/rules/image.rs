@@ -9,3 +9,6 @@ family! { "image":
     leftover_files,
     setuid_files,
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,30 @@ fn no_secret_is_shown() {
         assert!(edits.clone().all(|edit| !edit.text.contains("hunter")));
     }
 }
+
+/// The compose files of the five posts, where they are.
+#[test]
+fn projects_of_the_five_posts() {
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/examples-seed");
+    let Ok(root) = root.canonicalize_utf8() else {
+        return;
+    };
+    let mut told = String::new();
+    for folder in folders(&root)
+        .into_iter()
+        .collect::<std::collections::BTreeSet<_>>()
+    {
+        let loaded = load(&Inputs {
+            paths: vec![folder.to_string()],
+            current: root.clone(),
+            ..Inputs::default()
+        });
+        if loaded.workspace.projects.is_empty() {
+            continue;
+        }
+        told += &format!("== {}\n", folder.file_name().unwrap_or_default());
+        let found = crate::check(&loaded.workspace, &only(|_| true)).findings;
+        found.iter().for_each(|finding| told += &line(finding));
+    }
+    insta::assert_snapshot!(told);
+}
