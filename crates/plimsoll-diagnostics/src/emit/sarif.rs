@@ -45,6 +45,7 @@ pub(super) fn emit(report: &Report<'_>) -> String {
             "tool": { "driver": {
                 "name": "plimsoll",
                 "version": report.version,
+                "informationUri": "https://plimsoll.dev",
                 "rules": rules.iter().map(|info| rule(info)).collect::<Vec<_>>(),
             } },
             "columnKind": "unicodeCodePoints",
