@@ -55,6 +55,10 @@ pub(super) fn hide(found: Vec<Diagnostic>, workspace: &Workspace, config: &Confi
     own.retain_mut(|finding| config.adjust(finding));
     outcome.findings.extend(own);
     outcome.findings.sort_by(compare);
+    // A file that others add to is part of several projects.
+    outcome
+        .findings
+        .dedup_by(|one, other| compare(one, other).is_eq());
     outcome
         .suppressed
         .sort_by(|one, other| compare(&one.finding, &other.finding));

@@ -46,10 +46,13 @@ fn check(view: &ComposeView, checker: &mut Checker<'_>) {
         for one in found(&service).into_iter().filter(|found| !found.is_url()) {
             let what = match one.name {
                 Some(name) => format!(
-                    "`{name}` of service `{}` is {} in the file",
+                    "`{name}` of service `{}` stands in the file: {}",
                     service.name, one.secret.kind
                 ),
-                None => format!("service `{}` has {} in the file", service.name, one.secret.kind),
+                None => format!(
+                    "in the text of service `{}` stands {}",
+                    service.name, one.secret.kind
+                ),
             };
             let mut finding = Finding::new(&one.node.place.source, one.span(), what)
                 .secret(one.span())
