@@ -48,6 +48,8 @@ impl Containers {
 
     /// Clears away what dead processes left behind. Containers whose supervisor was killed have ended afterwards.
     pub fn tidy(&self) -> Result<()> {
+        // First, for it makes room where there is none.
+        self.store.tidy()?;
         self.list()?;
         for id in self.folders_without_row()? {
             if let Some(_lock) = self.claim(&id)? {
@@ -71,7 +73,7 @@ impl Containers {
         for name in self.stray_namespaces() {
             let _ = fs::remove_file(self.store.run().join("netns").join(name));
         }
-        Ok(self.store.tidy()?)
+        Ok(self.store.forget_deaths()?)
     }
 
     /// As [`Containers::tidy`], where a process has died with a lock in its hand; costs nothing where none has.

@@ -141,6 +141,7 @@ impl Store {
 
     /// Clears away what dead processes left in the store's own folders.
     pub fn tidy(&self) -> Result<()> {
+        self.make_room()?;
         self.snapshots.sweep()?;
         for id in self.snapshots_without_container()? {
             self.snapshots.remove(SnapshotId(id))?;
@@ -148,6 +149,11 @@ impl Store {
         for (name, _) in self.stray_files()? {
             self.clear_file(&name)?;
         }
+        Ok(())
+    }
+
+    /// Removes the lock files of the dead: the sign that there is something to clear away, so this comes last.
+    pub fn forget_deaths(&self) -> Result<()> {
         for name in self.dead_locks()? {
             // Dropping it takes the file away.
             drop(self.try_lock(&name)?);
@@ -155,7 +161,16 @@ impl Store {
         Ok(())
     }
 
-    /// Whether some process has died with a lock in its hand since the last [`Store::tidy`]. Cheap: as many questions to the
+    /// Removes files that belong to nobody without a word to the database: on a full disk it could not be written before.
+    fn make_room(&self) -> Result<()> {
+        self.home.empty_trash();
+        for (id, _) in self.dead_snapshots()? {
+            self.discard(&self.snapshots.directory(id))?;
+        }
+        self.content.sweep_ingest()
+    }
+
+    /// Whether some process has died with a lock in its hand since the last [`Store::forget_deaths`]. Cheap: as many questions to the
     /// kernel as there are processes at work.
     pub fn had_deaths(&self) -> bool {
         let looks = || self.dead_locks().unwrap_or_default();
