@@ -11,7 +11,7 @@ mod xml;
 
 use std::collections::HashMap;
 
-use crate::{Diagnostic, Position, Severity, Source, Span};
+use crate::{Diagnostic, Position, Safety, Severity, Source, Span};
 
 /// What a check has to say, whatever the form.
 #[derive(Debug, Default)]
@@ -118,6 +118,11 @@ impl Report<'_> {
             .iter()
             .filter(|finding| finding.severity == severity);
         of_it.count()
+    }
+
+    fn fixable(&self, safety: Safety) -> usize {
+        let fixes = self.findings.iter().filter_map(|finding| finding.fix.as_ref());
+        fixes.filter(|fix| fix.safety == safety).count()
     }
 
     /// The findings of each file, in the order of the findings.

@@ -55,6 +55,10 @@ pub(super) fn hide(found: Vec<Diagnostic>, workspace: &Workspace, config: &Confi
     own.retain_mut(|finding| config.adjust(finding));
     outcome.findings.extend(own);
     outcome.findings.sort_by(compare);
+    // Files that are part of several projects are looked at with each.
+    outcome
+        .findings
+        .dedup_by(|one, other| compare(one, other).is_eq());
     // A file that others add to is part of several projects.
     outcome
         .findings

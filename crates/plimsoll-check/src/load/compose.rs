@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_compose_file::{LoadOptions, Node, Project, load, variables};
-use plimsoll_diagnostics::Diagnostic;
+use plimsoll_diagnostics::{Diagnostic, Source};
 
 use super::{Reader, Use, absolute};
 use crate::engine::parallel;
@@ -69,6 +69,16 @@ fn view(reader: &Reader<'_>, path: &Utf8Path, base: Option<&Utf8Path>) -> Compos
         Ok(mut project) => {
             view.diagnostics = std::mem::take(&mut project.warnings);
             view.project = Some(project);
+            let own: Vec<Source> = view
+                .services()
+                .into_iter()
+                .map(|entry| entry.place.source.clone())
+                .collect();
+            for source in own {
+                if !view.sources.contains(&source) {
+                    view.sources.push(source);
+                }
+            }
         }
         Err(errors) => view.diagnostics = errors,
     }

@@ -126,6 +126,14 @@ fn compose_files_say_how_dockerfiles_are_built() {
     }
     assert!(loaded.workspace.projects.iter().any(|one| one.for_development));
 
+    let both = loaded
+        .workspace
+        .projects
+        .iter()
+        .find(|one| one.for_development)
+        .unwrap();
+    assert_eq!(both.sources.len(), 2, "comments of the main file count, too");
+
     let alone = folder.load(&["compose.yaml"]);
     assert_eq!(alone.files, ["compose.yaml"]);
     assert_eq!(alone.workspace.others.len(), 1, "known, not judged");

@@ -85,11 +85,7 @@ fn summary(report: &Report<'_>) -> String {
             .map(|(count, name)| format!("{count} {name}")),
     );
     let mut text = format!("{looked} checked: {}", parts.join(", "));
-    let fixable = |safety| {
-        let fixes = report.findings.iter().filter_map(|finding| finding.fix.as_ref());
-        fixes.filter(|fix| fix.safety == safety).count()
-    };
-    match (fixable(Safety::Safe), fixable(Safety::Unsafe)) {
+    match (report.fixable(Safety::Safe), report.fixable(Safety::Unsafe)) {
         (0, 0) => {}
         (safe, 0) => text.push_str(&format!("; `--fix` mends {safe}")),
         (0, risky) => text.push_str(&format!("; `--unsafe-fixes` mends {risky}")),
