@@ -21,14 +21,17 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, soc
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::subnet::Subnet;
 
 /// The kernel sends at most 32 KiB in one piece of a dump.
 const BUFFER: usize = 64 * 1024;
 const NLMSG_ALIGNTO: usize = 4;
-/// A dump interrupted by a change is asked for again this many times.
-const DUMP_ATTEMPTS: usize = 8;
+/// A dump interrupted by a change is asked for again this many times: while fifty containers start, changes are many.
+const DUMP_ATTEMPTS: usize = 100;
+/// Before the next.
+const DUMP_PAUSE: Duration = Duration::from_millis(1);
 
 /// A rtnetlink socket.
 pub(crate) struct Netlink {
@@ -314,6 +317,7 @@ impl Netlink {
             if let Dump::Whole(answers) = self.exchange(message.clone(), NLM_F_DUMP)? {
                 return Ok(answers);
             }
+            std::thread::sleep(DUMP_PAUSE);
         }
         Err(Errno::INTR.into())
     }
