@@ -176,8 +176,10 @@ impl Follower {
             }
             for member in self.started()? {
                 if followed.insert(member.container.id().to_owned()) {
+                    // All that it has written since.
                     let window = Window {
                         since: member.container.state.started_at,
+                        tail: None,
                         ..window
                     };
                     self.follow(&mut tasks, member, window);

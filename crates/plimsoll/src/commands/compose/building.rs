@@ -83,7 +83,9 @@ impl Site<'_> {
             }
             let Some(built) = running.next().await else { break };
             let (name, id) = built?;
-            waiting.values_mut().for_each(|needs| drop(needs.remove(&name)));
+            for needs in waiting.values_mut() {
+                needs.remove(&name);
+            }
             done.extend(id.map(|id| (name, id)));
         }
         match waiting.keys().next() {
