@@ -21,6 +21,7 @@ use plimsoll_diagnostics::{Fix, Severity};
 use crate::view::DockerfileView;
 use crate::{Check, Checker, Finding, Rule};
 
+use super::edits::add_option;
 use super::packages::APT;
 use super::runs::runs;
 
@@ -55,11 +56,7 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
                     "recommended packages are installed as well",
                 )
                 .help("add `--no-install-recommends`, and name those that are needed")
-                .fix(fix.insert(
-                    &view.source,
-                    call.verb.span.end,
-                    " --no-install-recommends",
-                )),
+                .fix(add_option(fix, view, ran, call.verb, "--no-install-recommends")),
             );
         }
     }

@@ -3,10 +3,10 @@
 use plimsoll_diagnostics::{Fix, Source, Span};
 use plimsoll_dockerfile::{Instruction, InstructionKind};
 
-use crate::shell::{Joint, ShellCommand};
+use crate::shell::{Joint, ShellCommand, ShellWord};
 use crate::view::{DockerfileView, Stage, Step};
 
-use super::runs::RunStep;
+use super::runs::{Ran, RunStep};
 
 /// Takes a whole instruction away, its lines with it.
 pub(super) fn remove(fix: Fix, view: &DockerfileView, instruction: &Instruction) -> Fix {
@@ -38,6 +38,22 @@ pub(super) fn line_ending(source: &Source) -> &'static str {
         true => "\r\n",
         false => "\n",
     }
+}
+
+/// Puts an option behind a word of a command, in whichever form the command is.
+pub(super) fn add_option(
+    fix: Fix,
+    view: &DockerfileView,
+    ran: Ran<'_>,
+    word: &ShellWord,
+    option: &str,
+) -> Fix {
+    let is_json = ran.of.script.shell.is_none() && !ran.command.place.nested;
+    let text = match is_json {
+        true => format!(", \"{option}\""),
+        false => format!(" {option}"),
+    };
+    fix.insert(&view.source, word.span.end, text)
 }
 
 /// Runs a further command right after one: none where it is not certain that both then run.

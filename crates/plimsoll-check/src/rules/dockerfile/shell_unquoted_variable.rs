@@ -81,14 +81,20 @@ fn report(
     let quoted = view.source.slice(word.span);
     let plain = !quoted.contains(['\n', '\\', '*', '?', '[', '~', '{', '`', '"'])
         || (quoted == written && !quoted.contains('\n'));
+    // In the text of another shell, or in JSON, quotes mean something else.
+    let quotable = !ran.command.place.nested && ran.of.script.shell.is_some();
     let program = ran
         .command
         .program_word()
         .is_some_and(|first| first.span == word.span);
-    checker.report(match whole && plain && !list && !program && !name.is_empty() {
-        true => finding.fix(Fix::ask("quote it").replace(&view.source, word.span, format!("\"{quoted}\""))),
-        false => finding,
-    });
+    checker.report(
+        match whole && quotable && plain && !list && !program && !name.is_empty() {
+            true => {
+                finding.fix(Fix::ask("quote it").replace(&view.source, word.span, format!("\"{quoted}\"")))
+            }
+            false => finding,
+        },
+    );
 }
 
 /// The name says that it holds several words.

@@ -2,8 +2,8 @@
 //!
 //! ## Why
 //! ShellCheck knows some three hundred faults of shell scripts. It is a program of its own: where it is installed and asked
-//! for (`check --shellcheck`, or this rule switched on), every RUN is given to it, and what it says is brought back to the
-//! line and column of the Dockerfile. What our own rules `shell-*` look for is left to them.
+//! for (`check --shellcheck`, or `program` in the settings), every RUN is given to it, and what it says is brought back to
+//! the line and column of the Dockerfile. What our own rules `shell-*` look for is left to them.
 //!
 //! ## Bad
 //! ```dockerfile
@@ -23,7 +23,6 @@ use crate::view::DockerfileView;
 use crate::{Check, Checker, Finding, Rule, RuleOption};
 
 pub(super) const RULE: Rule = Rule::new("shellcheck", Severity::Warning)
-    .off()
     .options(&[RuleOption {
         name: "program",
         about: "where ShellCheck is, when it is not in PATH",

@@ -5,6 +5,7 @@ use plimsoll_diagnostics::Fix;
 use crate::view::DockerfileView;
 use crate::{Checker, Finding};
 
+use super::edits::add_option;
 use super::packages::Call;
 use super::runs::Ran;
 
@@ -36,6 +37,6 @@ pub(super) fn report(view: &DockerfileView, checker: &mut Checker<'_>, ran: Ran<
             format!("`{program}` asks a question that nobody answers"),
         )
         .help("add `-y`")
-        .fix(Fix::safe("add `-y`").insert(&view.source, call.verb.span.end, " -y")),
+        .fix(add_option(Fix::safe("add `-y`"), view, ran, call.verb, "-y")),
     );
 }

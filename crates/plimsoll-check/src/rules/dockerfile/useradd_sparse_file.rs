@@ -21,6 +21,7 @@ use plimsoll_diagnostics::{Fix, Severity};
 use crate::view::DockerfileView;
 use crate::{Check, Checker, Finding, Rule};
 
+use super::edits::add_option;
 use super::runs::called;
 
 pub(super) const RULE: Rule = Rule::new("useradd-sparse-file", Severity::Warning)
@@ -45,7 +46,7 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
                 "a high user number makes `/var/log/lastlog` huge",
             )
             .help("add `-l`")
-            .fix(Fix::safe("add `-l`").insert(&view.source, program.span.end, " -l")),
+            .fix(add_option(Fix::safe("add `-l`"), view, ran, program, "-l")),
         );
     }
 }

@@ -20,6 +20,7 @@ use plimsoll_diagnostics::{Fix, Severity};
 use crate::view::DockerfileView;
 use crate::{Check, Checker, Finding, Rule};
 
+use super::edits::add_option;
 use super::runs::called;
 
 pub(super) const RULE: Rule = Rule::new("wget-progress", Severity::Info)
@@ -69,13 +70,13 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
         // That of busybox knows no --progress.
         checker.report(match busybox {
             true => finding.help("add `-q`"),
-            false => finding.help("add `--progress=dot:giga`, or `-q`").fix(
-                Fix::safe("show little progress").insert(
-                    &view.source,
-                    program.span.end,
-                    " --progress=dot:giga",
-                ),
-            ),
+            false => finding.help("add `--progress=dot:giga`, or `-q`").fix(add_option(
+                Fix::safe("show little progress"),
+                view,
+                ran,
+                program,
+                "--progress=dot:giga",
+            )),
         });
     }
 }
