@@ -22,6 +22,8 @@ use crate::{ContainerError, Result, leftovers, names, restore};
 pub struct Containers {
     pub(crate) store: Store,
     pub(crate) program: PathBuf,
+    /// Whose users a container has where nobody says.
+    userns: String,
 }
 
 /// One container, as it was when it was looked at.
@@ -58,7 +60,14 @@ impl Containers {
         Self {
             store: store.clone(),
             program: program.into(),
+            userns: String::new(),
         }
+    }
+
+    /// Whose users new containers have where nobody says so: see [`crate::Isolation::userns`].
+    pub fn with_users(self, userns: &str) -> Self {
+        let userns = userns.to_owned();
+        Self { userns, ..self }
     }
 
     /// Returns the container of this name, id or unambiguous beginning of an id.
@@ -295,6 +304,7 @@ impl Containers {
         };
         let files = self.give(id, &options.files, &spec.user, &lowers)?;
         let mut isolation = options.isolation.clone();
+        isolation.or_users(&self.userns);
         isolation.apply(&mut spec, self)?;
         let is_mapped = spec.userns.is_some();
         spec.mounts.extend(self.given_mounts(id, &files, is_mapped));

@@ -138,9 +138,9 @@ impl Isolation {
 
 impl Isolation {
     /// Whose users it has where nobody has said so.
-    pub fn or_users(&mut self, userns: Option<&str>) {
+    pub(crate) fn or_users(&mut self, userns: &str) {
         if self.userns.is_empty() && self.uid_maps.is_empty() && self.gid_maps.is_empty() {
-            self.userns = userns.unwrap_or_default().to_owned();
+            userns.clone_into(&mut self.userns);
         }
     }
 

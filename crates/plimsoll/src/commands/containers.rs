@@ -49,6 +49,12 @@ pub(crate) fn containers(context: &Context) -> Result<Containers, CommandError> 
     Ok(containers)
 }
 
+/// The same, for who makes new ones: as the settings say.
+pub(crate) fn new_containers(context: &Context) -> Result<Containers, CommandError> {
+    let userns = context.settings()?.run.userns.as_deref().unwrap_or_default();
+    Ok(containers(context)?.with_users(userns))
+}
+
 /// Does `work` with each container and prints the name it was called by. One that fails does not stop the others.
 pub(crate) async fn each(
     context: &Context,

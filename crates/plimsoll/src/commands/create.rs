@@ -15,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let containers = super::containers::containers(context)?;
+    let containers = super::containers::new_containers(context)?;
     let container = super::run::create(&args.container, None, false, &containers, context).await?;
     writeln!(context.stdout(), "{}", container.id())?;
     Ok(ExitCode::SUCCESS)

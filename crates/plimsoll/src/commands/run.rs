@@ -58,7 +58,7 @@ fn ours<T>(result: Result<T, CommandError>) -> Result<T, CommandError> {
 
 async fn run_container(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     plimsoll_runtime::warm_control_groups();
-    let containers = containers::containers(context)?;
+    let containers = containers::new_containers(context)?;
     // It starts while the container is made.
     let id = Containers::new_id()?;
     let supervisor = containers.supervisor(&id)?;
@@ -142,7 +142,6 @@ pub(crate) async fn create(
         &mut options,
         &image.config.config,
     )?;
-    options.isolation.or_users(settings.userns.as_deref());
     if let Some(gate) = gate {
         gate.judge(&image, args.image(), Some(run_facts(&options, None)))?;
     }

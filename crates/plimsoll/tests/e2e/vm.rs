@@ -30,6 +30,16 @@ $p update -m 48m --memory-swap 48m --pids-limit 20 box > /dev/null
 $p pause box > /dev/null && [ "$($p inspect -f '{{.State.Status}}' box)" = paused ] && $p unpause box > /dev/null && echo FREEZER
 [ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' box)" = "box 1" ] && echo STATS
 $p stop -t 1 box && $p rm box > /dev/null && echo STOP
+$p run -d --name below --cgroup-parent /work/deep -m 64m app sleep 1000 > /dev/null
+$p run -d --name inner --cgroup-parent work-a.slice -m 48m app sleep 1000 > /dev/null
+group() { cut -d: -f3 /proc/$($p inspect -f '{{.State.Pid}}' $1)/cgroup; }
+case "$(group below)" in /work/deep/*) [ "$(cat /sys/fs/cgroup$(group below)/memory.max)" = 67108864 ] && echo PARENT;; esac
+case "$(group inner)" in /work.slice/work-a.slice/plimsoll-*.scope/*) [ "$(cat /sys/fs/cgroup$(group inner)/memory.max)" = 50331648 ] && echo SLICE;; esac
+scope=$(basename $(dirname $(group inner)))
+systemctl is-active -q $scope && [ "$($p exec inner sh -c 'echo $(cat /sys/fs/cgroup/memory.max)')" = 50331648 ] && echo SCOPE
+[ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' inner)" = "inner 1" ] && $p pause inner > /dev/null && $p unpause inner > /dev/null && echo SCOPE-FREEZER
+$p rm -f below inner > /dev/null
+systemctl is-active -q $scope || [ -z "$(find /sys/fs/cgroup/work /sys/fs/cgroup/work.slice -name cgroup.procs -exec cat {} +)" ] && echo SCOPE-GONE
 $p run -d --name own --userns auto -p 8080:80 -v data:/data -v /lab/context:/bound app sh -c 'mkdir /www; echo served > /www/index.html; touch /data/x /bound/x; chown 5:6 /data/x /bound/x; httpd -f -p 80 -h /www' > /dev/null
 pid=$($p inspect -f '{{.State.Pid}}' own)
 [ "$(stat -c %u /proc/$pid)" -gt 65535 ] && [ "$(stat -c %u:%g /lab/context/x)" = 5:6 ] && [ "$($p run --rm -v data:/data app stat -c %u:%g /data/x)" = 5:6 ] && echo AUTOMATIC-USERS
@@ -86,6 +96,11 @@ fn a_systemd_machine_with_cgroup_v2() {
         "FREEZER",
         "STATS",
         "STOP",
+        "PARENT",
+        "SLICE",
+        "SCOPE",
+        "SCOPE-FREEZER",
+        "SCOPE-GONE",
         "AUTOMATIC-USERS",
         "THEIR-NETWORK",
     ] {

@@ -76,7 +76,7 @@ impl<'a> Changing<'a> {
         progress: &Progress,
     ) -> Result<Self, CommandError> {
         let desired = project.map(|project| desired(context, project)).transpose()?;
-        let containers = crate::commands::containers::containers(context)?;
+        let containers = crate::commands::containers::new_containers(context)?;
         let parallel = context.compose().parallel();
         let converge = Converge::new(
             context.store()?,
