@@ -288,6 +288,40 @@ fn fixes_come_to_an_end_and_can_be_read() {
 }
 
 #[test]
+fn images_of_services_are_judged_as_bases_are() {
+    let text = "services:\n  a:\n    image: nginx\n  b:\n    image: evil.example.com/x:latest\n  c:\n    image: ${IMAGE:-x}\n  d:\n    \
+        build: .\n    image: mine\n  e:\n    image: ghcr.io/a/b:1@sha256:0000000000000000000000000000000000000000000000000000000000000000\n";
+    let project = Project::new([("compose.yaml", text), ("Dockerfile", "FROM scratch\n")]);
+    let mut config = Config {
+        trusted_registries: vec!["docker.io".to_owned(), "ghcr.io".to_owned()],
+        ..Config::default()
+    };
+    let info = Level::At(Severity::Info);
+    config.levels.insert("image-not-digest".to_owned(), info);
+    let loaded = load(&inputs(project.folder()));
+    let found = crate::check(&loaded.workspace, &config).findings.into_iter();
+    let of_images = found.filter(|one| one.code.starts_with("image-") || one.code == "registry-not-trusted");
+    let told: Vec<_> = of_images
+        .map(|one| {
+            (
+                one.code,
+                one.source.position(one.span().unwrap_or_default().start).line,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("image-not-digest", 3),
+            ("image-untagged", 3),
+            ("image-latest", 5),
+            ("image-not-digest", 5),
+            ("registry-not-trusted", 5),
+        ]
+    );
+}
+
+#[test]
 fn no_secret_is_shown() {
     let text = "services:\n  db:\n    image: postgres:17\n    environment:\n      POSTGRES_PASSWORD: hunter2-secret\n      \
         URL: postgres://app:hunter3-secret@db/x\n";

@@ -8,7 +8,7 @@ use crate::view::ComposeView;
 use crate::{Checker, Finding};
 
 /// Services that run an image of others, with its name; those that are built here give theirs a name.
-fn named(view: &ComposeView) -> Vec<(&str, &Place)> {
+pub(in crate::rules) fn named(view: &ComposeView) -> Vec<(&str, &Place)> {
     let pulled = services(view)
         .into_iter()
         .filter(|service| service.get("build").is_none());

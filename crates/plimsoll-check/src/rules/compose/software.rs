@@ -219,10 +219,10 @@ pub(in crate::rules) fn of_image(image: &str) -> Option<&'static Software> {
     let last = name.rsplit('/').next()?;
     let last = last.split(':').next()?;
     // `mssql/server` is the only one that its folder names.
-    let meant = |known: &&str| match *known {
+    let meant = |known: &str| match known {
         "server" => name.contains("mssql/server"),
         known => last == known || last.strip_suffix("-alpine") == Some(known),
     };
     ALL.iter()
-        .find(|software| software.names.iter().any(|known| meant(&known)))
+        .find(|software| software.names.iter().any(|known| meant(known)))
 }

@@ -3,7 +3,8 @@
 //! ## Why
 //! `COPY . .` takes all that lies in the folder: the history of the repository, dependencies for another system, logs, and
 //! files with passwords. They make the image larger, and a changed log file makes everything after the COPY run again. The
-//! fix writes a file for what is really there, and leaves out what the Dockerfile names itself.
+//! fix writes a file for what is really there, without what the Dockerfile names itself or uses. Files with secrets in them
+//! are findings of their own, for a program may read them.
 //!
 //! ## Bad
 //! ```dockerfile
@@ -27,7 +28,6 @@
 use camino::Utf8Path;
 use plimsoll_diagnostics::{Fix, Severity, Span};
 
-use super::secret_file_copied::secrets;
 use super::sent::{copies, dockerfiles, needless, takes_all};
 use crate::rules::bytes;
 use crate::view::{ContextView, DockerfileView};
@@ -47,7 +47,7 @@ fn check(view: &ContextView, checker: &mut Checker<'_>) {
     let dockerfiles = dockerfiles(view, workspace);
     let Some((dockerfile, span)) = dockerfiles.iter().find_map(|dockerfile| {
         let copies = copies(dockerfile);
-        let mut paths = copies.iter().flat_map(|(_, _, paths)| paths);
+        let mut paths = copies.iter().flat_map(|(_, paths)| paths);
         let (_, span) = paths.find(|(path, _)| path == ".")?;
         Some((dockerfile, *span))
     }) else {
@@ -56,7 +56,6 @@ fn check(view: &ContextView, checker: &mut Checker<'_>) {
     let needless = needless(view, workspace);
     let saved: u64 = needless.iter().map(|one| one.size).sum();
     let mut lines: Vec<String> = needless.iter().map(|one| one.pattern.to_owned()).collect();
-    lines.extend(secrets(view).into_iter().map(|(path, _)| path.to_owned()));
     for usual in USUAL.iter().filter(|_| needless.is_empty()) {
         lines.push((*usual).to_owned());
     }

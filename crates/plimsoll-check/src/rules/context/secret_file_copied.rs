@@ -39,7 +39,7 @@ pub(super) const RULE: Rule = Rule::new("secret-file-copied", Severity::Error)
 
 /// A file that is named, and whose name leaves no doubt.
 fn dockerfile(view: &DockerfileView, checker: &mut Checker<'_>) {
-    for (_, _, paths) in copies(view) {
+    for (_, paths) in copies(view) {
         for (path, span) in paths {
             let mut contexts = checker.workspace().contexts_of(view);
             let known = contexts.any(|context| context.entries.iter().any(|entry| entry.path == path));
@@ -78,7 +78,7 @@ fn context(view: &ContextView, checker: &mut Checker<'_>) {
 }
 
 /// Files of a context that are sent and have secrets in them.
-pub(super) fn secrets(view: &ContextView) -> Vec<(&str, InFile)> {
+fn secrets(view: &ContextView) -> Vec<(&str, InFile)> {
     let candidates = view.entries.iter().filter(|entry| {
         entry.sent
             && entry.kind == ContextKind::File

@@ -1,5 +1,6 @@
 //! What of a context a build takes, and what no build needs.
 
+use plimsoll_diagnostics::Span;
 use plimsoll_dockerfile::{Copy, CopySource, InstructionKind};
 
 use crate::view::{ContextEntry, ContextKind, ContextView, DockerfileView, Workspace};
@@ -11,9 +12,7 @@ pub(super) fn dockerfiles<'a>(view: &'a ContextView, workspace: &'a Workspace) -
 }
 
 /// COPYs and ADDs that read the context, with the paths they name, cleaned and with variables replaced.
-pub(in crate::rules) fn copies(
-    view: &DockerfileView,
-) -> Vec<(usize, &Copy, Vec<(String, plimsoll_diagnostics::Span)>)> {
+pub(in crate::rules) fn copies(view: &DockerfileView) -> Vec<(&Copy, Vec<(String, Span)>)> {
     let mut all = Vec::new();
     for step in view.steps() {
         let (InstructionKind::Copy(copy) | InstructionKind::Add(copy)) = step.effective() else {
@@ -33,7 +32,7 @@ pub(in crate::rules) fn copies(
             }
             paths.push((clean(&path), word.span));
         }
-        all.push((step.at, copy, paths));
+        all.push((copy, paths));
     }
     all
 }
@@ -57,14 +56,14 @@ pub(super) fn takes_all(view: &ContextView, workspace: &Workspace) -> bool {
         let copies = copies(dockerfile);
         copies
             .iter()
-            .flat_map(|(_, _, paths)| paths)
+            .flat_map(|(_, paths)| paths)
             .any(|(path, _)| path == ".")
     })
 }
 
 /// Whether a build takes an entry: by a COPY of it or of a folder it is in.
-pub(in crate::rules) fn is_taken(path: &str, view: &DockerfileView) -> Option<plimsoll_diagnostics::Span> {
-    for (_, copy, paths) in copies(view) {
+pub(in crate::rules) fn is_taken(path: &str, view: &DockerfileView) -> Option<Span> {
+    for (copy, paths) in copies(view) {
         let excluded = |pattern: &plimsoll_dockerfile::Word| {
             let pattern = pattern.value.trim_start_matches('/').trim_start_matches("**/");
             path == pattern || path.rsplit('/').next() == Some(pattern)
@@ -185,7 +184,7 @@ pub(super) fn needless(view: &ContextView, workspace: &Workspace) -> Vec<Needles
     let named: Vec<String> = dockerfiles
         .iter()
         .flat_map(|dockerfile| copies(dockerfile))
-        .flat_map(|(_, _, paths)| paths)
+        .flat_map(|(_, paths)| paths)
         .map(|(path, _)| path)
         .collect();
     let mut all = Vec::new();
@@ -208,7 +207,7 @@ pub(super) fn needless(view: &ContextView, workspace: &Workspace) -> Vec<Needles
             .collect();
         // What a COPY names itself is needed.
         let is_copied = |entry: &&ContextEntry| named.iter().any(|path| overlaps(path, &entry.path));
-        if found.is_empty() || found.iter().any(|entry| is_copied(&entry)) {
+        if found.is_empty() || found.iter().any(is_copied) {
             continue;
         }
         let size = found.iter().map(|entry| size(entry, view)).sum();

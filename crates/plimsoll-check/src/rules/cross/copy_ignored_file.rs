@@ -40,7 +40,7 @@ fn check(workspace: &Workspace, checker: &mut Checker<'_>) {
             .iter()
             .filter_map(|path| workspace.dockerfile(path))
         {
-            for (path, span) in copies(view).into_iter().flat_map(|(_, _, paths)| paths) {
+            for (path, span) in copies(view).into_iter().flat_map(|(_, paths)| paths) {
                 let is_pattern = path.contains(['*', '?', '[']);
                 if path == "." || is_pattern || !file.excludes(&path) || file.may_include_below(&path) {
                     continue;

@@ -135,11 +135,11 @@ impl Tools {
                 !program.contains('/') || program.starts_with("/bin/") || program.starts_with("/usr/bin/");
             return listed && !programs.contains(name) && !(programs.contains("busybox") && is_applet(name));
         }
-        match (self.family, name) {
-            (Some(Family::Empty), "sh" | "curl" | "wget" | "nc") => true,
-            (Some(Family::Busybox), "curl" | "bash") => true,
-            (Some(Family::Debian), "curl" | "wget" | "nc") => true,
-            _ => false,
+        match self.family {
+            Some(Family::Empty) => ["sh", "curl", "wget", "nc"].contains(&name),
+            Some(Family::Busybox) => ["curl", "bash"].contains(&name),
+            Some(Family::Debian) => ["curl", "wget", "nc"].contains(&name),
+            Some(Family::BuildPack) | None => false,
         }
     }
 

@@ -131,7 +131,7 @@ fn what_lies_in_the_files() {
         files(|files| files.accounts[1].empty_password = true),
         files(|files| files.accounts.push(account("web", 1000))),
         files(|files| files.groups.push(("staff".to_owned(), 0))),
-        files(|files| drop(files.programs.insert("sudo".to_owned()))),
+        files(|files| files.programs.extend(["sudo".to_owned()])),
         files(|files| files.programs.extend(["gcc", "make"].map(str::to_owned))),
         files(|files| {
             files.waste = vec![WasteFact {
