@@ -294,7 +294,8 @@ async fn build(args: &Args, context: &Context) -> Result<ExitCode, CommandError>
         display.sizes(|| layer_sizes(store, record));
     }
     display.finish();
-    if !args.quiet && !wants_json(context, args)? {
+    let mode = context.progress_mode(args.progress)?;
+    if !args.quiet && !matches!(mode, Mode::Quiet | Mode::Json | Mode::Rawjson) {
         write!(context.stderr(), "{}", call::summary(&account.checks))?;
     }
     for difference in &account.differences {

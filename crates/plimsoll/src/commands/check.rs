@@ -3,6 +3,7 @@
 mod given;
 mod images;
 mod print;
+mod shellcheck;
 
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Read these settings too: a `plimsoll.toml`, or a file of hadolint's
     #[arg(long, value_name = "FILE")]
     config: Option<Utf8PathBuf>,
+    /// Give the text of every RUN to an installed ShellCheck, too
+    #[arg(long)]
+    shellcheck: bool,
     #[command(flatten)]
     rules: given::RuleArgs,
     #[command(flatten)]
@@ -92,6 +96,9 @@ fn look(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             let images = images::find(&loaded, context, &mut errors);
             loaded.workspace.images = images.asked;
             loaded.workspace.known = images.known;
+            if let Some(program) = shellcheck::asked(args.shellcheck, &config) {
+                errors.extend(shellcheck::ask(&mut loaded.workspace, program).err());
+            }
             let outcome = check(&loaded.workspace, &config);
             Checked::new(outcome, &loaded, errors)
         }
