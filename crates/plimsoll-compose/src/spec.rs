@@ -34,6 +34,8 @@ pub(crate) struct Making<'a> {
     pub(crate) containers: &'a Containers,
     /// Ids of the containers that others refer to, by service.
     pub(crate) peers: &'a BTreeMap<String, String>,
+    /// What the containers of each service are called.
+    pub(crate) names: &'a BTreeMap<String, Vec<String>>,
     /// The container whose place it takes.
     pub(crate) old: Option<&'a Container>,
     /// Whether volumes without a name are made anew.

@@ -86,6 +86,7 @@ impl Work {
                 image: &image,
                 containers: &converge.containers,
                 peers: &work.peers(),
+                names: &work.plan.names,
                 old: old.as_ref(),
                 renew: work.options.renew_anonymous_volumes,
             };

@@ -141,7 +141,10 @@ impl Making<'_> {
         let mut links = Vec::new();
         for text in &self.service.links {
             let (name, alias) = text.split_once(':').unwrap_or((text, text));
-            links.push((self.peer(name)?.to_owned(), alias.to_owned()));
+            // By its name: it need not be there yet, and may be replaced.
+            let first = self.names.get(name).and_then(|names| names.first().cloned());
+            let target = first.unwrap_or_else(|| self.desired.container_name(name, 1));
+            links.push((target, alias.to_owned()));
         }
         for text in &self.service.external_links {
             let (name, alias) = text.split_once(':').unwrap_or((text, text));
