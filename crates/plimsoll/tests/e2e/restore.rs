@@ -272,7 +272,7 @@ fn what_should_run_runs_after_a_reboot() {
         (
             3,
             vec![
-                "running: \nended: exited 0 exited 137",
+                "running:\nended: exited 0 exited 137",
                 "JUMPED +400 days",
                 "JUMPED -900 days",
                 "DONE",
