@@ -10,8 +10,8 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use crate::config::Config;
 use crate::finding::{Checker, Found};
 use crate::rule::{Check, Rule};
-use crate::{rules, secret};
 use crate::view::Workspace;
+use crate::{rules, secret};
 
 /// What a check has found.
 #[derive(Debug, Default)]
@@ -79,20 +79,25 @@ fn tokens(workspace: &Workspace) -> Vec<(Source, Span)> {
     let composes = workspace.projects.iter().flat_map(|view| &view.sources);
     let in_source = |source: &Source| {
         let found = secret::of_text(&source.text).into_iter();
-        found.map(|secret| (source.clone(), secret.span)).collect::<Vec<_>>()
+        found
+            .map(|secret| (source.clone(), secret.span))
+            .collect::<Vec<_>>()
     };
     dockerfiles.chain(composes).flat_map(in_source).collect()
 }
+
+/// A function of a rule that looks at one kind of thing.
+type Look<T> = fn(&T, &mut Checker<'_>);
 
 /// Runs the functions that look at one kind of thing over all of its kind.
 fn each<T: Sync>(
     views: &[T],
     workspace: &Workspace,
     config: &Config,
-    kind: impl Fn(Check) -> Option<fn(&T, &mut Checker<'_>)>,
+    kind: impl Fn(Check) -> Option<Look<T>>,
 ) -> Found {
     let wanted = rules::all().filter(|rule| config.wants(rule));
-    let looks: Vec<(&'static Rule, fn(&T, &mut Checker<'_>))> = wanted
+    let looks: Vec<(&'static Rule, Look<T>)> = wanted
         .flat_map(|rule| rule.checks.iter().map(move |check| (rule, *check)))
         .filter_map(|(rule, check)| Some((rule, kind(check)?)))
         .collect();

@@ -21,9 +21,9 @@ use crate::context::Context;
 pub(crate) use given::config;
 use print::Checked;
 
-/// Check Dockerfiles, .dockerignore and compose files, build contexts and images, and mend what is found
+/// Check Dockerfiles, compose files, build contexts and images
 ///
-/// Folders are searched for files of ours, as git would see them. Names that are no files are images of the store, or
+/// What is found can be mended: `--fix`. Folders are searched for files of ours, as git would see them. Names that are no files are images of the store, or
 /// archives as `save` writes them. `-` is a Dockerfile on standard input. Exit code: 0 clean, 1 findings at or above
 /// `--fail-on`, 2 wrong use or something could not be looked at.
 #[derive(clap::Args, Debug)]

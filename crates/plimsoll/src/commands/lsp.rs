@@ -14,9 +14,9 @@ use super::check::config;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
-/// Serve editors over standard input and output, by the Language Server Protocol
+/// Serve editors by the Language Server Protocol
 ///
-/// Findings while typing, their fixes, the pages of rules and instructions under the pointer, and completion of
+/// Over standard input and output. Findings while typing, their fixes, the pages of rules and instructions under the pointer, and completion of
 /// instructions, flags and stages; for Dockerfiles, .dockerignore and compose files. `docs/lsp.md` says how editors
 /// are told of it.
 #[derive(clap::Args, Debug)]
