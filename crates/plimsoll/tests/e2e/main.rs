@@ -4,8 +4,10 @@
 
 mod binds;
 mod build;
+mod build_check;
 mod caches;
 mod check;
+mod check_fix_proof;
 mod cli;
 mod compose;
 mod compose_commands;
@@ -21,6 +23,7 @@ mod explain;
 mod exports;
 mod faults;
 mod files;
+mod gate;
 mod health;
 mod hostile;
 mod hostile_files;
@@ -42,6 +45,7 @@ mod refusals;
 mod report;
 mod reset;
 mod restore;
+mod rootless;
 mod run;
 mod seed;
 mod sources;
@@ -49,6 +53,7 @@ mod terminals;
 mod together;
 mod users;
 mod vm;
+mod vm_rootless;
 
 use std::time::{Duration, Instant};
 
