@@ -144,14 +144,19 @@ impl Networks {
         let Some(network) = &info.network else {
             return Ok(());
         };
-        let table = firewall::table(self.store.instance());
-        let mut results = vec![
-            remove_bridge(&mut open_netlink()?, &network.bridge),
-            foreign::close(&network.bridge, &table),
-        ];
+        let instance = self.store.instance();
+        let table = firewall::table(instance);
         let rest = self.store.db().read(rows::bridges)?;
-        results.push(firewall::install(self.store.instance(), &rest));
-        results.into_iter().collect()
+        // Each waits some ten milliseconds for the kernel or a program, and none needs another.
+        std::thread::scope(|scope| {
+            let device = scope.spawn(|| remove_bridge(&mut open_netlink()?, &network.bridge));
+            let others = scope.spawn(|| foreign::close(&network.bridge, &table));
+            let own = firewall::install(instance, &rest);
+            let done = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            [done(device), done(others), own].into_iter().collect()
+        })
     }
 
     /// Takes everything this store has on the host away: devices, table, rules in foreign firewalls, and the rows.
