@@ -24,9 +24,11 @@ impl Small {
         Self { sandbox, root }
     }
 
+    /// Busy while somebody still cleans up after a container.
     fn mount(&self, options: &str) {
         let args = ["-o", &format!("remount,{options}"), self.root.as_str()];
-        Outcome::of(Command::new("mount").args(args)).success("mount");
+        let mounted = || Outcome::of(Command::new("mount").args(args)).code == 0;
+        wait_for(options, 20, || mounted().then_some(()));
     }
 }
 
