@@ -192,8 +192,8 @@ mod tests {
             gid: 1,
             size: SIZE,
         };
-        assert_eq!(free(uids, gids, 1, 0, &[odd]).unwrap().uid, 1_000_000 + 2 * SIZE);
-        assert_eq!(free(uids, gids, 1, 1, &[odd]).unwrap().uid, 1_000_000 + 2 * SIZE);
+        assert_eq!(free(uids, gids, 2, 0, &[odd]).unwrap().uid, 1_000_000 + 2 * SIZE);
+        assert_eq!(free(uids, gids, 2, 1, &[odd]).unwrap().uid, 1_000_000 + 2 * SIZE);
     }
 
     #[test]
