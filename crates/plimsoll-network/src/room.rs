@@ -286,14 +286,18 @@ impl Keeper {
 /// What leads outside, the better one first. The host's own loopback is out of reach, but for its name server.
 fn guides(room: &Utf8Path) -> [(&'static str, Vec<String>); 2] {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let mut pasta =
-        words("--foreground --quiet --config-net --no-map-gw -t none -u none -T none -U none --ns-ifname");
-    pasta.extend([
-        DEVICE.to_owned(),
-        "--dns-forward".to_owned(),
-        NAME_SERVER.to_string(),
-    ]);
-    pasta.extend(["--netns-only".to_owned(), "--netns".to_owned(), room.to_string()]);
+    // With an address of its own, as slirp4netns has it: the host's is to lead to the host.
+    let mut pasta = words("--foreground --quiet --config-net --no-map-gw -t none -u none -T none -U none");
+    pasta.extend(words(
+        "--address 10.0.2.100 --netmask 24 --gateway 10.0.2.2 --netns-only",
+    ));
+    for (flag, value) in [
+        ("--ns-ifname", DEVICE),
+        ("--dns-forward", &NAME_SERVER.to_string()),
+        ("--netns", room.as_str()),
+    ] {
+        pasta.extend([flag.to_owned(), value.to_owned()]);
+    }
     let mut slirp = words("--configure --mtu=65520 --disable-host-loopback --netns-type=path");
     slirp.extend([room.to_string(), DEVICE.to_owned()]);
     [("pasta", pasta), ("slirp4netns", slirp)]

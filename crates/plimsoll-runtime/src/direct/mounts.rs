@@ -121,6 +121,10 @@ pub(super) fn enter(
         let made = attach_one(root, mount, given, users)?;
         match mount.typ().as_deref() {
             Some("proc") => proc = Some(made),
+            // An ordinary user's shows the host's processes, and the network of whoever looks.
+            Some("bind") if in_user_namespace() && mount.destination() == Path::new("/proc") => {
+                proc = Some(made);
+            }
             Some("tmpfs") if mount.destination() == Path::new("/dev") => {
                 covers.null =
                     fill_dev(&made, core).map_err(RuntimeError::path("fill", mount.destination()))?;
