@@ -11,7 +11,7 @@ use super::command::{
     Assignment, Joint, Pipeline, Place, Redirect, RedirectKind, ShellCommand, base_name, program,
 };
 use super::text::Text;
-use super::word::{Builder, ShellWord, range};
+use super::word::{Builder, ShellWord, is_misread, range};
 use super::{Problem, parse, shell_named};
 
 /// How many shells may be started one in another (`sh -c "sh -c ..."`).
@@ -24,6 +24,8 @@ pub(super) struct Lowering {
     lists: usize,
     pipelines: usize,
     nested: usize,
+    /// The parser has misread something: nothing is certain.
+    misread: bool,
 }
 
 /// What is known about a command before it is reached.
@@ -66,6 +68,9 @@ impl Lowering {
 
     /// The commands in the order of the text.
     pub(super) fn finish(mut self) -> Vec<ShellCommand> {
+        if self.misread {
+            return Vec::new();
+        }
         self.commands.sort_by_key(|command| command.span.start);
         self.commands
     }
@@ -257,6 +262,7 @@ impl Lowering {
         span: shuck_ast::Span,
         position: Position,
     ) {
+        self.misread |= words.iter().any(|word| is_misread(text, word));
         let shell_words: Vec<ShellWord> = words.iter().map(|word| Builder::build(text, word)).collect();
         let (start, end) = trimmed(span, text);
         let span = text.span(start, end);
@@ -496,6 +502,7 @@ impl Lowering {
 
     fn redirect_words(&mut self, text: &Text, redirect: &shuck_ast::Redirect, place: Place) {
         if let RedirectTarget::Word(word) = &redirect.target {
+            self.misread |= is_misread(text, word);
             self.word_commands(text, &word.parts, place);
         }
     }

@@ -228,3 +228,15 @@ proptest! {
         commands(&format!("FROM x\nRUN <<E\n{text}\nE\n"));
     }
 }
+
+#[test]
+fn an_open_brace_silences_what_cannot_be_told_apart() {
+    assert_eq!(commands("FROM x\nRUN a {- && b\n"), "");
+    assert_eq!(commands("FROM x\nRUN a {b,c} && d\n").lines().count(), 2);
+    assert_eq!(
+        commands("FROM x\nRUN find . -exec rm {} \\; && d\n")
+            .lines()
+            .count(),
+        2
+    );
+}

@@ -133,6 +133,24 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Whether the parser has taken for one word what are several: blanks are in it that nothing quotes. It does so behind a
+/// `{` or `=(` that is never closed.
+pub(super) fn is_misread(text: &Text, word: &shuck_ast::Word) -> bool {
+    word.parts.iter().any(|part| match &part.kind {
+        WordPart::Literal(literal) => has_blank(literal.syntax_str(text.as_str(), part.span)),
+        _ => false,
+    })
+}
+
+fn has_blank(text: &str) -> bool {
+    let mut escaped = false;
+    text.chars().any(|c| {
+        let found = !escaped && c.is_whitespace();
+        escaped = c == '\\' && !escaped;
+        found
+    })
+}
+
 fn expansion_kind(part: &WordPart) -> ExpansionKind {
     match part {
         WordPart::Variable(name) => variable(name.as_str()),

@@ -55,6 +55,11 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
         .help(format!("write `{written}{slash}`"));
         let quoted = view.source.slice(copy.destination.span).ends_with(['"', '\'']);
         let end = copy.destination.span.end - usize::from(quoted);
-        checker.report(finding.fix(Fix::safe("add the slash").insert(&view.source, end, slash)));
+        // In the plain form quotes are part of the name.
+        let named = !written.contains(['"', '\'']);
+        checker.report(match named {
+            true => finding.fix(Fix::safe("add the slash").insert(&view.source, end, slash)),
+            false => finding,
+        });
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_diagnostics::{Diagnostic, Safety, Severity, Source};
+use proptest::prelude::*;
 
 use crate::config::{Config, LabelForm};
 use crate::facts::ImageFacts;
@@ -309,4 +310,34 @@ fn examples_of_the_five_posts() {
         }
     }
     insta::assert_snapshot!(told);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is pasted together, nothing panics, edits lie within the text, and fixes come to an end.
+    #[test]
+    fn any_text_is_checked_and_mended(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
+        odd in "[ \\n\\\\$\"'é#&|;(){}`<>=-]{0,6}",
+    ) {
+        let all = texts();
+        let mut text = String::new();
+        for (which, cut) in picks {
+            let piece = &all[which.index(all.len())].2;
+            let cut = piece.char_indices().map(|(at, _)| at).nth(cut.index(piece.chars().count().max(1)));
+            text.push_str(&piece[..cut.unwrap_or_default()]);
+            text.push_str(&odd);
+        }
+        for finding in findings(&text) {
+            let places = finding.fix.iter().flat_map(|fix| &fix.edits).map(|edit| edit.span);
+            for span in places.chain(finding.labels.iter().map(|label| label.span)) {
+                prop_assert!(text.get(span.range()).is_some(), "{}: {span:?} in {text:?}", finding.code);
+            }
+        }
+        for safety in [Safety::Safe, Safety::Unsafe] {
+            let mended = mend(&text, safety, None);
+            prop_assert!(mended.is_ok(), "fixes never end: {text:?}\n{}", mended.unwrap_err());
+        }
+    }
 }

@@ -96,7 +96,8 @@ pub(super) fn of_image(name: &str) -> Runs {
 pub(super) fn draft(name: &str) -> Option<String> {
     let image = ImageName::parse(name);
     let tag = image.tag.unwrap_or_default();
-    if image.path.contains("distroless") {
+    // A number needs no account, and these have no program that makes one, or not always.
+    if image.path.contains("distroless") || image.official() == Some("busybox") {
         return Some("USER 65532:65532".to_owned());
     }
     let official = image.official()?;
@@ -122,7 +123,7 @@ pub(super) fn draft(name: &str) -> Option<String> {
     if services.contains(&official) || !ROOT.contains(&official) {
         return None;
     }
-    let busybox = matches!(official, "alpine" | "busybox") || tag.contains("alpine");
+    let busybox = official == "alpine" || tag.contains("alpine");
     Some(match busybox {
         true => "RUN adduser -S -D -H -u 10001 app\nUSER 10001".to_owned(),
         false => "RUN useradd --system --no-create-home --uid 10001 app\nUSER 10001".to_owned(),
