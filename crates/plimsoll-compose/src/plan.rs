@@ -214,6 +214,9 @@ impl fmt::Display for Action {
             } => write!(formatter, "Container {name}  Recreate ({})", old.reason),
             Self::Rename { name, .. } => write!(formatter, "Container {name}  Rename"),
             Self::Start { name, .. } => write!(formatter, "Container {name}  Start"),
+            Self::Restart { name, reason, .. } if reason.is_empty() => {
+                write!(formatter, "Container {name}  Restart")
+            }
             Self::Restart { name, reason, .. } => {
                 write!(formatter, "Container {name}  Restart ({reason})")
             }

@@ -145,6 +145,7 @@ impl Containers {
             }
             None => (text, false),
         };
+        let volumes = Volumes(&self.store);
         let mounts = self
             .get(name)?
             .definition
@@ -153,6 +154,7 @@ impl Containers {
             .map(|point| MountRequest {
                 source: match point.volume {
                     Some(name) => MountSource::Volume(VolumeMount {
+                        subpath: volumes.subpath(&name, &point.source),
                         name: Some(name),
                         ..VolumeMount::default()
                     }),
@@ -236,6 +238,12 @@ impl Volumes<'_> {
 
     fn data(&self, name: &str) -> Utf8PathBuf {
         self.home(name).join("_data")
+    }
+
+    /// Which part of a volume is mounted from `source`; None for all of it.
+    fn subpath(&self, name: &str, source: &Utf8Path) -> Option<Utf8PathBuf> {
+        let part = source.strip_prefix(self.data(name)).ok()?;
+        (part != "").then(|| part.to_owned())
     }
 
     fn lock(&self, name: &str) -> Result<plimsoll_store::Lock> {

@@ -188,26 +188,22 @@ impl Plan {
         for name in by_dependency(observed, desired) {
             let is_named = services.is_empty() || services.contains(&name);
             for member in observed.of(&name) {
-                let follows = dependents
-                    && member.is_running()
-                    && member
-                        .depends_on
-                        .iter()
-                        .any(|(need, restart)| *restart && restarted.contains_key(need));
-                if !is_named && !follows {
-                    continue;
-                }
+                let mut restarting = member
+                    .depends_on
+                    .iter()
+                    .filter(|(need, restart)| **restart && restarted.contains_key(*need));
+                let followed = restarting.next().filter(|_| dependents && member.is_running());
+                let reason = match followed {
+                    _ if is_named => String::new(),
+                    Some((need, _)) => format!("{need} was restarted"),
+                    None => continue,
+                };
                 let needs = member.depends_on.keys().filter_map(|need| restarted.get(need));
                 let after = needs.flatten().copied().collect();
                 let action = Action::Restart {
                     service: name.clone(),
                     name: member.name.clone(),
-                    reason: if is_named {
-                        "asked for"
-                    } else {
-                        "what it depends on was"
-                    }
-                    .to_owned(),
+                    reason,
                 };
                 let step = plan.push(action, after);
                 restarted.entry(name.clone()).or_default().push(step);

@@ -449,11 +449,11 @@ fn restarts_follow_dependencies() {
         Plan::restart(observed, Some(&desired), &["db".to_owned()], dependents).to_string()
     };
     assert_snapshot!(restart(&observed, true), @r"
-    0  Container p-db-1  Restart (asked for)
-    1  Container p-app-1  Restart (what it depends on was)  [after 0]
+    0  Container p-db-1  Restart
+    1  Container p-app-1  Restart (db was restarted)  [after 0]
     ");
     assert_snapshot!(restart(&observed, false), @r"
-      0  Container p-db-1  Restart (asked for)
+      0  Container p-db-1  Restart
     ");
     for member in &mut observed.members {
         member.status = Status::Exited;

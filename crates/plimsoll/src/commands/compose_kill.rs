@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use plimsoll_compose::{ApplyOptions, DownOptions, Plan};
-use plimsoll_container::parse_signal;
+use plimsoll_container::{Status, parse_signal};
 
 use super::compose::converging::{Changing, orphans, signalled};
-use super::compose::members::Which;
 use super::compose::{Scope, display_as};
 use super::interruptible;
 use crate::command_error::CommandError;
@@ -39,7 +38,7 @@ async fn kill(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
         signalled(
             context,
             &scope,
-            (&args.services, Which::RUNNING),
+            (&args.services, |status| status != Status::Restarting),
             words,
             display.progress(),
             async |containers, container| containers.kill(container, signal).await,

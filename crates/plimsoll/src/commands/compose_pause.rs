@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use plimsoll_container::Status;
+
 use super::compose::converging::signalled;
-use super::compose::members::Which;
 use super::compose::{Scope, display_as};
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -20,7 +21,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let scope = Scope::with_services(context, &args.services)?;
     let display = display_as(context, "Running", None)?;
     let words = ("Pausing", "Paused");
-    let which = (args.services.as_slice(), Which::RUNNING);
+    let is_meant: fn(Status) -> bool = |status| status == Status::Running;
+    let which = (args.services.as_slice(), is_meant);
     let paused = signalled(
         context,
         &scope,

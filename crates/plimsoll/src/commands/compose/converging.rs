@@ -10,7 +10,7 @@ use plimsoll_compose::{
     ApplyOptions, ComposeError, Converge, Desired, Need, Observed, Plan, PullPolicy, Source,
 };
 use plimsoll_compose_file::Project;
-use plimsoll_container::{Container, ContainerError, Containers};
+use plimsoll_container::{Container, ContainerError, Containers, Status};
 use plimsoll_progress::Progress;
 use plimsoll_store::Lock;
 
@@ -236,19 +236,20 @@ pub(crate) fn warn_unused(context: &Context, desired: Option<&Arc<Desired>>) {
     }
 }
 
-/// Does something with every container that runs of these services, all at the same time.
+/// Does something with every container of these services that is in such a state, all at the same time.
 pub(crate) async fn signalled(
     context: &Context,
     scope: &Scope,
-    (services, which): (&[String], Which),
+    (services, is_meant): (&[String], fn(Status) -> bool),
     (doing, done): (&str, &str),
     progress: &Progress,
     work: impl AsyncFn(&Containers, &Container) -> Result<(), ContainerError>,
 ) -> Result<(), CommandError> {
     let containers = crate::commands::containers::containers(context)?;
-    let members = scope.members(&containers, services, which)?;
+    let members = scope.members(&containers, services, Which::RUNNING)?;
     let mut tasks: FuturesUnordered<_> = members
         .iter()
+        .filter(|member| is_meant(member.container.state.status))
         .map(|member| async {
             let container = &member.container;
             let id = format!("Container {}", container.name);
