@@ -116,17 +116,18 @@ impl Tools {
     /// What a health check needs and the image surely does not have.
     pub(super) fn lacks(&self, test: &[String]) -> Option<String> {
         let probe = probe(test)?;
-        if probe.needs_shell && self.lacks_program("sh") {
+        if probe.needs_shell && self.lacks_program("sh", false) {
             return Some("/bin/sh".to_owned());
         }
-        self.lacks_program(&probe.program).then_some(probe.program)
+        self.lacks_program(&probe.program, probe.needs_shell)
+            .then_some(probe.program)
     }
 
-    fn lacks_program(&self, program: &str) -> bool {
+    /// Words of the shell need no program where there is one.
+    fn lacks_program(&self, program: &str, in_shell: bool) -> bool {
         const BUILT_IN: [&str; 8] = ["test", "[", "exit", "true", "false", "echo", "kill", "cd"];
         let name = program.rsplit('/').next().unwrap_or(program);
-        if self.installs.contains(name) || (BUILT_IN.contains(&program) && self.family != Some(Family::Empty))
-        {
+        if self.installs.contains(name) || (in_shell && BUILT_IN.contains(&program)) {
             return false;
         }
         if let Some(programs) = &self.programs {
