@@ -16,6 +16,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use crate::engine::parallel;
 use crate::view::{BuildSettings, DockerfileView, Workspace};
 use find::Found;
+pub use find::is_known;
 
 /// What is to be checked, and how it is built: plain data.
 #[derive(Clone, Debug, Default)]

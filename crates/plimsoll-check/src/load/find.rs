@@ -94,6 +94,11 @@ impl Found {
     }
 }
 
+/// Whether a file's name says that it is a Dockerfile, a `.dockerignore` or a compose file.
+pub fn is_known(path: &Utf8Path) -> bool {
+    path.file_name().is_some_and(|name| kind(name).is_some())
+}
+
 /// What a file of this name is; none is nothing of ours.
 fn kind(name: &str) -> Option<Kind> {
     let lower = name.to_ascii_lowercase();

@@ -1,7 +1,7 @@
 //! `check`
 
 mod given;
-mod images;
+pub(crate) mod images;
 mod print;
 mod shellcheck;
 
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Fail from this severity on: error, warning, info, style, none [default: warning]
     #[arg(short = 't', long, value_name = "LEVEL", alias = "failure-threshold")]
     fail_on: Option<FailOn>,
+    /// As `--fail-on none`
+    #[arg(long, hide = true)]
+    no_fail: bool,
     /// Make the fixes that keep a file's meaning
     #[arg(long)]
     fix: bool,
@@ -47,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long)]
     diff: bool,
     /// Read these settings too: a `plimsoll.toml`, or a file of hadolint's
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'c', long, value_name = "FILE")]
     config: Option<Utf8PathBuf>,
     /// Give the text of every RUN to an installed ShellCheck, too
     #[arg(long)]
@@ -86,7 +89,8 @@ fn look(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     let mut config = config(context, args.config.as_deref())?;
     args.rules.apply(&mut config)?;
-    config.fail_on = args.fail_on.or(config.fail_on);
+    let never = args.no_fail.then_some(FailOn::Never);
+    config.fail_on = never.or(args.fail_on).or(config.fail_on);
     let inputs = inputs(args)?;
     let checked = match args.fix || args.unsafe_fixes || args.diff {
         true => mended(args, &inputs, &config, context)?,

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             plimsoll_check::Config::default()
         }
     };
-    server::Server::new(&connection, encoding, config)?.serve()?;
+    server::Server::new(&connection, context, encoding, config)?.serve()?;
     drop(connection);
     threads
         .join()

@@ -135,6 +135,10 @@ fn settings_of_the_project_and_of_hadolint_are_read() {
     let sandbox = with_file("FROM debian:12\nMAINTAINER me\nUSER 1000\n");
     sandbox.write(".hadolint.yaml", "ignored:\n  - DL4000\n");
     sandbox.ok(["check"]);
+    sandbox.write(".hadolint.yaml", "");
+    assert_eq!(sandbox.run(["check"]).code, 1);
+    sandbox.write(".trivyignore", "# accepted\nCVE-2024-1\nDS-0022\n");
+    sandbox.ok(["check"]);
     sandbox.write("plimsoll.toml", "[check]\nerror = [\"maintainer-deprecated\"]\n");
     let outcome = sandbox.run(["check", "--fail-on", "error"]);
     assert_eq!(outcome.code, 1, "{outcome}");

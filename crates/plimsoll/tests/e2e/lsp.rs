@@ -90,6 +90,11 @@ impl Editor {
         let uri = self.uri(name);
         loop {
             let message = self.read();
+            assert_ne!(
+                message["params"]["uri"],
+                self.uri("ci.yaml"),
+                "not a file of ours"
+            );
             if message["method"] == "textDocument/publishDiagnostics" && message["params"]["uri"] == uri {
                 return message["params"]["diagnostics"]
                     .as_array()
@@ -157,6 +162,9 @@ fn findings_follow_the_text() {
         "services:\n  web:\n    image: nginx:1\n    privileged: true\n",
     );
     assert!(codes(&compose).contains(&"compose-privileged"));
+    let workflow =
+        json!({ "uri": editor.uri("ci.yaml"), "languageId": "yaml", "version": 1, "text": "on: push\n" });
+    editor.tell("textDocument/didOpen", json!({ "textDocument": workflow }));
     let close = json!({ "textDocument": { "uri": editor.uri("compose.yaml") } });
     editor.tell("textDocument/didClose", close);
     assert_eq!(editor.findings("compose.yaml"), Vec::<Value>::new());

@@ -15,6 +15,9 @@ use crate::context::Context;
 /// The names under which hadolint looks for its settings.
 const HADOLINT: [&str; 2] = [".hadolint.yaml", ".hadolint.yml"];
 
+/// Lists of ids that other tools leave out, one per line.
+const IGNORE_LISTS: [&str; 2] = [".dockleignore", ".trivyignore"];
+
 /// Flags about rules; hadolint has most of them under the same names.
 #[derive(clap::Args, Debug)]
 pub(crate) struct RuleArgs {
@@ -113,6 +116,16 @@ pub(crate) fn config(context: &Context, extra: Option<&Utf8Path>) -> Result<Conf
     };
     if let Some(path) = HADOLINT.iter().map(Utf8PathBuf::from).find(|path| path.is_file()) {
         add_file(&mut config, &path)?;
+    }
+    for list in IGNORE_LISTS {
+        let Ok(text) = std::fs::read_to_string(list) else {
+            continue;
+        };
+        let lines = text.lines().filter_map(|line| line.split('#').next());
+        for id in lines.map(str::trim).filter(|id| !id.is_empty()) {
+            // Most of them are of things that we do not look for.
+            let _ = config.set(id, Level::Off);
+        }
     }
     for (source, settings) in &context.settings()?.checks {
         config

@@ -13,7 +13,7 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 
 /// Looks the images up. What is asked for and is not there is an error; a base that is not there is just not known.
-pub(super) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>) -> Found {
+pub(crate) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>) -> Found {
     let wanted = bases(loaded);
     if loaded.images.is_empty() && wanted.is_empty() {
         return Found::default();

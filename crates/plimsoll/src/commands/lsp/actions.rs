@@ -7,7 +7,7 @@ use lsp_types::{
     DocumentChangeOperation, DocumentChanges, OneOf, OptionalVersionedTextDocumentIdentifier, Range,
     ResourceOp, TextDocumentEdit, TextEdit, Uri, WorkspaceEdit,
 };
-use plimsoll_check::fix::{Images, mend};
+use plimsoll_check::fix::mend;
 use plimsoll_diagnostics::{Diagnostic, Fix, Safety, Source, Span};
 
 use super::server::{Document, FIX_ALL, Server};
@@ -95,7 +95,9 @@ fn hide(server: &Server<'_>, document: &Document, finding: &Diagnostic) -> CodeA
 /// All fixes that keep the meaning, until none is left.
 fn all(server: &Server<'_>, document: &Document) -> Option<CodeAction> {
     let inputs = server.inputs_of(&document.uri);
-    let fixed = mend(&inputs, server.config(), Safety::Safe, |_| Images::default());
+    let fixed = mend(&inputs, server.config(), Safety::Safe, |loaded| {
+        server.images(loaded)
+    });
     let change = fixed
         .files
         .values()

@@ -12,7 +12,8 @@ use lsp_types::{
     NumberOrString, PublishDiagnosticsParams, ServerCapabilities, TextDocumentSyncCapability,
     TextDocumentSyncKind, Uri,
 };
-use plimsoll_check::load::{Inputs, load};
+use plimsoll_check::fix::Images;
+use plimsoll_check::load::{Inputs, Loaded, is_known, load};
 use plimsoll_check::view::DockerfileView;
 use plimsoll_check::{Config, check};
 use plimsoll_diagnostics::{Diagnostic, Severity, Source};
@@ -21,7 +22,9 @@ use serde_json::{Value, json};
 use super::places::{self, Encoding};
 use super::{actions, complete, hover};
 use crate::command_error::CommandError;
+use crate::commands::check::images;
 use crate::commands::container_options::current_directory;
+use crate::context::Context;
 
 /// All fixes that keep the file's meaning, at once: what editors do on save.
 pub(super) const FIX_ALL: &str = "source.fixAll.plimsoll";
@@ -63,6 +66,8 @@ pub(super) fn root(hello: &InitializeParams) -> Option<Utf8PathBuf> {
 pub(super) struct Document {
     pub(super) uri: Uri,
     pub(super) source: Source,
+    /// Whether it is a file of ours at all: editors send every YAML file.
+    ours: bool,
     /// What was last found in it.
     pub(super) findings: Vec<Diagnostic>,
     changed: bool,
@@ -70,6 +75,7 @@ pub(super) struct Document {
 
 pub(super) struct Server<'a> {
     connection: &'a Connection,
+    context: &'a Context,
     pub(super) encoding: Encoding,
     config: Config,
     current: Utf8PathBuf,
@@ -81,11 +87,13 @@ type Answer = Result<Value, serde_json::Error>;
 impl<'a> Server<'a> {
     pub(super) fn new(
         connection: &'a Connection,
+        context: &'a Context,
         encoding: Encoding,
         config: Config,
     ) -> Result<Self, CommandError> {
         Ok(Self {
             connection,
+            context,
             encoding,
             config,
             current: current_directory()?,
@@ -146,7 +154,10 @@ impl<'a> Server<'a> {
         match notification.method.as_str() {
             note::DidOpenTextDocument::METHOD => {
                 if let Ok(opened) = serde_json::from_value::<lsp_types::DidOpenTextDocumentParams>(params) {
-                    self.put(opened.text_document.uri, opened.text_document.text);
+                    let document = opened.text_document;
+                    let path = places::path(&document.uri, &self.current);
+                    let ours = document.language_id.contains("docker") || is_known(&path);
+                    self.put(document.uri, document.text, ours);
                 }
             }
             note::DidChangeTextDocument::METHOD => {
@@ -154,14 +165,17 @@ impl<'a> Server<'a> {
                 if let Ok(mut changed) = changed
                     && let Some(change) = changed.content_changes.pop()
                 {
-                    self.put(changed.text_document.uri, change.text);
+                    let ours = self
+                        .document(&changed.text_document.uri)
+                        .is_some_and(|document| document.ours);
+                    self.put(changed.text_document.uri, change.text, ours);
                 }
             }
             note::DidSaveTextDocument::METHOD => {
                 // Another file may be judged by this one.
                 self.documents
                     .values_mut()
-                    .for_each(|document| document.changed = true);
+                    .for_each(|document| document.changed = document.ours);
             }
             note::DidCloseTextDocument::METHOD => {
                 if let Ok(closed) = serde_json::from_value::<lsp_types::DidCloseTextDocumentParams>(params) {
@@ -175,15 +189,16 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    fn put(&mut self, uri: Uri, text: String) {
+    fn put(&mut self, uri: Uri, text: String, ours: bool) {
         let path = places::path(&uri, &self.current);
         let shown = path.strip_prefix(&self.current).unwrap_or(&path);
         let source = Source::new(shown.as_str(), text);
         let document = Document {
             uri,
             source,
+            ours,
             findings: Vec::new(),
-            changed: true,
+            changed: ours,
         };
         self.documents.insert(path, document);
     }
@@ -206,7 +221,8 @@ impl<'a> Server<'a> {
         let changed = self.documents.iter().filter(|(_, document)| document.changed);
         let changed: Vec<Utf8PathBuf> = changed.map(|(path, _)| path.clone()).collect();
         for path in changed {
-            let loaded = load(&self.inputs(&path));
+            let mut loaded = load(&self.inputs(&path));
+            loaded.workspace.known = self.images(&loaded).known;
             let mut findings = check(&loaded.workspace, &self.config).findings;
             let Some(document) = self.documents.get_mut(&path) else {
                 continue;
@@ -222,6 +238,11 @@ impl<'a> Server<'a> {
             self.tell(document.uri.clone(), shown)?;
         }
         Ok(())
+    }
+
+    /// What the store knows of base images.
+    pub(super) fn images(&self, loaded: &Loaded) -> Images {
+        images::find(loaded, self.context, &mut Vec::new())
     }
 
     fn tell(&self, uri: Uri, diagnostics: Vec<lsp_types::Diagnostic>) -> Result<(), CommandError> {
