@@ -168,6 +168,7 @@ impl Containers {
         if !paths.home.exists() {
             return Ok(());
         }
+        self.put_right_if_needed(container)?;
         self.erase(id, Some(&container.definition), volumes)?;
         self.event(container, "destroy", []);
         Ok(())
@@ -405,10 +406,6 @@ impl Containers {
         let paths = self.paths(id);
         if let Some(definition) = definition {
             leftovers::kill(&definition.spec.cgroup);
-            // Its supervisor was killed before it had written down that it runs.
-            if paths.runtime().exists() {
-                self.retract(definition)?;
-            }
         }
         // From here on it is half removed for everybody: whoever looks next goes on where this process may be killed.
         match fs::remove_file(paths.definition()) {
@@ -450,9 +447,8 @@ impl Containers {
 
     pub(crate) fn rows(&self) -> Result<Vec<Row>> {
         self.store.db().read(|connection| -> Result<Vec<Row>> {
-            let mut statement = connection.prepare(&format!(
-                "SELECT {COLUMNS} FROM container ORDER BY created DESC"
-            ))?;
+            let mut statement =
+                connection.prepare(&format!("SELECT {COLUMNS} FROM container ORDER BY created DESC"))?;
             let rows = statement.query_map([], Row::read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -477,8 +473,7 @@ impl Containers {
             state,
         };
         let is_over = restore::is_over(&container);
-        let is_suspect =
-            container.is_running() || is_over || row.has_addresses || paths.runtime().exists();
+        let is_suspect = container.is_running() || is_over || row.has_addresses || paths.runtime().exists();
         match is_suspect && !paths.is_supervised() {
             true => self.reconcile(container, row.has_addresses),
             false => Ok(Some(container)),

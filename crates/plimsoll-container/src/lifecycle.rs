@@ -120,7 +120,6 @@ impl Containers {
     /// container had, or removed one that was made with `--rm`. None when it is gone now.
     pub(crate) fn reconcile(&self, container: Container, has_addresses: bool) -> Result<Option<Container>> {
         let id = container.id().to_owned();
-        let paths = self.paths(&id);
         // Whoever holds it is about to do the same, or to start the container.
         let Some(_lock) = self.claim(&id)? else {
             return match container.is_running() {
@@ -128,6 +127,18 @@ impl Containers {
                 false => Ok(Some(container)),
             };
         };
+        let container = self.put_right(container, has_addresses)?;
+        if !restore::is_over(&container) {
+            return Ok(Some(container));
+        }
+        self.erase(&id, Some(&container.definition), true)?;
+        self.event(&container, "destroy", []);
+        Ok(None)
+    }
+
+    /// What a dead supervisor should have done. The caller holds the container's lock.
+    fn put_right(&self, container: Container, has_addresses: bool) -> Result<Container> {
+        let paths = self.paths(container.id());
         let state = paths.read_state()?;
         let container = Container { state, ..container };
         leftovers::kill(&container.definition.spec.cgroup);
@@ -135,16 +146,20 @@ impl Containers {
             self.give_back(&container)?;
         }
         leftovers::clear(&paths);
-        let container = match container.is_running() {
-            true => self.write_end(container)?,
-            false => container,
-        };
-        if !restore::is_over(&container) {
-            return Ok(Some(container));
+        match container.is_running() {
+            true => self.write_end(container),
+            false => Ok(container),
         }
-        self.erase(&id, Some(&container.definition), true)?;
-        self.event(&container, "destroy", []);
-        Ok(None)
+    }
+
+    /// The same for one whose supervisor may have died since it was looked at. The caller holds the container's lock, and
+    /// nobody supervises it.
+    pub(crate) fn put_right_if_needed(&self, container: &Container) -> Result<()> {
+        let paths = self.paths(container.id());
+        if paths.runtime().exists() || paths.read_state()?.status.is_alive() {
+            self.put_right(container.clone(), true)?;
+        }
+        Ok(())
     }
 
     /// As it is when whoever is at it has finished; as it is now where that takes long, or is the caller.
@@ -169,13 +184,13 @@ impl Containers {
 
     /// Addresses and published ports of a container whose supervisor is dead. Where the packet filter cannot be asked any
     /// more, the rules stay, and a later look finds them.
-    pub(crate) fn give_back(&self, container: &Container) -> Result<()> {
+    fn give_back(&self, container: &Container) -> Result<()> {
         self.retract(&container.definition)?;
         Ok(Networks::new(&self.store).park(container.id())?)
     }
 
     /// Takes back the published ports of a container whose supervisor is dead.
-    pub(crate) fn retract(&self, definition: &Definition) -> Result<()> {
+    fn retract(&self, definition: &Definition) -> Result<()> {
         let needed = !definition.ports.is_empty();
         match needed.then(|| Networks::new(&self.store).retract(&definition.id)) {
             Some(Err(error @ (NetworkError::NoNft | NetworkError::Nft { .. }))) => {

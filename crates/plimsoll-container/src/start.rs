@@ -15,7 +15,7 @@ use crate::containers::{Container, Containers};
 use crate::model::{NetworkMode, Paths};
 use crate::network::write_files;
 use crate::protocol::{StartReply, StartRequest};
-use crate::{ContainerError, Result, leftovers, wire};
+use crate::{ContainerError, Result, wire};
 
 /// What is ready when the shim has been spawned.
 struct Prepared {
@@ -84,13 +84,8 @@ impl Containers {
 
     /// Takes away what a supervisor left that did not get far. The caller holds the container's lock.
     fn undo(&self, container: &Container) -> Result<()> {
-        let paths = self.paths(container.id());
         // It has cleaned up after itself unless it was killed.
-        if paths.runtime().exists() {
-            leftovers::kill(&container.definition.spec.cgroup);
-            self.give_back(container)?;
-            leftovers::clear(&paths);
-        }
+        self.put_right_if_needed(container)?;
         Ok(Networks::new(&self.store).park(container.id())?)
     }
 
@@ -153,6 +148,7 @@ impl Containers {
         paths
             .wait_unsupervised()
             .map_err(ContainerError::file("lock", paths.lock()))?;
+        self.put_right_if_needed(container)?;
         let prepared = self.prepare_locked(container, attach, shared, &paths, lock);
         if prepared.is_err() {
             Networks::new(&self.store).park(id)?;
