@@ -116,9 +116,10 @@ fn each<T: Sync>(
 
 /// Does the same with every item, on all processors; results come in the order of the items.
 pub(crate) fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // A thread costs as much as a handful of files.
-    let threads = processors.min(items.len() / 8);
+    // A thread costs as much as a handful of files, and to ask for their number as much as to check one.
+    let worth = items.len() / 8;
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if worth < 2 { worth } else { worth.min(processors()) };
     if threads < 2 {
         return items.iter().map(work).collect();
     }
