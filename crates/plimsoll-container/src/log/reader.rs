@@ -69,8 +69,15 @@ impl LogReader {
     }
 
     /// Returns whether the next line is there without waiting for it.
-    pub fn is_ready(&self) -> bool {
-        !self.files.is_empty() || !self.lines.is_empty()
+    pub fn is_ready(&mut self) -> bool {
+        while let Some(file) = self.files.front_mut() {
+            // A file that was read to its end has nothing more; an error is told by the next reading.
+            if !matches!(file.fill_buf(), Ok(buffer) if buffer.is_empty()) {
+                return true;
+            }
+            self.files.pop_front();
+        }
+        !self.lines.is_empty()
     }
 
     fn next_stored(&mut self) -> io::Result<Option<LogLine>> {

@@ -245,8 +245,11 @@ fn networks(sandbox: &Sandbox) {
     let port = outside.local_addr().expect("it is bound").port().to_string();
     let address = Outcome::of(Command::new("hostname").arg("-I")).stdout;
     let address = address.split_whitespace().next().unwrap_or("127.0.0.1");
+    std::thread::spawn(move || while outside.accept().is_ok() {});
     let reaches = |service: &str, server: &str, port: &str| {
-        run(&["exec", "-T", service, "nc", "-z", "-w", "3", server, port]).code == 0
+        // Redis hangs up when told to, and so does the listener.
+        let script = format!("printf 'QUIT\\r\\n' | timeout 10 nc -w 3 {server} {port}");
+        run(&["exec", "-T", service, "sh", "-c", &script]).code == 0
     };
     assert!(wait_for("redis answers", 20, || reaches("app", "redis", "6379")
         .then_some(true)));
