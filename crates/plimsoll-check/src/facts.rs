@@ -256,6 +256,9 @@ fn covered(line: &str) -> String {
 /// An instruction as somebody would write it, from what builders put into the history.
 fn instruction(text: &str) -> String {
     let text = text.strip_suffix("# buildkit").unwrap_or(text).trim();
+    if let Some(command) = text.strip_prefix("RUN /bin/sh -c ") {
+        return format!("RUN {command}");
+    }
     match text.strip_prefix("/bin/sh -c #(nop)") {
         Some(instruction) => instruction.trim().to_owned(),
         None if text.starts_with("/bin/sh -c ") || text.starts_with('|') => format!("RUN {text}"),

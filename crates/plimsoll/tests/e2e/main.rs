@@ -8,6 +8,7 @@ mod build_check;
 mod caches;
 mod check;
 mod check_fix_proof;
+mod check_images;
 mod cli;
 mod compose;
 mod compose_commands;
