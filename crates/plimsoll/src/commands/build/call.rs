@@ -222,26 +222,34 @@ pub(super) fn before_build(
     }
 }
 
+/// Checks that the builder makes itself: it has shown the lines already.
+const SHOWN: [&str; 2] = ["NoEmptyContinuation", "SecretsUsedInArgOrEnv"];
+
 /// What a build ends with, as buildx does.
 pub(super) fn summary(checks: &BuildChecks) -> String {
-    let mut text = String::new();
-    let count = checks.warnings.len();
-    if count == 0 {
-        return text;
+    let warnings = checks
+        .warnings
+        .iter()
+        .filter(|warning| !SHOWN.contains(&warning.rule));
+    let lines: Vec<String> = warnings
+        .map(|warning| {
+            format!(
+                " - {}: {} (line {})\n",
+                warning.rule, warning.detail, warning.first_line
+            )
+        })
+        .collect();
+    match lines.len() {
+        0 => String::new(),
+        1 => format!(
+            "\n 1 warning found (use `build --check` to see where):\n{}",
+            lines[0]
+        ),
+        count => format!(
+            "\n {count} warnings found (use `build --check` to see where):\n{}",
+            lines.concat()
+        ),
     }
-    let plural = if count == 1 { "warning" } else { "warnings" };
-    let _ = writeln!(
-        text,
-        "\n {count} {plural} found (use `build --check` to see where):"
-    );
-    for warning in &checks.warnings {
-        let _ = writeln!(
-            text,
-            " - {}: {} (line {})",
-            warning.rule, warning.detail, warning.first_line
-        );
-    }
-    text
 }
 
 fn check_text(checks: &BuildChecks, source: &Source) -> String {
