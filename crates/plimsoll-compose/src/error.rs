@@ -80,7 +80,7 @@ pub enum ComposeError {
         name: String,
         /// Why it failed.
         #[source]
-        source: ContainerError,
+        source: Box<ContainerError>,
     },
     /// A hook failed.
     #[error("{hook} hook of {container} exited with status {code}")]

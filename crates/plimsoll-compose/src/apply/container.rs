@@ -18,7 +18,7 @@ pub(super) fn about<'a>(
     move |source| ComposeError::Container {
         operation,
         name: name.to_owned(),
-        source,
+        source: Box::new(source),
     }
 }
 

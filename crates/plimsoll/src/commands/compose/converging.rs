@@ -318,7 +318,7 @@ impl From<ComposeError> for CommandError {
             ComposeError::Image(error) => error.into(),
             ComposeError::Store(error) => error.into(),
             ComposeError::Container { ref source, .. } => {
-                let hint = match source {
+                let hint = match &**source {
                     plimsoll_container::ContainerError::Network(network) => {
                         crate::command_error::network_hint(network)
                     }
