@@ -62,8 +62,6 @@ pub(crate) const COMPOSE_COMPATIBILITY: &str = "COMPOSE_COMPATIBILITY";
 pub(crate) const COMPOSE_REMOVE_ORPHANS: &str = "COMPOSE_REMOVE_ORPHANS";
 /// `1` or `true`: nothing is said about containers of services that are gone. Since 0.1.
 pub(crate) const COMPOSE_IGNORE_ORPHANS: &str = "COMPOSE_IGNORE_ORPHANS";
-/// `1` or `true`: progress of compose commands goes to standard output. Since 0.1.
-pub(crate) const COMPOSE_STATUS_STDOUT: &str = "COMPOSE_STATUS_STDOUT";
 /// Home folder. Since 0.1.
 pub(crate) const HOME: &str = "HOME";
 /// Folder of the user's settings. Since 0.1.

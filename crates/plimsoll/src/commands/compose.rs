@@ -304,6 +304,7 @@ fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
         env_files: (!env_files.is_empty() || ignores_env_file).then_some(env_files),
         environment,
         current,
+        all_resources: args.all_resources,
         ..LoadOptions::default()
     })
 }
