@@ -350,8 +350,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 fn is_packaged(path: &str) -> bool {
     let rooted = |part: &&str| path.contains(*part) || path.strip_prefix(&part[1..]).is_some();
-    PACKAGED.iter().any(|folder| path.starts_with(folder))
-        || PACKAGED_ANYWHERE.iter().any(|part| rooted(&part))
+    PACKAGED.iter().any(|folder| path.starts_with(folder)) || PACKAGED_ANYWHERE.iter().any(rooted)
 }
 
 fn absolute(path: &[u8]) -> String {
