@@ -172,7 +172,9 @@ impl Containers {
 
     /// Gives the memory back that files of containers were in; for when all of them are gone.
     pub fn forget_files(&self) {
-        let _ = unmount(home(&self.store).as_std_path(), UnmountFlags::DETACH);
+        let home = home(&self.store);
+        let _ = unmount(home.as_std_path(), UnmountFlags::DETACH);
+        let _ = fs::remove_dir(home);
     }
 
     /// The folder of a container's files, in memory for certain.
