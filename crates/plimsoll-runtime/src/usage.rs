@@ -96,7 +96,11 @@ fn unified(folder: &Path) -> Usage {
             .saturating_sub(cache),
         // `max` is no number.
         memory_limit: number(folder, "memory.max"),
-        pids: number(folder, "pids.current").unwrap_or(0),
+        // Only a limit asks for the controller that counts them.
+        pids: number(folder, "pids.current").unwrap_or_else(|| {
+            let threads = text(folder, "cgroup.threads");
+            threads.lines().count() as u64
+        }),
         read,
         written,
     }
