@@ -232,6 +232,11 @@ fn killed_at_random_nothing_lies_and_nothing_leaks() {
             else {
                 continue;
             };
+            // Or on a busy machine no command gets as far as to have a supervisor.
+            let so_far = killed.get(kind).copied().unwrap_or(0) as usize;
+            if kind == "command" && so_far * 2 >= kills {
+                continue;
+            }
             found.retain(|(_, other)| *other == kind);
             let (pid, _) = found[dice.below(found.len() as u64) as usize];
             if kill_process(pid, Signal::KILL).is_ok() {
