@@ -87,7 +87,7 @@ pub(super) fn asked(args: &Args) -> Result<Option<Call>, CommandError> {
         (None, true) => "check",
         (None, false) => return Ok(None),
     };
-    Call::parse(method).map_err(|message| CommandError::user(message))
+    Call::parse(method).map_err(CommandError::user)
 }
 
 /// Answers.
