@@ -1,18 +1,28 @@
 //! Texts and places in them.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
 /// A named text that spans point into; cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Path as the user knows it, or `<stdin>`.
     pub name: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+    /// Where each line begins; made when somebody first asks for a position.
+    lines: Arc<OnceLock<Vec<usize>>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
 
 impl Source {
     /// Pairs a text with the name the user knows it by.
@@ -20,17 +30,22 @@ impl Source {
         Self {
             name: name.into(),
             text: text.into(),
+            lines: Arc::default(),
         }
     }
 
     /// Returns line and column of a byte offset; an offset inside a character or past the end is
     /// moved back to the nearest place that exists.
     pub fn position(&self, offset: usize) -> Position {
-        let before = &self.text[..self.floor(offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let offset = self.floor(offset);
+        let starts = self.lines.get_or_init(|| {
+            let newlines = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect()
+        });
+        let line = starts.partition_point(|start| *start <= offset);
         Position {
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column: self.text[starts[line - 1]..offset].chars().count() + 1,
         }
     }
 
