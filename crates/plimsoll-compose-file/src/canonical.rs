@@ -181,9 +181,9 @@ fn go_text(nanoseconds: i64) -> String {
     const SECOND: u64 = 1_000_000_000;
     let text = match total {
         0 => return "0s".to_owned(),
-        ..1_000 => format!("{total}ns"),
-        ..1_000_000 => format!("{}µs", fraction(total, 1_000)),
-        ..SECOND => format!("{}ms", fraction(total, 1_000_000)),
+        1..1_000 => format!("{total}ns"),
+        1_000..1_000_000 => format!("{}µs", fraction(total, 1_000)),
+        1_000_000..SECOND => format!("{}ms", fraction(total, 1_000_000)),
         _ => {
             let minutes = total / SECOND / 60;
             let seconds = fraction(total - minutes * 60 * SECOND, SECOND);

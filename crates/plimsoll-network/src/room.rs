@@ -307,8 +307,8 @@ fn guides(room: &Utf8Path) -> [(&'static str, Vec<String>); 2] {
 fn last_words(log: &Utf8Path) -> Option<String> {
     let text = fs::read_to_string(log).ok()?;
     let lines = text.lines().map(str::trim);
-    let told = lines.filter(|line| !line.is_empty() && !line.contains("to syslog"));
-    told.last().map(str::to_owned)
+    let mut told = lines.filter(|line| !line.is_empty() && !line.contains("to syslog"));
+    told.next_back().map(str::to_owned)
 }
 
 #[cfg(test)]

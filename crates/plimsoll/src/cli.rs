@@ -211,11 +211,12 @@ fn usage(error: &clap::Error, args: &[OsString], name: &'static str) -> ExitCode
         full_name(&command)
     );
     let full = full_name(&command);
-    ExitCode::from(match full.split(' ').nth(1) {
+    let mut words = full.split(' ').skip(1);
+    ExitCode::from(match (words.next(), words.next()) {
         // Compose ends with 1 whatever is wrong.
-        Some(COMPOSE) => 1,
+        (Some(COMPOSE), _) => 1,
         // What Docker has not: 1 says that something was found.
-        Some("check") => 2,
+        (Some("check"), _) | (Some("system"), Some("check")) => 2,
         _ => exit_code(error),
     })
 }

@@ -5,15 +5,17 @@ pub(crate) mod building;
 pub(crate) mod converging;
 pub(crate) mod members;
 pub(crate) mod printer;
+mod remote;
 pub(crate) mod rules;
 pub(crate) mod watcher;
-mod remote;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_compose_file::model::Model;
-use plimsoll_compose_file::{LoadOptions, Project, find_files, load_with};
+use plimsoll_compose_file::{LoadOptions, Project, dotenv, find_files, load_with};
+use plimsoll_diagnostics::Source;
 
 use super::container_options::current_directory;
 use crate::command_error::CommandError;
@@ -246,11 +248,43 @@ pub(super) fn project(
         Err(found) => Err(CommandError::diagnostics(found)),
     }
 }
+/// Variables that this program itself reads: of the environment, and of the `.env` file where it does not say.
+fn switches(
+    args: &ComposeArgs,
+    current: &Utf8Path,
+    environment: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let folder = match (&args.project_directory, args.files.first()) {
+        (Some(folder), _) => current.join(folder),
+        (None, Some(file)) => current.join(file).parent().unwrap_or(current).to_owned(),
+        (None, None) => current.to_owned(),
+    };
+    let files = match args.env_files.is_empty() {
+        false => args.env_files.iter().map(|file| current.join(file)).collect(),
+        true => vec![folder.join(".env")],
+    };
+    let mut switches = environment.clone();
+    // What is wrong with such a file is said when the project is loaded.
+    for text in files.iter().filter_map(|file| std::fs::read_to_string(file).ok()) {
+        let lookup = |name: &str| environment.get(name).cloned();
+        let Ok(variables) = dotenv::parse(&Source::new(".env", text), false, &lookup) else {
+            continue;
+        };
+        for variable in variables.list {
+            if let (true, Some(value)) = (variable.name.starts_with("COMPOSE_"), variable.value) {
+                switches.entry(variable.name).or_insert(value);
+            }
+        }
+    }
+    switches
+}
+
 fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
     let current = current_directory()?;
-    let environment = std::env::vars().collect::<std::collections::BTreeMap<_, _>>();
+    let environment = std::env::vars().collect::<BTreeMap<_, _>>();
+    let switches = switches(args, &current, &environment);
     let list = |name: &str, separator: &str| -> Vec<String> {
-        let text = environment.get(name).cloned().unwrap_or_default();
+        let text = switches.get(name).cloned().unwrap_or_default();
         text.split(separator)
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
@@ -258,7 +292,7 @@ fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
     };
     let mut files = args.files.clone();
     if files.is_empty() {
-        let separator = environment
+        let separator = switches
             .get(crate::env::COMPOSE_PATH_SEPARATOR)
             .map_or(":", String::as_str);
         files = list(crate::env::COMPOSE_FILE, separator)

@@ -54,3 +54,21 @@ fn the_files_of_seed_examples_load() {
         assert_eq!(outcome.code, 0, "{outcome}");
     }
 }
+
+#[test]
+fn switches_are_read_from_the_env_file_too() {
+    let sandbox = sandbox();
+    sandbox.write(
+        ".env",
+        "COMPOSE_FILE=one.yaml:two.yaml\nCOMPOSE_PROFILES=extra\nCOMPOSE_PROJECT_NAME=named\n",
+    );
+    sandbox.write("one.yaml", "services: {one: {image: a}}\n");
+    sandbox.write("two.yaml", "services: {two: {image: b, profiles: [extra]}}\n");
+    assert_eq!(sandbox.ok(["compose", "config", "--services"]), "one\ntwo\n");
+    assert!(sandbox.ok(["compose", "config"]).starts_with("name: named\n"));
+    // What is said on the command line wins.
+    assert_eq!(
+        sandbox.ok(["compose", "-f", "one.yaml", "config", "--services"]),
+        "one\n"
+    );
+}

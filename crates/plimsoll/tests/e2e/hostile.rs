@@ -499,12 +499,10 @@ fn keys_of_a_session_stay_with_it() {
     sandbox.run(&args).success("a container");
     // The shell that asks has one of its own, which everything it starts would have.
     let enter = |inner: &str| {
-        let script = format!(
-            "import ctypes, os, sys; l = ctypes.CDLL(None); print(l.syscall(250, 1, b'mine'), flush=True); \
-             os.execv(sys.argv[1], sys.argv[1:])"
-        );
+        let script = "import ctypes, os, sys; l = ctypes.CDLL(None); print(l.syscall(250, 1, b'mine'), flush=True); \
+             os.execv(sys.argv[1], sys.argv[1:])";
         let mut command = std::process::Command::new("python3");
-        command.args(["-c", &script]).arg(sandbox.program()).args([
+        command.args(["-c", script]).arg(sandbox.program()).args([
             "exec",
             "up",
             "/usr/bin/python3",

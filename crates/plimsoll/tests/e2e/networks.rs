@@ -783,10 +783,10 @@ fn nothing_leaves_an_internal_network() {
     host.wait_in("one", &["--network", "vault", "--cap-add", "NET_ADMIN"]);
     host.expect_page("one", "web", "web");
     let reach = |server: &str, port: &str| {
-        host.run(["exec", "one", "nc", "-z", "-w", "2", server, port])
-            .code
-            == 0
+        let connect = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {server} {port}");
+        host.run(["exec", "one", "sh", "-c", &connect]).code == 0
     };
+    assert!(reach("web", "80"), "the way in which it asks finds what is there");
     assert!(!reach(WORLD, "80"));
     let gateway = host.inspect(&["network", "inspect", "vault"])["IPAM"]["Config"][0]["Gateway"].clone();
     host.ok([
