@@ -324,10 +324,10 @@ fn there_is_a_way_out() {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"from outside\n").unwrap();
     });
-    // Older versions of pasta do not tell that the other side has closed.
+    // Debian 12's pasta says the last bytes again and again once the other side has closed.
     let script = format!("timeout 5 nc {address} {port}; true");
     let said = user.ok(["run", "--rm", "busybox", "sh", "-c", &script]);
-    assert_eq!(said, "from outside\n");
+    assert!(said.starts_with("from outside\n"), "{said}");
     waiting.join().unwrap();
 }
 

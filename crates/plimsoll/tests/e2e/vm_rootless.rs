@@ -31,7 +31,7 @@ $p pause box > /dev/null && [ "$($p inspect -f '{{.State.Status}}' box)" = pause
 [ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' box)" = "box 2" ] && [ "$($p top box | wc -l)" = 3 ] && echo STATS
 $p run --rm --network net app ping -c 1 -W 5 box > /dev/null && echo NAMES
 (echo from the host | busybox nc -l -p 9090 &)
-for n in $(seq 20); do [ "$($p run --rm app timeout 5 nc 192.0.2.10 9090 2> /dev/null)" = 'from the host' ] && echo OUTSIDE && break; done
+for n in $(seq 20); do [ "$($p run --rm app timeout 5 nc 192.0.2.10 9090 2> /dev/null | head -n 1)" = 'from the host' ] && echo OUTSIDE && break; done
 fetch() { exec 3<> /dev/tcp/$1/8080 && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && tail -n 1 <&3; }
 for address in 127.0.0.1 192.0.2.10; do for n in $(seq 50); do [ "$(fetch $address 2> /dev/null)" = served ] && echo "PORT-$address" && break; sleep 0.1; done; done
 $p run -d --name inner --cgroup-parent work-a.slice app sleep 100 > /dev/null
