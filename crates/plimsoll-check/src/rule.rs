@@ -6,8 +6,8 @@ use crate::Checker;
 use crate::facts::ImageFacts;
 use crate::view::{ComposeView, ContextView, DockerfileView, Workspace};
 
-/// Where the pages of rules are published; `docs/rules/` holds the same.
-const PAGES: &str = "https://plimsoll.dev/rules/";
+/// Where the pages of rules lie in this repository.
+const PAGES: &str = "docs/rules/";
 
 /// A rule. Its file's doc comment is its manual page.
 #[derive(Debug)]
@@ -106,9 +106,9 @@ impl Rule {
         lines.join("\n") + "\n"
     }
 
-    /// Where its page is to be read.
+    /// Where its page is to be read, from the root of this repository.
     pub fn url(&self) -> String {
-        format!("{PAGES}{}", self.id)
+        format!("{PAGES}{}.md", self.id)
     }
 
     /// The first sentence of the page.

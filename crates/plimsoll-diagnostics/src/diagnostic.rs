@@ -37,7 +37,7 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// What other tools call it.
     pub aliases: Vec<Cow<'static, str>>,
-    /// Where to read more.
+    /// The page of its rule, from the root of this repository.
     pub url: Option<String>,
     /// How to mend it.
     pub fix: Option<Fix>,

@@ -50,8 +50,6 @@ pub struct RuleInfo {
     pub summary: String,
     /// Its manual page, in Markdown.
     pub page: String,
-    /// Where that is to be read.
-    pub url: String,
     /// What other tools call it.
     pub aliases: &'static [&'static str],
 }

@@ -19,7 +19,12 @@ fn outcome(text: &str, config: &Config) -> Outcome {
 
 /// `rule:line` of the findings of these rules.
 fn found(text: &str, config: &Config) -> Vec<String> {
-    let rules = ["maintainer-deprecated", "syntax-error"];
+    let rules = [
+        "maintainer-deprecated",
+        "syntax-error",
+        "instruction-order",
+        "onbuild-forbidden",
+    ];
     let outcome = outcome(text, config);
     let wanted =
         |finding: &&Diagnostic| rules.contains(&finding.code) || finding.code.starts_with("suppression");
@@ -37,6 +42,10 @@ fn a_bad_line_is_one_finding_and_the_rest_is_checked() {
         found(text, &Config::default()),
         ["syntax-error:2", "maintainer-deprecated:3", "syntax-error:4"]
     );
+    let early = found("RUN true\nFROM a\n", &Config::default());
+    assert_eq!(early, ["instruction-order:1"], "the rule that knows more, alone");
+    let stored = found("FROM a\nONBUILD FROM b\n", &Config::default());
+    assert_eq!(stored, ["onbuild-forbidden:2"]);
 }
 
 #[test]
@@ -127,7 +136,7 @@ fn build_checks_can_be_made_errors_by_the_file() {
     assert_eq!(finding.severity, plimsoll_diagnostics::Severity::Error);
     assert_eq!(
         finding.url.as_deref(),
-        Some("https://plimsoll.dev/rules/maintainer-deprecated")
+        Some("docs/rules/maintainer-deprecated.md")
     );
 }
 

@@ -45,7 +45,6 @@ pub(super) fn emit(report: &Report<'_>) -> String {
             "tool": { "driver": {
                 "name": "plimsoll",
                 "version": report.version,
-                "informationUri": "https://plimsoll.dev",
                 "rules": rules.iter().map(|info| rule(info)).collect::<Vec<_>>(),
             } },
             "columnKind": "unicodeCodePoints",
@@ -72,7 +71,6 @@ fn rule(rule: &RuleInfo) -> Value {
         "id": rule.id,
         "shortDescription": { "text": rule.summary },
         "help": { "text": rule.page, "markdown": rule.page },
-        "helpUri": rule.url,
         "defaultConfiguration": { "level": level(rule.severity) },
         "properties": { "tags": rule.aliases },
     })

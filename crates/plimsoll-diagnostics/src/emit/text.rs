@@ -39,8 +39,9 @@ pub(super) fn report(report: &Report<'_>, color: bool) -> String {
         if let Some(fix) = &finding.fix {
             text.push_str(&hint_named("fix", &how(fix), color));
         }
-        if let Some(url) = &finding.url {
-            text.push_str(&hint_named("more", url, color));
+        if finding.url.is_some() {
+            let more = format!("plimsoll check --explain {}", finding.code);
+            text.push_str(&hint_named("more", &more, color));
         }
         text.push('\n');
     }

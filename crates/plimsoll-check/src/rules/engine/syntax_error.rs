@@ -24,9 +24,12 @@ pub(super) const RULE: Rule = Rule::new("syntax-error", Severity::Error)
     .aliases(&["DL1000"])
     .checks(&[Check::Dockerfile(check)]);
 
+/// Errors of the parser that have a rule of their own: one bad line is one finding.
+const NAMED: [&str; 2] = ["no-build-stage", "onbuild-instruction"];
+
 fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     let errors = view.diagnostics.iter();
-    for error in errors.filter(|diagnostic| diagnostic.severity == Severity::Error) {
+    for error in errors.filter(|one| one.severity == Severity::Error && !NAMED.contains(&one.code)) {
         let span = error.span().unwrap_or_default();
         let mut finding = Finding::new(&view.source, span, error.message.clone());
         if let Some(help) = &error.help {

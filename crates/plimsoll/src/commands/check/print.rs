@@ -77,7 +77,6 @@ fn infos() -> Vec<RuleInfo> {
         severity: rule.severity,
         summary: rule.summary().to_owned(),
         page: pages::page(rule),
-        url: rule.url(),
         aliases: rule.aliases,
     };
     rules::all().map(info).collect()

@@ -270,11 +270,6 @@ impl<'a> Server<'a> {
                 Severity::Style => DiagnosticSeverity::HINT,
             }),
             code: Some(NumberOrString::String(finding.code.to_owned())),
-            code_description: finding
-                .url
-                .as_deref()
-                .and_then(|url| url.parse().ok())
-                .map(|href| lsp_types::CodeDescription { href }),
             source: Some("plimsoll".to_owned()),
             message: finding.message.clone() + &help.collect::<String>(),
             related_information: (!related.is_empty()).then_some(related),
