@@ -1,19 +1,21 @@
 //! The door: all containers of a store.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use plimsoll_image::Image;
 use plimsoll_network::Networks;
-use plimsoll_runtime::{ContainerSpec, Mount, MountKind, Rootfs};
-use plimsoll_store::{Lock, MergedTree, SnapshotId, Store};
+use plimsoll_runtime::{ContainerSpec, ImageTree, Mount, MountKind, Rootfs};
+use plimsoll_store::{Entry, Lock, MergedTree, SnapshotId, Store};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::create::{self, CreateOptions, Program};
-use crate::model::{Definition, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json};
-use crate::mounts::{MountRequest, MountSource};
+use crate::model::{
+    Definition, ImagePoint, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json,
+};
+use crate::mounts::{ImageMount, MountRequest, MountSource};
 use crate::volumes::{Backing, Volumes, below};
 use crate::{ContainerError, Result, leftovers, names, restore};
 
@@ -256,7 +258,7 @@ impl Containers {
             .map(|parent| snapshots.layers(parent))
             .transpose()?
             .unwrap_or_default();
-        let (points, tmpfs) = self.mounts(id, &options.all_mounts(config), &lowers)?;
+        let (points, tmpfs) = self.mounts(id, options, &options.all_mounts(config), &lowers)?;
         let snapshot = snapshots.prepare_container(parent, id)?;
         self.store.db().write(|transaction| -> Result<()> {
             transaction.execute(
@@ -301,6 +303,7 @@ impl Containers {
             shm_size: options.shm_size,
             network: network.namespace(),
             annotations: options.annotations.clone(),
+            images: create::image_trees(&points),
             ..ContainerSpec::default()
         };
         let files = self.give(id, &options.files, &spec.user, &lowers)?;
@@ -352,6 +355,7 @@ impl Containers {
     fn mounts(
         &self,
         id: &str,
+        options: &CreateOptions,
         requests: &[MountRequest],
         lowers: &[PathBuf],
     ) -> Result<(Vec<MountPoint>, Vec<Mount>)> {
@@ -365,6 +369,7 @@ impl Containers {
                 target: request.target.clone(),
                 writable: !request.read_only,
                 options: request.options.clone(),
+                image: None,
             };
             let memory = |options: &[String]| Mount {
                 kind: MountKind::Tmpfs,
@@ -396,9 +401,59 @@ impl Containers {
                     }
                 }
                 MountSource::Tmpfs(options) => tmpfs.push(memory(options)),
+                MountSource::Image(wanted) => {
+                    let image = self.image_point(id, wanted, options)?;
+                    let source = image
+                        .tree
+                        .rootfs
+                        .upper
+                        .parent()
+                        .unwrap_or(&image.tree.rootfs.upper);
+                    let source = Utf8PathBuf::from(source.to_string_lossy().into_owned());
+                    points.push(MountPoint {
+                        writable: false,
+                        image: Some(image),
+                        ..point(None, false, source)
+                    });
+                }
             }
         }
         Ok((points, tmpfs))
+    }
+
+    /// A layer for this mount alone, which nobody writes to: it keeps those below it for as long as the container is
+    /// there.
+    fn image_point(&self, id: &str, wanted: &ImageMount, options: &CreateOptions) -> Result<ImagePoint> {
+        let Some(top) = options.mounted_images.get(&wanted.image) else {
+            let text = format!("No such image: {}", wanted.image);
+            return Err(ContainerError::Option(text));
+        };
+        let snapshots = self.store.snapshots();
+        let lowers = top
+            .map(|top| snapshots.layers(top))
+            .transpose()?
+            .unwrap_or_default();
+        if let Some(part) = &wanted.subpath {
+            // Layers do not change; what is mounted is looked for in the same way again.
+            let found = MergedTree::new(lowers.clone()).lookup(part.as_std_path())?;
+            let linked =
+                |entry: &Entry| entry.path != Path::new("/").join(part) || entry.metadata.is_symlink();
+            if found.is_none_or(|entry| linked(&entry)) {
+                let text = format!(
+                    "cannot access path {part} of image {}: no such file or directory, or a link on the way",
+                    wanted.image
+                );
+                return Err(ContainerError::Option(text));
+            }
+        }
+        let (upper, work) = snapshots.directories(snapshots.prepare_container(*top, id)?)?;
+        Ok(ImagePoint {
+            name: wanted.image.clone(),
+            tree: ImageTree {
+                rootfs: Rootfs { lowers, upper, work },
+                part: wanted.subpath.clone().map(Into::into),
+            },
+        })
     }
 
     /// Takes everything of a container away, its row last. The caller holds the lock.
@@ -415,18 +470,14 @@ impl Containers {
             _ => {}
         }
         Networks::new(&self.store).release(id)?;
-        let (snapshot, anonymous) = self.store.db().read(|connection| -> Result<(Option<i64>, Vec<String>)> {
-            let snapshot = connection
-                .query_row("SELECT snapshot FROM container WHERE id = ?1", [id], |row| row.get(0))
-                .optional()?;
+        let anonymous = self.store.db().read(|connection| -> Result<Vec<String>> {
             let mut statement = connection.prepare(
                 "SELECT volume FROM volume_use JOIN volume ON name = volume WHERE container = ?1 AND anonymous",
             )?;
-            let anonymous = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            Ok((snapshot.flatten(), anonymous))
+            Ok(statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
         })?;
-        if let Some(snapshot) = snapshot {
-            self.store.snapshots().remove(SnapshotId(snapshot))?;
+        for snapshot in self.store.snapshots().of_container(id)? {
+            self.store.snapshots().remove(snapshot)?;
         }
         if paths.home.exists() {
             self.store.discard(&paths.home)?;

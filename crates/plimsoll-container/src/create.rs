@@ -6,7 +6,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use plimsoll_network::{AttachOptions, PortRequest, Protocol, Resolver};
 use plimsoll_oci::{ContainerConfig, Healthcheck};
-use plimsoll_runtime::{BENEATH, Mount, MountKind, Resources, Seccomp, Ulimit};
+use plimsoll_runtime::{BENEATH, ImageTree, Mount, MountKind, Resources, Seccomp, Ulimit};
+use plimsoll_store::SnapshotId;
 
 use crate::given::GivenFile;
 use crate::isolation::Isolation;
@@ -42,8 +43,10 @@ pub struct CreateOptions {
     pub hostname: Option<String>,
     /// Labels beside the image's.
     pub labels: BTreeMap<String, String>,
-    /// Binds, volumes, tmpfs.
+    /// Binds, volumes, tmpfs, images.
     pub mounts: Vec<MountRequest>,
+    /// Top layers of the images that are mounted, by the name they were asked for; held by who creates.
+    pub mounted_images: BTreeMap<String, Option<SnapshotId>>,
     /// Ports to publish.
     pub ports: Vec<PortRequest>,
     /// Publishes all exposed ports, too.
@@ -140,6 +143,14 @@ pub(crate) struct Program {
 }
 
 impl CreateOptions {
+    /// The images that are mounted beside the container's own.
+    pub fn images_to_mount(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image(wanted) => Some(wanted.image.as_str()),
+            _ => None,
+        })
+    }
+
     /// What is executed.
     pub(crate) fn program(&self, image: &ContainerConfig) -> Result<Program> {
         let (entrypoint, inherited) = match &self.entrypoint {
@@ -354,6 +365,12 @@ pub(crate) fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
+/// The trees of the images that are mounted.
+pub(crate) fn image_trees(points: &[MountPoint]) -> Vec<ImageTree> {
+    let images = points.iter().filter_map(|point| point.image.as_ref());
+    images.map(|image| image.tree.clone()).collect()
+}
+
 /// The runtime's mounts: the user's, and the container's own files over `/etc`, unless the user mounts there.
 pub(crate) fn runtime_mounts(
     points: &[MountPoint],
@@ -371,6 +388,15 @@ pub(crate) fn runtime_mounts(
     let mut mounts: Vec<Mount> = points
         .iter()
         .map(|point| {
+            if let Some(image) = &point.image {
+                return Mount {
+                    kind: MountKind::Image,
+                    source: image.tree.rootfs.upper.clone(),
+                    target: point.target.clone().into(),
+                    read_only: true,
+                    options: Vec::new(),
+                };
+            }
             let beneath = point
                 .beneath()
                 .map(|folder| format!("{BENEATH}{}", folder.display()));

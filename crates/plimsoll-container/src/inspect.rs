@@ -129,7 +129,7 @@ fn host_config(container: &Container) -> Value {
     let binds: Vec<_> = definition
         .mounts
         .iter()
-        .filter(|mount| !mount.anonymous)
+        .filter(|mount| !mount.anonymous && mount.image.is_none())
         .map(bind)
         .collect();
     let tmpfs: BTreeMap<_, _> = spec
@@ -251,9 +251,14 @@ fn mount(mount: &MountPoint) -> Value {
     let mut fields = Map::new();
     fields.insert(
         "Type".to_owned(),
-        json!(if mount.volume.is_some() { "volume" } else { "bind" }),
+        json!(match (&mount.image, &mount.volume) {
+            (Some(_), _) => "image",
+            (None, Some(_)) => "volume",
+            (None, None) => "bind",
+        }),
     );
-    if let Some(name) = &mount.volume {
+    let image = mount.image.as_ref().map(|image| &image.name);
+    if let Some(name) = mount.volume.as_ref().or(image) {
         fields.insert("Name".to_owned(), json!(name));
     }
     fields.insert("Source".to_owned(), json!(mount.source));
@@ -269,7 +274,8 @@ fn mount(mount: &MountPoint) -> Value {
 
 /// `ro,rslave`, as in `-v`.
 fn mode(mount: &MountPoint) -> String {
-    let read_only = (!mount.writable).then_some("ro");
+    // Of an image there is nothing else.
+    let read_only = (!mount.writable && mount.image.is_none()).then_some("ro");
     let words: Vec<&str> = read_only.into_iter().chain(asked_propagation(mount)).collect();
     words.join(",")
 }
@@ -280,9 +286,12 @@ fn asked_propagation(mount: &MountPoint) -> Option<&str> {
 }
 
 fn propagation(mount: &MountPoint) -> &str {
-    match (&mount.volume, asked_propagation(mount)) {
-        (Some(_), _) => "",
-        (None, asked) => asked.unwrap_or("rprivate"),
+    match (
+        mount.volume.is_some() || mount.image.is_some(),
+        asked_propagation(mount),
+    ) {
+        (true, _) => "",
+        (false, asked) => asked.unwrap_or("rprivate"),
     }
 }
 

@@ -70,7 +70,7 @@ pub use model::{
     Attached, Definition, Health, HealthCheck, HealthStatus, MountPoint, NetworkMode, OnFailure, Probe,
     State, Status, StopSignal,
 };
-pub use mounts::{MountRequest, MountSource, VolumeMount};
+pub use mounts::{ImageMount, MountRequest, MountSource, VolumeMount};
 pub use protocol::Ended;
 pub use restart::RestartPolicy;
 pub use restore::Restored;

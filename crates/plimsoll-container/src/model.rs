@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use plimsoll_network::{Endpoint, PortRequest, PublishedPort, Resolver};
-use plimsoll_runtime::{ContainerSpec, Rootfs};
+use plimsoll_runtime::{ContainerSpec, ImageTree, Rootfs};
 use plimsoll_store::SnapshotId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -166,6 +166,18 @@ pub struct MountPoint {
     /// How it is bound: a kind of propagation such as `rslave`, `bind` for without what is mounted below.
     #[serde(default)]
     pub options: Vec<String>,
+    /// The files of an image; `source` is the folder of the layer that lies on them for this mount.
+    #[serde(default)]
+    pub image: Option<ImagePoint>,
+}
+
+/// What of an image is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagePoint {
+    /// The image, as it was asked for.
+    pub name: String,
+    /// Its layers and the part of them.
+    pub tree: ImageTree,
 }
 
 impl MountPoint {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 
 use crate::volumes::VolumeOptions;
 use crate::{ContainerError, Result, names};
@@ -35,6 +36,17 @@ pub enum MountSource {
     Volume(VolumeMount),
     /// Memory, with mount options such as `size=64m`.
     Tmpfs(Vec<String>),
+    /// The files of an image, which nobody can write to.
+    Image(ImageMount),
+}
+
+/// An image, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageMount {
+    /// As it was asked for.
+    pub image: String,
+    /// Only what it has there.
+    pub subpath: Option<Utf8PathBuf>,
 }
 
 /// A named volume, or one without a name.
@@ -58,6 +70,13 @@ impl Default for VolumeMount {
             subpath: None,
             options: VolumeOptions::default(),
         }
+    }
+}
+
+impl ImageMount {
+    /// Parses the part of an image that is mounted: a relative path that stays in it.
+    pub fn subpath(text: &str) -> Result<Utf8PathBuf> {
+        subpath(text).map_err(ContainerError::Option)
     }
 }
 
@@ -121,12 +140,13 @@ impl MountRequest {
         })
     }
 
-    /// Parses `--mount type=bind|volume|tmpfs,source=..,target=..,readonly`.
+    /// Parses `--mount type=bind|volume|tmpfs|image,source=..,target=..,readonly`.
     pub fn parse_mount(text: &str, directory: &Utf8Path) -> Result<Self> {
         let wrong = |why: String| ContainerError::Option(format!("invalid mount `{text}`: {why}"));
         let (mut kind, mut source, mut target, mut read_only) = ("volume", None, None, false);
         let mut all_read_only = false;
         let (mut tmpfs, mut options, mut volume) = (Vec::new(), Vec::new(), VolumeMount::default());
+        let mut of_image = None;
         let fields = fields(text);
         for field in &fields {
             let (key, value) = field
@@ -144,6 +164,7 @@ impl MountRequest {
                 ("readonly" | "ro", _) => read_only = flag()?,
                 ("volume-nocopy", _) => volume.copy = !flag()?,
                 ("volume-subpath", Some(value)) => volume.subpath = Some(subpath(value).map_err(wrong)?),
+                ("image-subpath", Some(value)) => of_image = Some(subpath(value).map_err(wrong)?),
                 ("volume-label", Some(value)) => insert(&mut volume.options.labels, value),
                 ("volume-opt", Some(value)) => insert(&mut volume.options.driver, value),
                 ("volume-driver", None | Some("local")) => {}
@@ -185,7 +206,7 @@ impl MountRequest {
                     .iter()
                     .any(|field| field.starts_with(&format!("{prefix}-")))
         };
-        if let Some(other) = ["bind", "volume", "tmpfs"]
+        if let Some(other) = ["bind", "volume", "tmpfs", "image"]
             .into_iter()
             .find(|prefix| of_other(prefix))
         {
@@ -224,9 +245,17 @@ impl MountRequest {
             }
             ("tmpfs", None) => MountSource::Tmpfs(tmpfs),
             ("tmpfs", Some(_)) => return Err(wrong("type `tmpfs` has no source".to_owned())),
+            ("image", Some(image)) if !image.is_empty() => {
+                read_only = true;
+                MountSource::Image(ImageMount {
+                    image: image.to_owned(),
+                    subpath: of_image,
+                })
+            }
+            ("image", _) => return Err(wrong("type `image` needs a source, the image".to_owned())),
             (other, _) => {
                 return Err(wrong(format!(
-                    "mount type `{other}` unknown: it is bind, volume or tmpfs"
+                    "mount type `{other}` unknown: it is bind, volume, tmpfs or image"
                 )));
             }
         };
@@ -290,7 +319,7 @@ fn subpath(text: &str) -> Result<Utf8PathBuf, String> {
     match inside && !text.is_empty() {
         true => Ok(lexical(path)),
         false => Err(format!(
-            "subpath must be a relative path within the volume: {text}"
+            "subpath must be a relative path within the volume or image: {text}"
         )),
     }
 }
@@ -393,6 +422,17 @@ mod tests {
         let request = parse("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(request.source, MountSource::Tmpfs(vec!["size=1m".into()]));
         assert_eq!(parse("target=/t").unwrap().source, named(None, true));
+        let request = parse("type=image,source=tools:1,target=/t,image-subpath=./usr/bin").unwrap();
+        assert_eq!(
+            (request.source, request.read_only),
+            (
+                MountSource::Image(ImageMount {
+                    image: "tools:1".to_owned(),
+                    subpath: Some("usr/bin".into())
+                }),
+                true
+            )
+        );
         for text in [
             "type=bind,dst=/x",
             "type=npipe,dst=/x",
@@ -401,6 +441,10 @@ mod tests {
             "target=/t,typo",
             "type=volume,src=vol,dst=/x,volume-subpath=../y",
             "type=volume,dst=/x,volume-subpath=y",
+            "type=image,dst=/x",
+            "type=image,src=i,dst=/x,image-subpath=/y",
+            "type=image,src=i,dst=/x,volume-subpath=y",
+            "type=volume,src=i,dst=/x,image-subpath=y",
             "type=volume,src=vol,dst=/x,bind-propagation=rslave",
             "type=bind,src=/v,dst=/x,bind-propagation=what",
             "type=volume,src=vol,dst=/x,volume-driver=nfs",

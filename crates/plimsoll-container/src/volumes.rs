@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::containers::Containers;
-use crate::mounts::{MountRequest, MountSource, VolumeMount};
+use crate::mounts::{ImageMount, MountRequest, MountSource, VolumeMount};
 use crate::{ContainerError, Result, events, names};
 
 /// One volume.
@@ -152,13 +152,17 @@ impl Containers {
             .mounts
             .into_iter()
             .map(|point| MountRequest {
-                source: match point.volume {
-                    Some(name) => MountSource::Volume(VolumeMount {
+                source: match (point.image, point.volume) {
+                    (Some(image), _) => MountSource::Image(ImageMount {
+                        image: image.name,
+                        subpath: image.tree.part.and_then(|part| Utf8PathBuf::try_from(part).ok()),
+                    }),
+                    (None, Some(name)) => MountSource::Volume(VolumeMount {
                         subpath: volumes.subpath(&name, &point.source),
                         name: Some(name),
                         ..VolumeMount::default()
                     }),
-                    None => MountSource::Bind {
+                    (None, None) => MountSource::Bind {
                         path: point.source,
                         create: false,
                     },

@@ -1,7 +1,7 @@
 //! What the user asked for, in Docker's words.
 
 use crate::id_map::IdMap;
-use crate::{RuntimeError, defaults};
+use crate::{Rootfs, RuntimeError, defaults};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,6 +80,17 @@ pub struct ContainerSpec {
     pub cgroup: String,
     /// Kept in the OCI spec as they are.
     pub annotations: BTreeMap<String, String>,
+    /// What mounts of the kind [`MountKind::Image`] show.
+    pub images: Vec<ImageTree>,
+}
+
+/// The files of an image, or a part of them, to be mounted beside the root; nobody writes to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageTree {
+    /// Its layers; `upper` stays empty, and is the source of the mount.
+    pub rootfs: Rootfs,
+    /// Only this, relative to its root; no link is followed on the way.
+    pub part: Option<PathBuf>,
 }
 
 impl ContainerSpec {
@@ -127,6 +138,8 @@ pub enum MountKind {
     Bind,
     /// Memory.
     Tmpfs,
+    /// The one of [`ContainerSpec::images`] whose upper folder is the source.
+    Image,
 }
 
 /// The system call filter of a container.

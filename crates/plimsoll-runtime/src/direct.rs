@@ -57,6 +57,8 @@ pub(crate) struct Step<'a> {
     pub(crate) root: &'a Root,
     pub(crate) joined: &'a Namespaces,
     /// Where the container has its own: those with whom `root` was mounted.
+    /// The files of images, in the order of the specification.
+    pub(crate) images: &'a [OwnedFd],
     pub(crate) users: Option<&'a Users>,
     pub(crate) stdio: Stdio,
 }
@@ -153,6 +155,12 @@ impl Direct {
             let init = child::Init {
                 spec: &mapped.spec,
                 root: step.root,
+                images: request
+                    .images
+                    .iter()
+                    .map(|image| image.rootfs.upper.as_path())
+                    .zip(step.images)
+                    .collect(),
                 places: Places::of(&request),
                 joined: step.joined,
                 reaper: request.init,

@@ -89,6 +89,7 @@ fn only_directly(spec: &ContainerSpec) -> Option<&'static str> {
     let part = spec.mounts.iter().any(|mount| beneath(&mount.options).is_some());
     match spec.userns {
         Some(_) => Some("a map of users"),
+        None if !spec.images.is_empty() => Some("a mount of an image"),
         None => part.then_some("a part of a volume"),
     }
 }

@@ -54,8 +54,8 @@ use std::path::Path;
 
 pub use cgroup::{enter_own_scope, place_of_group};
 pub use container_spec::{
-    ContainerSpec, Device, DeviceRate, Ipc, Mount, MountKind, NetworkNamespace, Resources, Seccomp, Sharing,
-    SystemPaths, Ulimit,
+    ContainerSpec, Device, DeviceRate, ImageTree, Ipc, Mount, MountKind, NetworkNamespace, Resources,
+    Seccomp, Sharing, SystemPaths, Ulimit,
 };
 pub use emulation::Emulator;
 pub use engine::Engine;

@@ -39,7 +39,7 @@ fn options() -> &'static [(&'static str, &'static str)] {
 const MAX_VALUE: usize = 255;
 
 /// The overlay to mount as root.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rootfs {
     /// Layer directories, top first; may be empty (FROM scratch).
     pub lowers: Vec<PathBuf>,
@@ -106,7 +106,7 @@ impl Rootfs {
             }
         }
         std::fs::create_dir_all(scratch).map_err(failed)?;
-        let made = self.mount_in_child(&lowers, scratch, volatile, users);
+        let made = self.in_child(|| self.mount_and_copy(&lowers, scratch, volatile, users));
         std::fs::remove_dir(scratch).map_err(failed)?;
         made.map_err(|error| match users {
             Some(_) => Users::failed(&self.upper, error),
@@ -114,17 +114,33 @@ impl Rootfs {
         })
     }
 
-    fn mount_in_child(
+    /// As [`Rootfs::detached`], of what lies at `part`, which no link in it can make anything else.
+    pub(crate) fn detached_part(
         &self,
-        lowers: &[PathBuf],
+        part: &Path,
         scratch: &Path,
-        volatile: bool,
         users: Option<&Users>,
-    ) -> io::Result<OwnedFd> {
+    ) -> Result<OwnedFd, RuntimeError> {
+        let lowers = self.lowers_or_empty()?;
+        let failed = |error: io::Error| RuntimeError::path("mount from an image", part)(error);
+        std::fs::create_dir_all(scratch).map_err(failed)?;
+        let made = self.in_child(|| {
+            let whole = self.mount_and_copy(&lowers, scratch, false, users)?;
+            // A copy of a part is made of what is attached somewhere only (before 6.15).
+            let flags = mounting::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            mounting::move_mount(&whole, "", fs::CWD, scratch, flags)?;
+            Ok(source::copy_of_source(&scratch.join(part), Some(scratch), false)?)
+        });
+        std::fs::remove_dir(scratch).map_err(failed)?;
+        made.map_err(failed)
+    }
+
+    /// What `work` makes in a child with mounts of its own, which end with it.
+    fn in_child(&self, work: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair()?;
         match clone_process(UnshareFlags::NEWNS, None)? {
             Cloned::Child => {
-                let (number, tree) = match self.mount_and_copy(lowers, scratch, volatile, users) {
+                let (number, tree) = match work() {
                     Ok(tree) => (0, Some(tree)),
                     Err(error) => (error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), None),
                 };
@@ -296,7 +312,11 @@ pub fn try_overlay() -> io::Result<()> {
         upper: top.join("upper"),
         work: top.join("work"),
     };
-    for folder in rootfs.lowers.iter().chain([&rootfs.upper, &rootfs.work, &top.join("merged")]) {
+    for folder in rootfs
+        .lowers
+        .iter()
+        .chain([&rootfs.upper, &rootfs.work, &top.join("merged")])
+    {
         std::fs::create_dir(folder)?;
     }
     match rootfs.mount(&top.join("merged")) {

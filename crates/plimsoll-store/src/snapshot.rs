@@ -97,6 +97,16 @@ impl Snapshots {
         Ok(active.keep())
     }
 
+    /// What was made for a container with [`Snapshots::prepare_container`].
+    pub fn of_container(&self, container: &str) -> Result<Vec<SnapshotId>> {
+        self.home.db.read(|db| {
+            let query = "SELECT id FROM snapshot WHERE container = ?1 AND kind <> 'removed'";
+            let mut find = db.prepare_cached(query)?;
+            let ids = find.query_map([container], |row| row.get(0).map(SnapshotId))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// Makes an active snapshot a parent for others. Nothing writes to it any more, and it is not mounted.
     pub fn commit(&self, active: ActiveSnapshot) -> Result<SnapshotId> {
         self.commit_as(active, None)

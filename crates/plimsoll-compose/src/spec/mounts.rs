@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_compose_file::model::{Mount, MountType};
-use plimsoll_container::{MountRequest, MountSource, VolumeMount, VolumeOptions};
+use plimsoll_container::{ImageMount, MountRequest, MountSource, VolumeMount, VolumeOptions};
 
 use super::{Making, files};
 use crate::error::Result;
@@ -75,6 +75,7 @@ impl Making<'_> {
                 let mode = mount.tmpfs.mode.map(|mode| format!("mode={mode:o}"));
                 MountSource::Tmpfs(size.into_iter().chain(mode).collect())
             }
+            MountType::Image => MountSource::Image(self.image_mount(mount)?),
             other => {
                 let kind = format!("{other:?}").to_lowercase();
                 return Err(wrong(format!("mounts of type `{kind}` are not supported")));
@@ -85,6 +86,21 @@ impl Making<'_> {
             target,
             read_only: mount.read_only,
             options,
+        })
+    }
+
+    /// In the words of `--mount`, so that what is wrong there is wrong here.
+    fn image_mount(&self, mount: &Mount) -> Result<ImageMount> {
+        let image = mount.source.clone().filter(|source| !source.is_empty());
+        let image = image.ok_or_else(|| self.wrong("volumes", "type `image` needs a source, the image"))?;
+        let subpath = mount
+            .image
+            .subpath
+            .as_deref()
+            .map(|text| ImageMount::subpath(text).map_err(|error| self.wrong("volumes", error)));
+        Ok(ImageMount {
+            image,
+            subpath: subpath.transpose()?,
         })
     }
 

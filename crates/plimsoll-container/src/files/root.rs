@@ -87,7 +87,15 @@ fn mounted_root(container: &Container) -> Result<Root> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(failed("separate the mounts of"))?;
     let sources = container.definition.mounts.iter().map(|point| {
-        let tree = copy_of_source(point.source.as_std_path(), point.beneath(), true);
+        let source = point.source.as_std_path();
+        let tree = match &point.image {
+            Some(image) => {
+                image.tree.rootfs.mount(source)?;
+                let part = image.tree.part.as_deref().unwrap_or(Path::new(""));
+                copy_of_source(&source.join(part), Some(source), true)
+            }
+            None => copy_of_source(source, point.beneath(), true),
+        };
         tree.map(|tree| (point, tree))
             .map_err(|error| failure(point.source.as_std_path(), error))
     });

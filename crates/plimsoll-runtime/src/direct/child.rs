@@ -27,6 +27,8 @@ pub(super) struct Init<'a> {
     pub(super) spec: &'a Spec,
     /// Of the detached overlay.
     pub(super) root: &'a Root,
+    /// What is mounted of images.
+    pub(super) images: mounts::Images<'a>,
     /// What it was born into, and what it is still to join.
     pub(super) places: namespaces::Places,
     pub(super) joined: &'a Namespaces,
@@ -111,7 +113,7 @@ impl Init<'_> {
             users.map.act()?;
             tie(common.caller)?;
         }
-        mounts::enter(self.root, self.spec, self.joined, common.users)?;
+        mounts::enter(self.root, self.spec, self.joined, &self.images, common.users)?;
         set_umask(process);
         enter_directory(self.root, process.cwd())?;
         limit(process)?;

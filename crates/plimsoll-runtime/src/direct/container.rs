@@ -10,12 +10,13 @@ use crate::libcontainer::{receive_descriptor, send_descriptor};
 use crate::program::{self, Report};
 use crate::root::Root;
 use crate::{Bundle, OciRuntime, ProcessSpec, Rootfs, RuntimeError, Stdio, spec, user};
-use plimsoll_linux::{Cloned, UnshareFlags};
+use plimsoll_linux::{Cloned, MountAttributes, UnshareFlags, mount_setattr};
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// One container, made without a library.
 pub(crate) struct DirectContainer {
@@ -94,6 +95,26 @@ impl DirectContainer {
     }
 }
 
+/// The files of images that are mounted, each as a mount that is attached nowhere and cannot be written to.
+fn images(spec: &ContainerSpec, scratch: &Path, users: Option<&Users>) -> Result<Vec<OwnedFd>, RuntimeError> {
+    let trees = spec.images.iter().map(|image| {
+        let tree = match &image.part {
+            Some(part) => image.rootfs.detached_part(part, scratch, users),
+            None => image.rootfs.detached(scratch, false, users),
+        }?;
+        let attributes = MountAttributes {
+            set: MountAttributes::READ_ONLY,
+            clear: 0,
+            propagation: 0,
+            recursive: false,
+        };
+        mount_setattr(tree.as_fd(), attributes)
+            .map_err(RuntimeError::path("set attributes of", &image.rootfs.upper))?;
+        Ok(tree)
+    });
+    trees.collect()
+}
+
 impl OciRuntime for DirectContainer {
     fn create(&mut self, bundle: Bundle<'_>) -> Result<i32, RuntimeError> {
         bundle.spec.check_id()?;
@@ -116,6 +137,7 @@ impl OciRuntime for DirectContainer {
             .rootfs
             .detached(&scratch, bundle.volatile, users.as_ref())?;
         let root = Root::detached(overlay, &scratch);
+        let images = images(&spec, &scratch, users.as_ref())?;
         let (go, say_go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
         let (stdio, terminal) = match bundle.stdio {
             Stdio::Console(caller) => {
@@ -127,6 +149,7 @@ impl OciRuntime for DirectContainer {
         let step = Step {
             spec: &spec,
             root: &root,
+            images: &images,
             joined: bundle.joined,
             users: users.as_ref(),
             stdio,

@@ -93,11 +93,15 @@ pub(super) fn knows(option: &str) -> bool {
     attribute(option).is_some() || option.starts_with(BENEATH)
 }
 
+/// What is mounted of images, by the source of the mount.
+pub(super) type Images<'a> = HashMap<&'a Path, &'a OwnedFd>;
+
 /// Makes the overlay and everything on it the root of the calling process, in its own mount namespace.
 pub(super) fn enter(
     root: &Root,
     spec: &Spec,
     joined: &Namespaces,
+    images: &Images<'_>,
     users: Option<&Users>,
 ) -> Result<(), RuntimeError> {
     let top = Path::new("/");
@@ -117,7 +121,8 @@ pub(super) fn enter(
         let given = shm
             .as_ref()
             .filter(|_| mount.destination() == Path::new(SHARED_MEMORY))
-            .or_else(|| linked.get(mount.destination().as_path()));
+            .or_else(|| linked.get(mount.destination().as_path()))
+            .or_else(|| images.get(mount.source().as_deref()?).copied());
         let made = attach_one(root, mount, given, users)?;
         match mount.typ().as_deref() {
             Some("proc") => proc = Some(made),
@@ -179,7 +184,7 @@ fn attach_one(
             file_system(kind, source, options).map_err(RuntimeError::path("mount", destination))?
         }
     };
-    let target = mount_point(root, destination, &made, kind != "bind")?;
+    let target = mount_point(root, destination, &made, !matches!(kind, "bind" | "overlay"))?;
     if kind != "proc" {
         keep_proc(destination, &made, &target)?;
     }

@@ -208,6 +208,7 @@ impl<'a> Job<'a> {
         let step = Step {
             spec: &request.spec,
             root: &root,
+            images: &[],
             joined: &joined,
             users: None,
             stdio: self.stdio,

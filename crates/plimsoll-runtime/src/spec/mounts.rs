@@ -171,6 +171,7 @@ fn requested(wanted: &Mount, map: Option<&IdMap>, host: &Host) -> Result<OciMoun
             );
             mount("bind", &wanted.source, &wanted.target, options)
         }
+        MountKind::Image => mount("overlay", &wanted.source, &wanted.target, vec!["ro".to_owned()]),
         MountKind::Tmpfs => {
             let mut options = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
             for option in &wanted.options {

@@ -30,7 +30,7 @@ pub(crate) struct ContainerArgs {
     /// Mount a host path or a volume
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]")]
     volume: Vec<String>,
-    /// Mount something, in words: `type=bind|volume|tmpfs,source=..,target=..,readonly`
+    /// Mount something, in words: `type=bind|volume|tmpfs|image,source=..,target=..,readonly`
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
     /// Mount what another container has mounted
@@ -249,6 +249,7 @@ impl ContainerArgs {
             hostname: self.network.hostname.clone(),
             labels: labels(&self.label_file, &self.label)?,
             mounts,
+            mounted_images: BTreeMap::new(),
             ports: network.ports,
             publish_all: network.publish_all,
             expose: network.expose,

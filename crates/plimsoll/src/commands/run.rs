@@ -1,5 +1,6 @@
 //! `run`, `container run`
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -135,7 +136,7 @@ pub(crate) async fn create(
         options.attached = Attached::default();
     }
     options.mounts.splice(..0, args.inherited_mounts(containers)?);
-    let image = image(args, context).await?;
+    let image = image(args, args.image(), context).await?;
     let settings = &context.settings()?.run;
     args.isolation.harden(
         settings.hardened.unwrap_or(false),
@@ -146,6 +147,12 @@ pub(crate) async fn create(
         gate.judge(&image, args.image(), Some(run_facts(&options, None)))?;
     }
     let parent = context.images()?.hold(&image)?;
+    let to_mount: BTreeSet<String> = options.images_to_mount().map(str::to_owned).collect();
+    for name in to_mount {
+        let image = self::image(args, &name, context).await?;
+        let top = context.images()?.hold(&image)?;
+        options.mounted_images.insert(name, top);
+    }
     let container = containers.create(&image, parent, &options)?;
     // From here on the container keeps what it needs, and `run` may last for weeks.
     context.store()?.release();
@@ -163,8 +170,7 @@ pub(crate) async fn create(
 }
 
 /// The image, from the store or a registry.
-async fn image(args: &ContainerArgs, context: &Context) -> Result<Image, CommandError> {
-    let name = args.image();
+async fn image(args: &ContainerArgs, name: &str, context: &Context) -> Result<Image, CommandError> {
     let images = context.images()?;
     let platform = args.platform()?;
     let stored = || match &platform {
