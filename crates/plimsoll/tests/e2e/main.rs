@@ -28,6 +28,7 @@ mod gate;
 mod health;
 mod hostile;
 mod hostile_files;
+mod image_mounts;
 mod images;
 mod inside;
 mod instructions;
