@@ -2,6 +2,7 @@
 
 mod container;
 mod hooks;
+mod pre_start;
 mod roll;
 mod things;
 mod wait;
@@ -153,6 +154,11 @@ impl Work {
                 replaces,
             } => self.create(service, *number, name, replaces.as_ref()).await,
             Action::Rename { id, name } => self.rename(id, name).await,
+            Action::PreStart {
+                service,
+                name,
+                of_each,
+            } => self.pre_start(service, name, *of_each).await,
             Action::Start { service, name } => self.start(service, name).await,
             Action::Restart {
                 service,

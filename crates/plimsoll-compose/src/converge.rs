@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plimsoll_container::{Container, Containers};
+use plimsoll_container::{Container, Containers, CreateOptions};
 use plimsoll_image::{Image, Images};
 use plimsoll_network::Networks;
 use plimsoll_oci::Platform;
@@ -120,13 +120,37 @@ impl Converge {
 
     /// The image of a service, if it is here.
     pub(crate) fn image(&self, desired: &Desired, service: &str) -> Result<Option<Image>> {
-        let name = desired.image(service);
+        self.image_for(desired, service, &desired.image(service))
+    }
+
+    /// An image for the platform of a service, if it is here.
+    pub(crate) fn image_for(&self, desired: &Desired, service: &str, name: &str) -> Result<Option<Image>> {
         let platform = desired.model.services.get(service);
         let platform = platform.and_then(|service| service.platform.as_deref());
         match platform.and_then(|text| text.parse::<Platform>().ok()) {
-            Some(platform) => Ok(self.images.find_for(&name, &platform)?),
-            None => Ok(self.images.find(&name)?),
+            Some(platform) => Ok(self.images.find_for(name, &platform)?),
+            None => Ok(self.images.find(name)?),
         }
+    }
+
+    /// Protects the images that a container mounts until it has them.
+    pub(crate) fn hold_mounted(
+        &self,
+        desired: &Desired,
+        service: &str,
+        options: &mut CreateOptions,
+    ) -> Result<()> {
+        let names: Vec<String> = options.images_to_mount().map(str::to_owned).collect();
+        for name in names {
+            let image = self.image_for(desired, service, &name)?;
+            let image = image.ok_or_else(|| ComposeError::NoImage {
+                service: service.to_owned(),
+                image: name.clone(),
+            })?;
+            let top = self.images.hold(&image)?;
+            options.mounted_images.insert(name, top);
+        }
+        Ok(())
     }
 
     /// Containers of a project by name, for who works on them.

@@ -25,6 +25,8 @@ pub struct Desired {
     pub(crate) separator: char,
     pub(crate) folder: Utf8PathBuf,
     pub(crate) files: Vec<Utf8PathBuf>,
+    /// Files of variables that the user named.
+    pub(crate) environment_files: Vec<Utf8PathBuf>,
     /// Values for secrets and configs that come from a variable.
     pub(crate) environment: BTreeMap<String, String>,
     /// Services as they are kept with their containers.
@@ -53,6 +55,7 @@ impl Desired {
             separator: if compatible { '_' } else { '-' },
             folder: project.folder.clone(),
             files: project.files.clone(),
+            environment_files: Vec::new(),
             environment: secrets(&model, project),
             essences: essences
                 .map(|(name, service)| (name.clone(), essence(service)))
@@ -66,6 +69,15 @@ impl Desired {
             }),
             model,
         })
+    }
+
+    /// Says which files of variables the user named.
+    #[must_use]
+    pub fn with_environment_files(self, environment_files: Vec<Utf8PathBuf>) -> Self {
+        Self {
+            environment_files,
+            ..self
+        }
     }
 
     /// Returns a service; the error of one that is not there knows the names that are.

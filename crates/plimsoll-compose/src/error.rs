@@ -85,7 +85,7 @@ pub enum ComposeError {
     /// A hook failed.
     #[error("{hook} hook of {container} exited with status {code}")]
     Hook {
-        /// `post_start` or `pre_stop`.
+        /// `pre_start`, `post_start` or `pre_stop`.
         hook: &'static str,
         /// The container.
         container: String,

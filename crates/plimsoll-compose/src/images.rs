@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plimsoll_compose_file::model::Service;
+use plimsoll_compose_file::model::{MountType, Service};
 use plimsoll_oci::{ImageRef, Platform};
 
 use crate::converge::Converge;
@@ -122,6 +122,38 @@ impl Converge {
                 image: desired.image(name),
                 source,
             }));
+            needs.extend(self.needs_before(desired, (name, service), services, policy)?);
+        }
+        Ok(needs)
+    }
+
+    /// Images of what runs before a service and of what it mounts, but for those that one of the services has or builds.
+    fn needs_before(
+        &self,
+        desired: &Desired,
+        (name, service): (&str, &Service),
+        services: &BTreeSet<String>,
+        policy: Option<PullPolicy>,
+    ) -> Result<Vec<Need>> {
+        let mut needs = Vec::new();
+        let of_steps = service.pre_start.iter().filter_map(|step| step.image.clone());
+        let mounted = service.volumes.iter().filter(|mount| mount.kind == MountType::Image);
+        let images = of_steps.chain(mounted.filter_map(|mount| mount.source.clone()));
+        for image in images.filter(|image| services.iter().all(|other| desired.image(other) != *image)) {
+            let always = policy == Some(PullPolicy::Always);
+            let is_here = self.image_for(desired, name, &image)?.is_some();
+            if is_here && !always {
+                continue;
+            }
+            if policy == Some(PullPolicy::Never) {
+                let service = name.to_owned();
+                return Err(ComposeError::NoImage { service, image });
+            }
+            needs.push(Need {
+                service: name.to_owned(),
+                image,
+                source: Source::Pull { always },
+            });
         }
         Ok(needs)
     }

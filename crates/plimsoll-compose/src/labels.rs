@@ -10,7 +10,7 @@ pub const PROJECT: &str = "com.docker.compose.project";
 pub const SERVICE: &str = "com.docker.compose.service";
 /// The number of the container among those of its service.
 pub const NUMBER: &str = "com.docker.compose.container-number";
-/// `True` for containers of `run`.
+/// `True` for containers of `run`, and for those of `pre_start`.
 pub const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Tells whether the service, the network or the volume has changed since.
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
@@ -26,6 +26,8 @@ pub const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 pub const ENVIRONMENT_FILE: &str = "com.docker.compose.project.environment_file";
 /// The version that made it.
 pub const VERSION: &str = "com.docker.compose.version";
+/// Of a container that runs before those of a service: `pre_start`.
+pub const HOOK: &str = "com.docker.compose.hook";
 /// What makes the name of a container of `run` its own.
 pub const SLUG: &str = "com.docker.compose.slug";
 /// Of a container that takes the place of another: what that was called.

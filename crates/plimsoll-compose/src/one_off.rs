@@ -49,6 +49,7 @@ impl Plan {
 fn concerns(action: &Action, wanted: &str, own: &BTreeSet<&str>) -> bool {
     match action {
         Action::Create { service, .. }
+        | Action::PreStart { service, .. }
         | Action::Start { service, .. }
         | Action::Restart { service, .. }
         | Action::Stop { service, .. }
@@ -102,6 +103,7 @@ impl Converge {
             options.labels.insert(labels::SLUG.to_owned(), slug);
             options.restart = RestartPolicy::No;
             change(&mut options);
+            this.hold_mounted(&desired, &service, &mut options)?;
             let parent = this.images.hold(&image)?;
             let made = this.containers.create(&image, parent, &options)?;
             // It keeps what it needs from here on.

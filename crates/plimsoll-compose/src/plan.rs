@@ -5,6 +5,7 @@
 
 mod down;
 mod one_service;
+mod pre_start;
 #[cfg(test)]
 mod tests;
 mod up;
@@ -105,6 +106,15 @@ pub enum Action {
         id: String,
         /// Its name.
         name: String,
+    },
+    /// Runs what has to end well before a container starts.
+    PreStart {
+        /// Its service.
+        service: String,
+        /// Its name.
+        name: String,
+        /// Whether it is what each container has its own of; else it is what the service has once.
+        of_each: bool,
     },
     /// Starts a container.
     Start {
@@ -213,6 +223,12 @@ impl fmt::Display for Action {
                 ..
             } => write!(formatter, "Container {name}  Recreate ({})", old.reason),
             Self::Rename { name, .. } => write!(formatter, "Container {name}  Rename"),
+            Self::PreStart {
+                service,
+                of_each: false,
+                ..
+            } => write!(formatter, "Service {service}  Run pre_start"),
+            Self::PreStart { name, .. } => write!(formatter, "Container {name}  Run pre_start"),
             Self::Start { name, .. } => write!(formatter, "Container {name}  Start"),
             Self::Restart { name, reason, .. } if reason.is_empty() => {
                 write!(formatter, "Container {name}  Restart")

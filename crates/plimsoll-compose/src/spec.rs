@@ -127,6 +127,14 @@ impl Making<'_> {
             (labels::VERSION, labels::COMPOSE_VERSION.to_owned()),
         ];
         all.extend(own.map(|(label, value)| (label.to_owned(), value)));
+        if !desired.environment_files.is_empty() {
+            let files: Vec<&str> = desired
+                .environment_files
+                .iter()
+                .map(|file| file.as_str())
+                .collect();
+            all.insert(labels::ENVIRONMENT_FILE.to_owned(), files.join(","));
+        }
         if let Some(old) = self.old {
             all.insert(labels::REPLACE.to_owned(), old.name.clone());
         }

@@ -92,6 +92,7 @@ impl Work {
             };
             let mut options = making.options(number)?;
             options.name = Some(name.clone());
+            converge.hold_mounted(desired, &service, &mut options)?;
             let parent = converge.images.hold(&image)?;
             let made = converge.containers.create(&image, parent, &options);
             made.map_err(about("create", &name))
@@ -100,7 +101,7 @@ impl Work {
     }
 
     /// Ids of the first container of each service.
-    fn peers(&self) -> BTreeMap<String, String> {
+    pub(super) fn peers(&self) -> BTreeMap<String, String> {
         let of_service = self.plan.names.iter().filter_map(|(service, names)| {
             let container = names.iter().find_map(|name| self.get(name))?;
             Some((service.clone(), container.id().to_owned()))

@@ -87,6 +87,7 @@ impl Work {
                 let present = self.get(&old.name);
                 let container = self.make(service, *number, name.clone(), present).await?;
                 self.put(name, container.clone());
+                self.pre_start_of_update(service, name).await?;
                 self.run_container(service, &container).await
             };
             self.told(&id_of(name), "Starting", "Started", &old.reason, started)

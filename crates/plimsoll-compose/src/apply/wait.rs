@@ -119,6 +119,10 @@ impl Converge {
         {
             return last_lines(&probe.output, TAIL);
         }
+        self.last_output(container).await
+    }
+
+    pub(super) async fn last_output(&self, container: &Container) -> Vec<String> {
         let query = LogQuery {
             tail: Some(TAIL),
             follow: false,

@@ -122,13 +122,13 @@ impl Plan {
                 continue;
             }
             let gates = plan.gates_of(&name, observed, desired, &started, &mut waits);
-            for member in members.iter().filter(|member| !member.is_running()) {
-                let action = Action::Start {
-                    service: name.clone(),
-                    name: member.name.clone(),
-                };
-                let step = plan.push(action, gates.clone());
-                started.entry(name.clone()).or_default().push(step);
+            let (running, idle): (Vec<&Seen>, Vec<&Seen>) =
+                members.iter().partition(|member| member.is_running());
+            let idle = idle.iter().map(|member| (member.name.clone(), None)).collect();
+            let service = desired.and_then(|desired| desired.model.services.get(&name));
+            let steps = plan.start_all((&name, service), idle, &gates, !running.is_empty());
+            if !steps.is_empty() {
+                started.insert(name, steps);
             }
         }
         plan

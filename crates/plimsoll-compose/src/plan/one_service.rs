@@ -55,6 +55,8 @@ impl<'a> Planner<'a> {
         self.plan.names.insert(name.to_owned(), names);
 
         let resources = self.resources(service);
+        let stays = |(member, reason): &(&Seen, Option<String>)| reason.is_none() && member.is_running();
+        let runs = judged.iter().any(stays);
         let mut waiting = Vec::new();
         for (member, reason) in judged {
             match reason {
@@ -70,7 +72,7 @@ impl<'a> Planner<'a> {
             waiting.push(self.create(name, number, None, &resources));
         }
         if !self.options.no_start {
-            self.start(name, waiting, replacements, resources);
+            self.start(name, waiting, replacements, (resources, runs));
         }
         Ok(())
     }
@@ -99,25 +101,20 @@ impl<'a> Planner<'a> {
         name: &str,
         waiting: Vec<Waiting>,
         replacements: Vec<(Old, u32, String)>,
-        resources: Vec<usize>,
+        (resources, runs): (Vec<usize>, bool),
     ) {
         if waiting.is_empty() && replacements.is_empty() {
             return;
         }
         self.moved.insert(name.to_owned());
         let gates = self.gates(name);
-        let mut started = Vec::new();
-        for (container, made) in waiting {
-            let after = gates.iter().copied().chain(made).collect();
-            let action = Action::Start {
-                service: name.to_owned(),
-                name: container,
-            };
-            started.push(self.plan.push(action, after));
-        }
+        let service = self.desired.model.services.get(name);
+        let mut started = self.plan.start_all((name, service), waiting, &gates, runs);
         if !replacements.is_empty() {
             self.replaced.insert(name.to_owned());
-            let after = gates.into_iter().chain(resources).collect();
+            // What is started beside it runs what the service has once.
+            let before = started.iter().copied();
+            let after = gates.into_iter().chain(resources).chain(before).collect();
             let action = Action::Roll {
                 service: name.to_owned(),
                 replacements,

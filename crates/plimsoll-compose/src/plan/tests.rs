@@ -241,6 +241,54 @@ fn scaling_goes_up_above_the_highest_number_and_down_from_it() {
 }
 
 #[test]
+fn what_goes_before_a_service_goes_before_each_start_or_before_all() {
+    let text = "
+services:
+  web:
+    image: x
+    scale: 2
+    depends_on: [db]
+    pre_start: [{command: [migrate]}, {command: [warm], per_replica: true}]
+  db: {image: y}
+";
+    let desired = desired(text);
+    assert_snapshot!(up(&desired, &Observed::default()), @r"
+    0  Network p_default  Create
+    1  Container p-db-1  Create  [after 0]
+    2  Container p-db-1  Start  [after 1]
+    3  Container p-web-1  Create  [after 0]
+    4  Container p-web-2  Create  [after 0]
+    5  Service web  Run pre_start  [after 2 3]
+    6  Container p-web-1  Run pre_start  [after 3 5]
+    7  Container p-web-1  Start  [after 6]
+    8  Container p-web-2  Run pre_start  [after 4 5]
+    9  Container p-web-2  Start  [after 8]
+    ");
+    let mut observed = running(&desired);
+    assert_snapshot!(up(&desired, &observed), @r"
+    -  Container p-db-1  Running
+    -  Container p-web-1  Running
+    -  Container p-web-2  Running
+    ");
+    // One of them runs: the service is prepared, the new container is not.
+    observed.members.retain(|member| member.name != "p-web-2");
+    assert_snapshot!(up(&desired, &observed), @r"
+    0  Container p-web-2  Create
+    1  Container p-web-2  Run pre_start  [after 0]
+    2  Container p-web-2  Start  [after 1]
+    -  Container p-db-1  Running
+    -  Container p-web-1  Running
+    ");
+    with(&mut observed, "web").status = Status::Exited;
+    let started = Plan::start(&observed, Some(&desired), &["web".to_owned()]);
+    assert_snapshot!(started.to_string(), @r"
+    0  Service web  Run pre_start
+    1  Container p-web-1  Run pre_start  [after 0]
+    2  Container p-web-1  Start  [after 1]
+    ");
+}
+
+#[test]
 fn an_update_that_starts_first_is_one_step() {
     let text = |image: &str| {
         format!(

@@ -17,7 +17,6 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
         ("cpu_rt_period", service.cpu_rt_period.is_some()),
         ("cpu_rt_runtime", service.cpu_rt_runtime.is_some()),
         ("storage_opt", !service.storage_opt.is_empty()),
-        ("pre_start", !service.pre_start.is_empty()),
         ("deploy.placement", !deploy.placement.is_empty()),
         ("deploy.endpoint_mode", deploy.endpoint_mode.is_some()),
         (

@@ -107,6 +107,12 @@ impl ComposeArgs {
             .filter(|limit| *limit > 0)
     }
 
+    /// The files of `--env-file`, in full.
+    pub(crate) fn environment_files(&self) -> Result<Vec<Utf8PathBuf>, CommandError> {
+        let current = current_directory()?;
+        Ok(self.env_files.iter().map(|file| current.join(file)).collect())
+    }
+
     /// Whether containers are named as by Compose 1.
     pub(crate) fn is_compatible(&self) -> bool {
         self.compatibility || env::says_yes(env::COMPOSE_COMPATIBILITY)

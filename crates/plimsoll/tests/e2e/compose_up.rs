@@ -235,6 +235,72 @@ volumes: {{data: {{}}}}
 }
 
 #[test]
+fn a_service_starts_when_what_goes_before_it_has_ended_well() {
+    needs!(root, overlay);
+    let text = |code: &str| {
+        format!(
+            "services:
+  db: {{image: busybox, command: SERVE}}
+  web:
+    image: busybox
+    command: ['sleep', '1000']
+    scale: 2
+    depends_on: [db]
+    environment: {{WHO: service, KEPT: kept}}
+    ports: ['24760-24770:80']
+    volumes: ['data:/data', '/cache']
+    pre_start:
+    - command: ['sh', '-c', 'ping -c1 db >/dev/null && chmod 777 /data']
+    - command: ['sh', '-c', 'echo once $$WHO $$KEPT $$(id -u) $$(pwd) >>/data/log']
+      environment: {{WHO: hook}}
+      user: '7'
+      working_dir: /tmp
+    - command: ['sh', '-c', 'echo each >>/data/log; echo mine >/cache/own; echo said; exit {code}']
+      per_replica: true
+volumes: {{data: {{}}}}
+"
+        )
+    };
+    let sandbox = project(&text("3"));
+    let said = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert!(
+        said.contains("pre_start hook of p-web-")
+            && said.contains("exited with status 3")
+            && said.contains("\n  said\n"),
+        "{said}"
+    );
+    assert_eq!(sandbox.ok(["ps", "--format", "{{.Names}}"]), "p-db-1\n");
+    sandbox.ok(["compose", "down", "-v"]);
+
+    write(&sandbox, &text("0"));
+    up(&sandbox, &[]);
+    for name in ["p-web-1", "p-web-2"] {
+        assert_eq!(sandbox.ok(["exec", name, "cat", "/cache/own"]), "mine\n");
+    }
+    let log = || sandbox.ok(["exec", "p-web-1", "cat", "/data/log"]);
+    assert_eq!(log(), "once hook kept 7 /tmp\neach\neach\n");
+    // They are gone, and so are their volumes.
+    assert_eq!(sandbox.ok(["ps", "-aq"]).lines().count(), 3);
+    assert_eq!(sandbox.ok(["volume", "ls", "-q"]).lines().count(), 3);
+    // It runs, so nothing goes before it any more; one more container has its own.
+    assert!(!up(&sandbox, &[]).contains("pre_start"));
+    let said = up(&sandbox, &["--scale", "web=3"]);
+    assert!(said.contains("p-web-3-pre_start-3  Exited"), "{said}");
+    assert_eq!(log(), "once hook kept 7 /tmp\neach\neach\neach\n");
+}
+
+#[test]
+fn a_label_tells_the_files_of_variables() {
+    needs!(root, overlay);
+    let sandbox = project("services: {web: {image: busybox, command: ['true', '${WORD}']}}\n");
+    sandbox.write("words", "WORD=x\n");
+    sandbox.ok(["compose", "--env-file", "words", "create"]);
+    let labels = &inspect(&sandbox, "p-web-1")["Config"]["Labels"];
+    let file = labels["com.docker.compose.project.environment_file"].as_str();
+    assert!(file.is_some_and(|file| file.starts_with('/') && file.ends_with("/words")));
+}
+
+#[test]
 fn attached_it_ends_with_the_code_of_who_ended() {
     needs!(root, overlay);
     let sandbox = project(

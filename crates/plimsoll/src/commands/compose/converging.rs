@@ -209,7 +209,9 @@ impl<'a> Changing<'a> {
             .collect();
         let mut to_build = Vec::new();
         while let Some((need, pulled)) = pulls.next().await {
-            let can_be_built = desired.service(&need.service)?.build.is_some() && !args.no_build;
+            let is_its_own = need.image == desired.image(&need.service);
+            let has_build = desired.service(&need.service)?.build.is_some();
+            let can_be_built = is_its_own && has_build && !args.no_build;
             match pulled {
                 Err(_) if can_be_built => to_build.push(need.service.clone()),
                 pulled => pulled?,
@@ -221,7 +223,9 @@ impl<'a> Changing<'a> {
 
 /// What a project asks for; says once which of its keys have no effect.
 fn desired(context: &Context, project: &Project) -> Result<Desired, CommandError> {
-    Ok(Desired::new(project, context.compose().is_compatible())?)
+    let args = context.compose();
+    let desired = Desired::new(project, args.is_compatible())?;
+    Ok(desired.with_environment_files(args.environment_files()?))
 }
 
 /// Says which keys of a project have no effect.
