@@ -202,6 +202,11 @@ fn a_user_runs_what_root_runs() {
         "exited 137\n"
     );
     user.ok(["rm", "-v", "box"]);
+    for (part, path) in [("", "/x/bin/sh"), (",image-subpath=bin", "/x/sh")] {
+        let mount = format!("type=image,source=busybox,target=/x{part}");
+        let look = format!("test -x {path} && ! touch /x/new 2>/dev/null");
+        user.ok(["run", "--rm", "--mount", &mount, "busybox", "sh", "-c", &look]);
+    }
     let outcome = user.run([
         "run",
         "--rm",
