@@ -115,10 +115,6 @@ fn all(server: &Server<'_>, document: &Document) -> Option<CodeAction> {
     })
 }
 
-#[expect(
-    clippy::mutable_key_type,
-    reason = "the protocol's own type; nobody changes a URI in it"
-)]
 fn changes(uri: &Uri, edits: Vec<TextEdit>) -> WorkspaceEdit {
     WorkspaceEdit::new(HashMap::from([(uri.clone(), edits)]))
 }

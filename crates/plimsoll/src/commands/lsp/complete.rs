@@ -120,7 +120,8 @@ fn stages(view: &DockerfileView, offset: usize) -> Vec<CompletionItem> {
 }
 
 fn variables(view: &DockerfileView, offset: usize) -> Vec<CompletionItem> {
-    let here = view.steps().filter(|step| step.span().start <= offset).last();
+    let mut above = view.steps().filter(|step| step.span().start <= offset);
+    let here = above.next_back();
     let mut names = here.map(|step| view.variables_at(step.at)).unwrap_or_default();
     names.sort_unstable();
     names.dedup();
