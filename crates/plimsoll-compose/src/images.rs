@@ -137,7 +137,10 @@ impl Converge {
     ) -> Result<Vec<Need>> {
         let mut needs = Vec::new();
         let of_steps = service.pre_start.iter().filter_map(|step| step.image.clone());
-        let mounted = service.volumes.iter().filter(|mount| mount.kind == MountType::Image);
+        let mounted = service
+            .volumes
+            .iter()
+            .filter(|mount| mount.kind == MountType::Image);
         let images = of_steps.chain(mounted.filter_map(|mount| mount.source.clone()));
         for image in images.filter(|image| services.iter().all(|other| desired.image(other) != *image)) {
             let always = policy == Some(PullPolicy::Always);

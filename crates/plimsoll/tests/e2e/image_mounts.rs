@@ -42,7 +42,15 @@ fn an_image_stays_for_as_long_as_it_is_mounted() {
         );
     }
 
-    let inherited = ["run", "--rm", "--volumes-from", "user", "busybox", "cat", "/y/file"];
+    let inherited = [
+        "run",
+        "--rm",
+        "--volumes-from",
+        "user",
+        "busybox",
+        "cat",
+        "/y/file",
+    ];
     assert_eq!(sandbox.ok(inherited), "hi\n");
 
     sandbox.ok(["rmi", "-f", "app"]);
