@@ -98,7 +98,12 @@ mod tests {
     #[test]
     fn bytes_are_said_in_units() {
         let said = [0, 999, 1000, 12_345, 999_999, 1_000_000, 5_600_000_000].map(bytes);
-        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "5.6 GB"]);
+        assert_eq!(
+            said,
+            [
+                "0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "5.6 GB"
+            ]
+        );
     }
 
     #[test]

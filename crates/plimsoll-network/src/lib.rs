@@ -51,8 +51,8 @@ pub use namespace::{NameSockets, name_service, namespace, set_default_routes};
 pub use networks::{Networks, default_routes};
 pub use port::{PortRequest, Protocol, PublishedPort};
 pub use request::NetworkRequest;
-pub use room::{Keeper, Room};
 pub use resolver::{Resolver, resolv_conf, servers};
+pub use room::{Keeper, Room};
 pub use rows::NetworkInfo;
 pub use subnet::Subnet;
 

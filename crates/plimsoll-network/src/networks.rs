@@ -153,7 +153,9 @@ impl Networks {
             let others = scope.spawn(|| foreign::close(&network.bridge, &table));
             let own = firewall::install(instance, &rest);
             let done = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             [done(device), done(others), own].into_iter().collect()
         })

@@ -14,9 +14,9 @@ use plimsoll_store::Store;
 use crate::command_error::CommandError;
 use crate::commands::compose::ComposeArgs;
 use crate::env;
-use crate::trouble;
 use crate::progress::{Display, Mode};
 use crate::settings::Settings;
+use crate::trouble;
 
 /// Flags that stand before the command.
 #[derive(clap::Args, Clone, Debug, Default)]

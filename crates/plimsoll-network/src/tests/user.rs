@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::slice::from_ref;
 
 use crate::{
-    Answer, AttachOptions, NameTable, Network, NetworkError, NetworkRequest, default_routes,
-    namespace, publish, set_default_routes,
+    Answer, AttachOptions, NameTable, Network, NetworkError, NetworkRequest, default_routes, namespace,
+    publish, set_default_routes,
 };
 
 fn create(host: &Host, root: &Root, name: &str, change: impl FnOnce(&mut NetworkRequest)) -> Network {

@@ -34,7 +34,10 @@ impl<'a> ImageName<'a> {
     /// The path on Docker Hub of an official image, `node`; none for others.
     pub(in crate::rules) fn official(&self) -> Option<&'a str> {
         // Mirrors keep Docker Hub's paths.
-        let path = self.path.split_once("/library/").map_or(self.path, |(_, name)| name);
+        let path = self
+            .path
+            .split_once("/library/")
+            .map_or(self.path, |(_, name)| name);
         let path = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"]
             .iter()
             .find_map(|host| path.strip_prefix(host))
