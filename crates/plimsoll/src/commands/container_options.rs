@@ -235,8 +235,7 @@ impl ContainerArgs {
             mounts.push(MountRequest::parse_tmpfs(text)?);
         }
         let network = self.network.options()?;
-        let (no_new_privileges, seccomp) = security(&self.security_opt)?;
-        Ok(CreateOptions {
+        let mut options = CreateOptions {
             id: None,
             name: self.name.clone(),
             image: self.image().to_owned(),
@@ -261,9 +260,9 @@ impl ContainerArgs {
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
             privileged: self.privileged,
-            no_new_privileges,
-            seccomp,
-            isolation: self.isolation.isolation(&self.security_opt)?,
+            no_new_privileges: false,
+            seccomp: Seccomp::Default,
+            isolation: self.isolation.isolation(),
             read_only: self.read_only,
             resources: self.resources()?,
             ulimits: self
@@ -293,7 +292,9 @@ impl ContainerArgs {
             annotations: pairs("annotation", &self.annotation)?,
             files: Vec::new(),
             origin: None,
-        })
+        };
+        options.secure(&self.security_opt)?;
+        Ok(options)
     }
 
     fn attaches(&self, stream: &str) -> bool {
@@ -473,36 +474,6 @@ fn pairs(what: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Comma
             ))),
         })
         .collect()
-}
-
-fn security(options: &[String]) -> Result<(bool, Seccomp), CommandError> {
-    let (mut no_new_privileges, mut seccomp) = (false, Seccomp::Default);
-    for option in options {
-        let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
-        match (name, value) {
-            ("no-new-privileges", "" | "true") => no_new_privileges = true,
-            ("no-new-privileges", "false") => no_new_privileges = false,
-            ("seccomp", "unconfined") => seccomp = Seccomp::Unconfined,
-            ("seccomp", "builtin") => seccomp = Seccomp::Default,
-            ("seccomp", path) if !path.is_empty() => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    CommandError::user(format!("opening seccomp profile ({path}) failed: {error}"))
-                })?;
-                seccomp = Seccomp::Profile(text);
-            }
-            ("systempaths", "unconfined") | ("label", "disable") => {}
-            ("apparmor", profile) if !profile.is_empty() => {}
-            // Where SELinux is not in force, labels are only names.
-            ("label", label)
-                if !label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() => {}
-            _ => {
-                return Err(CommandError::usage(format!(
-                    "security option `{option}` is not supported"
-                )));
-            }
-        }
-    }
-    Ok((no_new_privileges, seccomp))
 }
 
 pub(super) fn ulimit(text: &str) -> Result<Ulimit, CommandError> {

@@ -90,9 +90,9 @@ pub(crate) struct IsolationArgs {
 }
 
 impl IsolationArgs {
-    /// With what `--security-opt` says.
-    pub(crate) fn isolation(&self, security: &[String]) -> Result<Isolation, CommandError> {
-        let mut isolation = Isolation {
+    /// All but what `--security-opt` says.
+    pub(crate) fn isolation(&self) -> Isolation {
+        Isolation {
             pid: self.pid.clone(),
             ipc: self.ipc.clone(),
             uts: self.uts.clone(),
@@ -106,17 +106,8 @@ impl IsolationArgs {
             oom_score_adj: self.oom_score_adj,
             devices: self.device.clone(),
             device_rules: self.device_cgroup_rule.clone(),
-            security_opt: security.to_vec(),
             ..Isolation::default()
-        };
-        for option in security {
-            match option.split_once(['=', ':']) {
-                Some(("systempaths", "unconfined")) => isolation.unconfined_paths = true,
-                Some(("apparmor", profile)) => profile.clone_into(&mut isolation.apparmor),
-                _ => {}
-            }
         }
-        Ok(isolation)
     }
 
     /// What the other flags say about limits stays.
