@@ -81,6 +81,8 @@ pub struct Images {
     pub asked: Vec<ImageFacts>,
     /// Those that are only known.
     pub known: Vec<ImageFacts>,
+    /// Digests of names, where a registry was asked.
+    pub pins: BTreeMap<String, String>,
 }
 
 struct Mending<'a, F> {
@@ -101,6 +103,7 @@ impl<F: Fn(&Loaded) -> Images> Mending<'_, F> {
         let images = (self.images)(&loaded);
         loaded.workspace.images = images.asked;
         loaded.workspace.known = images.known;
+        loaded.workspace.pins = images.pins;
         let outcome = check(&loaded.workspace, self.config);
         (loaded, outcome)
     }

@@ -1,6 +1,6 @@
 //! The project as plain data: what [`Project::model`] reads from the normal form.
 //!
-//! The schema has been checked before, so reading cannot fail for what a user wrote. Times are [`Duration`]s, sizes
+//! The schema has been checked before, so reading cannot fail for what a user wrote. Times are `Duration`s, sizes
 //! bytes, and what was not said is `None`, empty or `false`.
 
 mod build;

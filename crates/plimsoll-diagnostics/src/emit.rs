@@ -3,8 +3,10 @@
 mod checkstyle;
 mod github;
 mod gitlab;
+mod gnu;
 mod json;
 mod junit;
+mod markdown;
 mod sarif;
 pub mod text;
 mod xml;
@@ -72,11 +74,25 @@ pub enum Format {
     Checkstyle,
     /// JUnit's XML.
     Junit,
+    /// Lines as compilers write them.
+    Gnu,
+    /// A table for a comment on a change.
+    Markdown,
 }
 
 impl Format {
     /// The names of all forms.
-    pub const NAMES: [&'static str; 7] = ["text", "json", "sarif", "github", "gitlab", "checkstyle", "junit"];
+    pub const NAMES: [&'static str; 9] = [
+        "text",
+        "json",
+        "sarif",
+        "github",
+        "gitlab",
+        "checkstyle",
+        "junit",
+        "gnu",
+        "markdown",
+    ];
 }
 
 impl std::str::FromStr for Format {
@@ -91,6 +107,8 @@ impl std::str::FromStr for Format {
             "gitlab" => Self::Gitlab,
             "checkstyle" => Self::Checkstyle,
             "junit" => Self::Junit,
+            "gnu" => Self::Gnu,
+            "markdown" => Self::Markdown,
             _ => return Err(format!("expected one of {}", Self::NAMES.join(", "))),
         })
     }
@@ -107,6 +125,8 @@ impl Report<'_> {
             Format::Gitlab => gitlab::emit(self),
             Format::Checkstyle => checkstyle::emit(self),
             Format::Junit => junit::emit(self),
+            Format::Gnu => gnu::emit(self),
+            Format::Markdown => markdown::emit(self),
         }
     }
 

@@ -133,7 +133,7 @@ impl Network {
     }
 }
 
-/// A container's place in a network; enough for [`connect`] and [`publish`] without the database.
+/// A container's place in a network; enough for [`Networks::connect`] and [`publish`] without the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// 64 hexadecimal digits.

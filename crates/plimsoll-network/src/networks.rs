@@ -202,7 +202,7 @@ impl Networks {
         }
     }
 
-    /// As [`connect`](crate::namespace::connect), from where the bridges are.
+    /// As `connect`, from where the bridges are.
     pub fn connect(&self, ns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
         self.where_bridges_are(|| namespace::connect(ns, endpoint))
     }

@@ -94,6 +94,22 @@ pub(crate) enum LogLevel {
     Fatal,
 }
 
+/// Waits for the network within work that is not async itself: on a thread with a loop of its own.
+pub(crate) fn apart<T: Send>(
+    work: impl Future<Output = Result<T, CommandError>> + Send,
+) -> Result<T, CommandError> {
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(work)
+    };
+    match std::thread::scope(|scope| scope.spawn(wait).join()) {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 /// What every command is given.
 pub(crate) struct Context {
     global: GlobalArgs,

@@ -1,6 +1,6 @@
 //! Everything that is checked together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use camino::Utf8Path;
@@ -23,6 +23,8 @@ pub struct Workspace {
     pub images: Vec<ImageFacts>,
     /// Images that are only known: bases of stages and images of services that lie in the store.
     pub known: Vec<ImageFacts>,
+    /// Digests that a registry gave for names of images, where it was asked.
+    pub pins: BTreeMap<String, String>,
     /// Who is where; made when somebody first asks, so nothing may be added afterwards.
     pub index: Index,
 }

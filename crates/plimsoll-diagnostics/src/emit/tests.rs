@@ -118,6 +118,16 @@ fn gitlab() {
 }
 
 #[test]
+fn gnu() {
+    assert_snapshot!(emit(Format::Gnu));
+}
+
+#[test]
+fn markdown() {
+    assert_snapshot!(emit(Format::Markdown));
+}
+
+#[test]
 fn checkstyle() {
     assert_snapshot!(emit(Format::Checkstyle));
 }

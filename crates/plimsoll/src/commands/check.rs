@@ -9,11 +9,11 @@ use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
-use plimsoll_check::config::FailOn;
+use plimsoll_check::config::{FailOn, Level};
 use plimsoll_check::fix::{Fixed, mend, write};
 use plimsoll_check::load::{Inputs, load};
 use plimsoll_check::{Config, check, pages, rules};
-use plimsoll_diagnostics::{Format, Safety};
+use plimsoll_diagnostics::{Format, Safety, Severity};
 
 use super::container_options::current_directory;
 use crate::command_error::CommandError;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Files, folders, images, archives
     #[arg(value_name = "PATH|IMAGE", default_value = ".")]
     paths: Vec<String>,
-    /// text, json, sarif, github, gitlab, checkstyle or junit
+    /// text, json, sarif, github, gitlab, checkstyle, junit, gnu or markdown
     #[arg(short = 'f', long, value_name = "FORMAT", default_value = "text")]
     format: Format,
     /// Fail from this severity on: error, warning, info, style, none [default: warning]
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Give the text of every RUN to an installed ShellCheck, too
     #[arg(long)]
     shellcheck: bool,
+    /// Ask registries for the digests of images; `--fix` writes them
+    #[arg(long)]
+    pin: bool,
     #[command(flatten)]
     rules: given::RuleArgs,
     #[command(flatten)]
@@ -89,6 +92,10 @@ fn look(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     let mut config = config(context, args.config.as_deref())?;
     args.rules.apply(&mut config)?;
+    if args.pin {
+        let asked = config.set("image-not-digest", Level::At(Severity::Info));
+        debug_assert!(asked.is_ok(), "the rule is there");
+    }
     let never = args.no_fail.then_some(FailOn::Never);
     config.fail_on = never.or(args.fail_on).or(config.fail_on);
     let inputs = inputs(args)?;
@@ -97,9 +104,10 @@ fn look(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         false => {
             let mut loaded = load(&inputs);
             let mut errors = std::mem::take(&mut loaded.errors);
-            let images = images::find(&loaded, context, &mut errors);
+            let images = images::find(&loaded, context, args.pin, &mut errors);
             loaded.workspace.images = images.asked;
             loaded.workspace.known = images.known;
+            loaded.workspace.pins = images.pins;
             if let Some(program) = shellcheck::asked(args.shellcheck, &config) {
                 errors.extend(shellcheck::ask(&mut loaded.workspace, program).err());
             }
@@ -154,7 +162,7 @@ fn mended(args: &Args, inputs: &Inputs, config: &Config, context: &Context) -> R
     let mut errors = Vec::new();
     let first = std::cell::RefCell::new(&mut errors);
     let fixed = mend(inputs, config, least, |loaded| {
-        images::find(loaded, context, &mut first.borrow_mut())
+        images::find(loaded, context, args.pin, &mut first.borrow_mut())
     });
     errors.sort();
     errors.dedup();

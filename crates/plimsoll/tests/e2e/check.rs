@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use plimsoll_testkit::Sandbox;
+use plimsoll_testkit::{Sandbox, needs};
 use serde_json::Value;
 
 use crate::sandbox;
@@ -164,4 +164,45 @@ fn rules_are_explained() {
     );
     let list = json(&sandbox.ok(["check", "--list-rules", "--format", "json"]));
     assert!(list.as_array().expect("a list").len() > 50);
+}
+
+#[test]
+fn registries_are_asked_for_digests() {
+    needs!(root, tool = "docker-registry");
+    let mut sandbox = sandbox();
+    sandbox.serve(&["busybox"]);
+    sandbox.write(
+        "Dockerfile",
+        "FROM busybox AS base\nFROM base\nUSER 65532\nCMD [\"true\"]\n",
+    );
+    sandbox.write(
+        "compose.yaml",
+        "services:\n  one:\n    image: \"busybox:latest\" # kept\n",
+    );
+    let outcome = sandbox.run(["check", "--fix", "--pin", "--fail-on", "none"]);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("work").join(name)).expect("there");
+    let dockerfile = read("Dockerfile");
+    let digest = dockerfile
+        .strip_prefix("FROM busybox@")
+        .and_then(|rest| rest.split_once(" AS base\nFROM base\n"))
+        .unwrap_or_else(|| panic!("{dockerfile}"))
+        .0
+        .to_owned();
+    assert_eq!(digest.len(), "sha256:".len() + 64, "{digest}");
+    let compose = read("compose.yaml");
+    assert!(
+        compose.contains(&format!("image: \"busybox:latest@{digest}\" # kept\n")),
+        "{compose}"
+    );
+
+    sandbox.write("Dockerfile", "FROM nothing-of-that-name\n");
+    let outcome = sandbox.run(["check", "--pin", "--fail-on", "none", "Dockerfile"]);
+    assert_eq!(outcome.code, 2, "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("cannot ask for the digest of `nothing-of-that-name`"),
+        "{outcome}"
+    );
 }

@@ -3,7 +3,7 @@
 use plimsoll_compose_file::Place;
 
 use super::service::{services, written};
-use crate::rules::dockerfile::images::ImageName;
+use crate::rules::dockerfile::images::{ImageName, pinned};
 use crate::view::ComposeView;
 use crate::{Checker, Finding};
 
@@ -50,7 +50,15 @@ pub(in crate::rules) fn not_digest(view: &ComposeView, checker: &mut Checker<'_>
     for (name, place) in named(view) {
         if ImageName::parse(name).digest.is_none() {
             let message = format!("`{name}` is not named by its digest");
-            checker.report(Finding::at(place, message).help(format!("write `{name}@sha256:...`")));
+            let finding = Finding::at(place, message);
+            checker.report(match checker.workspace().pins.get(name) {
+                Some(digest) => {
+                    let quoted = place.source.slice(place.span).ends_with(['"', '\'']);
+                    let end = place.span.end - usize::from(quoted);
+                    finding.fix(pinned(digest).insert(&place.source, end, format!("@{digest}")))
+                }
+                None => finding.help(format!("write `{name}@sha256:...`, or ask with `--pin`")),
+            });
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ## Why
 //! A tag can be moved. A digest is one image for ever, and a build of it the same tomorrow; who pins by digest has to
-//! see to updates. Looked at only when asked for; policy `production` asks for pinned bases.
+//! see to updates. Looked at only when asked for; `check --fix --pin` asks the registries and writes the digests; policy `production` asks for pinned bases.
 //!
 //! ## Bad
 //! ```dockerfile
@@ -20,7 +20,7 @@ use crate::rules::compose::images;
 use crate::view::{Base, DockerfileView};
 use crate::{Check, Checker, Finding, Rule};
 
-use super::images::ImageName;
+use super::images::{ImageName, pinned};
 
 pub(super) const RULE: Rule = Rule::new("image-not-digest", Severity::Info)
     .aliases(&["CL-0019"])
@@ -31,14 +31,17 @@ fn check(view: &DockerfileView, checker: &mut Checker<'_>) {
     for stage in &view.stages {
         let Base::Image(name) = &stage.base else { continue };
         if ImageName::parse(name).digest.is_none() {
-            checker.report(
-                Finding::new(
-                    &view.source,
-                    view.from(stage).image.span,
-                    format!("`{name}` is not named by its digest"),
-                )
-                .help(format!("write `{name}@sha256:...`")),
-            );
+            let span = view.from(stage).image.span;
+            let finding = Finding::new(&view.source, span, format!("`{name}` is not named by its digest"));
+            // What an ARG brings is not written here.
+            let pin = match view.source.slice(span) == name {
+                true => checker.workspace().pins.get(name),
+                false => None,
+            };
+            checker.report(match pin {
+                Some(digest) => finding.fix(pinned(digest).insert(&view.source, span.end, format!("@{digest}"))),
+                None => finding.help(format!("write `{name}@sha256:...`, or ask with `--pin`")),
+            });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Names of images as they are written in FROM and `--from`.
 
+use plimsoll_diagnostics::Fix;
+
 /// A name taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rules) struct ImageName<'a> {
@@ -45,6 +47,14 @@ impl<'a> ImageName<'a> {
         let path = path.strip_prefix("library/").unwrap_or(path);
         (!path.contains('/')).then_some(path)
     }
+}
+
+/// The digest that the registry gives for a name now.
+pub(in crate::rules) fn pinned(digest: &str) -> Fix {
+    Fix::safe(format!(
+        "name it by its digest, {}",
+        &digest[..digest.len().min(19)]
+    ))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Images for `check`: those that are asked for, and the bases that its rules want to know.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use plimsoll_check::facts::ImageFacts;
@@ -7,13 +8,14 @@ use plimsoll_check::fix::Images as Found;
 use plimsoll_check::load::Loaded;
 use plimsoll_check::view::Base;
 use plimsoll_image::Images;
+use plimsoll_oci::ImageRef;
 
 use crate::check_facts;
 use crate::command_error::CommandError;
-use crate::context::Context;
+use crate::context::{Context, apart};
 
 /// Looks the images up. What is asked for and is not there is an error; a base that is not there is just not known.
-pub(crate) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>) -> Found {
+pub(crate) fn find(loaded: &Loaded, context: &Context, pin: bool, errors: &mut Vec<String>) -> Found {
     let wanted = bases(loaded);
     if loaded.images.is_empty() && wanted.is_empty() {
         return Found::default();
@@ -32,6 +34,9 @@ pub(crate) fn find(loaded: &Loaded, context: &Context, errors: &mut Vec<String>)
         }
     };
     let mut found = Found::default();
+    if pin {
+        found.pins = pins(&wanted, context, errors);
+    }
     for name in &loaded.images {
         match asked(&images, name, context) {
             Ok(facts) => found.asked.extend(facts),
@@ -58,6 +63,38 @@ fn bases(loaded: &Loaded) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The digests that registries give for names now.
+fn pins(names: &[String], context: &Context, errors: &mut Vec<String>) -> BTreeMap<String, String> {
+    let references = names.iter().filter_map(|name| {
+        let reference: ImageRef = name.parse().ok()?;
+        reference.digest().is_none().then_some((name.clone(), reference))
+    });
+    let references: Vec<_> = references.collect();
+    let ask = async {
+        let registry = context.registry()?;
+        let mut answers = Vec::new();
+        for (name, reference) in references {
+            answers.push((name, registry.manifest(&reference).await));
+        }
+        Ok::<_, CommandError>(answers)
+    };
+    let answers = match apart(ask) {
+        Ok(answers) => answers,
+        Err(error) => {
+            errors.push(error.to_string());
+            return BTreeMap::new();
+        }
+    };
+    let mut pins = BTreeMap::new();
+    for (name, answer) in answers {
+        match answer {
+            Ok(manifest) => drop(pins.insert(name, manifest.digest.to_string())),
+            Err(error) => errors.push(format!("cannot ask for the digest of `{name}`: {error}")),
+        }
+    }
+    pins
 }
 
 fn known(images: &Images, name: &str) -> Option<ImageFacts> {

@@ -14,7 +14,7 @@ use plimsoll_progress::Progress;
 
 use crate::command_error::CommandError;
 use crate::commands::build::git_environment;
-use crate::context::Context;
+use crate::context::{Context, apart};
 
 /// What an artifact of `publish` says it is.
 const PROJECT: &str = "application/vnd.docker.compose.project";
@@ -29,20 +29,7 @@ const LIMIT: u64 = 16 << 20;
 
 /// Brings what `name` says, and returns its compose file.
 pub(super) fn fetch(context: &Context, name: &str) -> Result<Utf8PathBuf, String> {
-    // Loading is no async work: what has to wait for the network gets a thread with a loop of its own.
-    let fetched = std::thread::scope(|scope| {
-        let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(fetch_async(context, name))
-        };
-        scope.spawn(work).join()
-    });
-    match fetched {
-        Ok(fetched) => fetched.map_err(|error| error.to_string()),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    apart(fetch_async(context, name)).map_err(|error| error.to_string())
 }
 
 async fn fetch_async(context: &Context, name: &str) -> Result<Utf8PathBuf, CommandError> {

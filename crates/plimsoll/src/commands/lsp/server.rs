@@ -242,7 +242,7 @@ impl<'a> Server<'a> {
 
     /// What the store knows of base images.
     pub(super) fn images(&self, loaded: &Loaded) -> Images {
-        images::find(loaded, self.context, &mut Vec::new())
+        images::find(loaded, self.context, false, &mut Vec::new())
     }
 
     fn tell(&self, uri: Uri, diagnostics: Vec<lsp_types::Diagnostic>) -> Result<(), CommandError> {
