@@ -38,6 +38,7 @@ pub(crate) mod compose_ls;
 pub(crate) mod compose_pause;
 pub(crate) mod compose_port;
 pub(crate) mod compose_ps;
+pub(crate) mod compose_publish;
 pub(crate) mod compose_pull;
 pub(crate) mod compose_push;
 pub(crate) mod compose_restart;
@@ -227,6 +228,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(compose_ls, One, ["compose ls"]),
     command!(compose_port, One, ["compose port"]),
     command!(compose_ps, One, ["compose ps"]),
+    command!(compose_publish, One, ["compose publish"]),
     command!(compose_push, Many, ["compose push"]),
     command!(compose_pull, Many, ["compose pull"]),
     command!(compose_stats, One, ["compose stats"]),

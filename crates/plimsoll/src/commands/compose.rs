@@ -5,7 +5,7 @@ pub(crate) mod building;
 pub(crate) mod converging;
 pub(crate) mod members;
 pub(crate) mod printer;
-mod remote;
+pub(crate) mod remote;
 pub(crate) mod rules;
 pub(crate) mod watcher;
 

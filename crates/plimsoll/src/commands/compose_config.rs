@@ -189,7 +189,10 @@ fn hashes(project: &Project, wanted: &str) -> Result<String, CommandError> {
 }
 
 /// The digests of images that services name without one, by service.
-async fn digests(project: &Project, context: &Context) -> Result<BTreeMap<String, String>, CommandError> {
+pub(crate) async fn digests(
+    project: &Project,
+    context: &Context,
+) -> Result<BTreeMap<String, String>, CommandError> {
     let registry = context.registry()?;
     let mut found = BTreeMap::new();
     for service in project.section("services") {
@@ -206,7 +209,7 @@ async fn digests(project: &Project, context: &Context) -> Result<BTreeMap<String
 }
 
 /// Puts digests into the images of services; `only` takes out all else.
-fn pin(value: &mut Value, digests: &BTreeMap<String, String>, only: bool) {
+pub(crate) fn pin(value: &mut Value, digests: &BTreeMap<String, String>, only: bool) {
     if only {
         let service =
             |(name, image): (&String, &String)| (name.clone(), serde_json::json!({ "image": image }));

@@ -173,3 +173,40 @@ fn files_come_from_a_registry() {
     let stderr = sandbox.fails(1, ["compose", "-p", "app", "-f", &name, "config"]);
     assert!(stderr.contains("no name, or a path for one"), "{stderr}");
 }
+
+#[test]
+fn what_is_published_is_read_again() {
+    needs!(root, tool = "docker-registry");
+    let sandbox = sandbox();
+    let registry = BaseRegistry::serve(&["busybox"], &[]);
+    let name = format!("{}/shop/stack:1", registry.host);
+    sandbox.write("a.env", "A=1\n");
+    let text = "services:\n  web: {image: 'nginx:${TAG:-1}', env_file: a.env, environment: {MODE: fast}}\n";
+    sandbox.write("compose.yaml", text);
+    sandbox.write(
+        "compose.override.yaml",
+        "services:\n  web: {environment: {MORE: '1'}}\n",
+    );
+    let asked = sandbox.fails(1, ["compose", "publish", &name]);
+    assert!(asked.contains("has a file of variables"), "{asked}");
+    let digest = sandbox.ok(["compose", "publish", "-y", &name]);
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    let project = config(&sandbox, &["-p", "app", "-f", &format!("oci://{name}")]);
+    let web = &project["services"]["web"];
+    assert_eq!(web["image"], "nginx:1");
+    assert_eq!(web["environment"], json!({"A": "1", "MODE": "fast", "MORE": "1"}));
+
+    let token = ["ghp", "_", "0123456789abcdefghijklmnopqrstuvwxyz"].concat();
+    sandbox.write(
+        "compose.override.yaml",
+        format!("services:\n  web: {{environment: {{TOKEN: {token}}}}}\n"),
+    );
+    let refused = sandbox.fails(1, ["compose", "publish", "-y", &name]);
+    assert!(
+        refused.contains("the value of `TOKEN` is") && !refused.contains(&token),
+        "{refused}"
+    );
+    sandbox.write("compose.override.yaml", "services:\n  own: {build: .}\n");
+    let refused = sandbox.fails(1, ["compose", "publish", "-y", &name]);
+    assert!(refused.contains("service `own` has only a `build`"), "{refused}");
+}

@@ -17,13 +17,15 @@ use crate::commands::build::git_environment;
 use crate::context::{Context, apart};
 
 /// What an artifact of `publish` says it is.
-const PROJECT: &str = "application/vnd.docker.compose.project";
-const FILE: &str = "application/vnd.docker.compose.file+yaml";
-const ENV_FILE: &str = "application/vnd.docker.compose.envfile";
+pub(crate) const PROJECT: &str = "application/vnd.docker.compose.project";
+pub(crate) const FILE: &str = "application/vnd.docker.compose.file+yaml";
+pub(crate) const ENV_FILE: &str = "application/vnd.docker.compose.envfile";
+/// The configuration, which is empty.
+pub(crate) const EMPTY: &str = "application/vnd.docker.compose.config.empty.v1+json";
 /// Annotations of layers: the name of the file, and whether it stands beside the project's.
-const FILE_NAME: &str = "com.docker.compose.file";
+pub(crate) const FILE_NAME: &str = "com.docker.compose.file";
 const EXTENDED: &str = "com.docker.compose.extends";
-const ENV_FILE_NAME: &str = "com.docker.compose.envfile";
+pub(crate) const ENV_FILE_NAME: &str = "com.docker.compose.envfile";
 /// More than this is no compose file.
 const LIMIT: u64 = 16 << 20;
 
