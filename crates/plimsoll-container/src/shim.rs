@@ -295,12 +295,14 @@ async fn supervise(mut start: Start, runtime: NewRuntime<'_>, control: &Sender) 
     let held = start.held.take();
     let (definition, paths) = (start.definition.clone(), start.paths.clone());
     let undo = (start.network.endpoints.clone(), start.ports.clone());
+    // Before anybody can read that it runs: whoever connects at once is served when it does.
+    let listener = server::listen(&paths);
     match life::begin(start, runtime) {
         Ok(life) => {
             drop(held);
             let warnings = life.warnings();
             let _ = control.message(&StartReply::Started { warnings }, &[]).await;
-            Some(life.supervise(runtime).await)
+            Some(life.supervise(runtime, listener).await)
         }
         Err(error) => {
             network::unpublish(definition.instance, &undo.0, &undo.1);

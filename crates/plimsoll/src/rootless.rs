@@ -134,11 +134,17 @@ fn given_root(args: &[OsString]) -> Option<Utf8PathBuf> {
         .map(Utf8PathBuf::from)
 }
 
-/// The flags before the command, with what follows them.
+/// The flags before the command, with what follows them. What is the value of one is no flag.
 fn globals(args: &[OsString]) -> impl Iterator<Item = (&str, Option<&str>)> {
     let count = args.len() - words(args).len();
     let text = |at: usize| args.get(at).and_then(|arg| arg.to_str());
-    (1..count).filter_map(move |at| Some((text(at)?, text(at + 1))))
+    let mut at = 1;
+    std::iter::from_fn(move || {
+        let flag = text(at).filter(|_| at < count)?;
+        let value = text(at + 1);
+        at += if WITH_VALUE.contains(&flag) { 2 } else { 1 };
+        Some((flag, value))
+    })
 }
 
 /// The command and all that follows.

@@ -12,9 +12,6 @@ use crate::converge::blocking;
 use crate::error::{ComposeError, Result};
 use crate::spec::environment;
 
-/// How often a supervisor is asked that does not listen yet, and what lies between.
-const TRIES: u32 = 100;
-const SOON: std::time::Duration = std::time::Duration::from_millis(10);
 /// Lines of a hook's output that are told when it fails.
 const TAIL: usize = 10;
 
@@ -91,20 +88,7 @@ impl Work {
         let writer: OwnedFd = writer.into();
         let ends = [null.into(), writer.try_clone().map_err(file)?, writer];
         let containers = &self.converge.containers;
-        let mut started = containers.exec(container, process.clone(), &ends).await;
-        // A supervisor listens a moment after it has said that the program runs.
-        for _ in 0..TRIES {
-            let runs = || {
-                containers
-                    .get(container.id())
-                    .is_ok_and(|present| present.is_running())
-            };
-            if !matches!(started, Err(ContainerError::NotRunning(_))) || !runs() {
-                break;
-            }
-            tokio::time::sleep(SOON).await;
-            started = containers.exec(container, process.clone(), &ends).await;
-        }
+        let started = containers.exec(container, process, &ends).await;
         drop(ends);
         let mut exec = match started {
             Ok(exec) => exec,

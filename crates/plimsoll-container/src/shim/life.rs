@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use plimsoll_runtime::{Bundle, OciRuntime, RuntimeError};
 use plimsoll_store::EventLog;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
@@ -191,7 +192,11 @@ impl Life {
     }
 
     /// Supervises until the program has ended for the last time, and cleans up after it.
-    pub(super) async fn supervise(self, new: NewRuntime<'_>) -> Finished {
+    pub(super) async fn supervise(
+        self,
+        new: NewRuntime<'_>,
+        listener: std::io::Result<UnixListener>,
+    ) -> Finished {
         let Self {
             shim,
             mut start,
@@ -210,7 +215,7 @@ impl Life {
                 .borrow_mut()
                 .spawn_local(server::attached(shim.clone(), stream, client));
         }
-        match server::listen(&shim.paths) {
+        match listener {
             Ok(listener) => {
                 services.spawn_local(server::accept(shim.clone(), listener, connections.clone()));
             }
