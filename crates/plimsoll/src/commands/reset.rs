@@ -26,7 +26,12 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root();
     if !root.join("layout-version").exists() {
-        rootless::stop_holder(&context.run_folder());
+        let run = context.run_folder();
+        rootless::stop_holder(&run);
+        // An ordinary user's command has made them on its way here. What is not empty stays.
+        for folder in [&run, &root] {
+            let _ = std::fs::remove_dir(folder);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if !args.force && !agreed(context)? {

@@ -509,6 +509,10 @@ fn nothing_is_left_of_a_root() {
     assert!(!user.root().exists());
     eventually(|| named(user.root().as_str()).is_empty());
     assert!(uids_are_gone(holder));
+    // Nor of a reset of nothing, which makes namespaces to look in.
+    user.ok(["system", "reset", "-f"]);
+    assert!(!user.root().exists());
+    eventually(|| named(user.root().as_str()).is_empty());
 }
 
 /// Processes whose arguments name `text`.
