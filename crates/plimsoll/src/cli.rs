@@ -28,7 +28,7 @@ pub(crate) fn main(mut args: Vec<OsString>) -> ExitCode {
     if is_compose(&args) {
         args.insert(1, COMPOSE.into());
     }
-    let matches = match tree(name).try_get_matches_from(&args) {
+    let matches = match parse(name, &args) {
         Ok(matches) => matches,
         Err(error) => return usage(&error, &args, name),
     };
@@ -107,6 +107,45 @@ fn runtime(threads: Threads) -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::internal("cannot start the event loop", error))
 }
 
+/// Finds the command and its arguments.
+fn parse(name: &'static str, args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    tree(name).try_get_matches_from(args).or_else(|error| {
+        let says_whether = |arg: &OsString| {
+            let parts = arg.to_str().and_then(|arg| arg.split_once('='));
+            parts.is_some_and(|(flag, value)| flag.starts_with('-') && boolean(value).is_ok())
+        };
+        match args.iter().any(says_whether) {
+            true => spelled_out(tree(name)).try_get_matches_from(args),
+            false => Err(error),
+        }
+    })
+}
+
+/// The same commands, with `--flag=true` and `--flag=false`, too, which Docker takes for every switch. It is not the
+/// tree itself that takes them: its help would show each switch as one that wants a value.
+fn spelled_out(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .value_parser(boolean)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true"),
+        _ => arg,
+    });
+    command.mut_subcommands(spelled_out)
+}
+
+/// The words that Go, and so Docker, takes for yes and no.
+fn boolean(word: &str) -> Result<bool, String> {
+    match word {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("neither `true` nor `false`".to_owned()),
+    }
+}
+
 /// Builds the whole command tree.
 fn tree(name: &'static str) -> clap::Command {
     let root = clap::Command::new(name)
@@ -134,6 +173,7 @@ fn hang(mut parent: clap::Command, group: &str) -> clap::Command {
             continue;
         }
         let child = help_flag(clap::Command::new(name), ArgAction::HelpShort)
+            .mut_arg("help", |help| help.short_alias('h'))
             .about(*about)
             .subcommand_required(true)
             .disable_help_subcommand(true);
@@ -156,6 +196,11 @@ fn node(command: &Command, index: usize, names: &'static str) -> clap::Command {
     let mut names = names.split('|');
     let name = names.next().expect("split gives one part at least");
     let node = (command.augment)(help_flag(clap::Command::new(name), ArgAction::HelpLong));
+    let takes_h = node.get_arguments().any(|arg| arg.get_short() == Some('h'));
+    let node = match takes_h {
+        true => node,
+        false => node.mut_arg("help", |help| help.short_alias('h')),
+    };
     node.aliases(names).args_override_self(true).arg(
         Arg::new(INDEX)
             .long(INDEX)
@@ -169,7 +214,7 @@ const INDEX: &str = "command-index";
 /// The group whose flags come before the command.
 const COMPOSE: &str = "compose";
 
-/// `--help` only: `-h` belongs to Docker's `run --hostname`.
+/// `--help`; `-h` is not shown, as with Docker, and belongs to `run --hostname` where there is one.
 fn help_flag(command: clap::Command, action: ArgAction) -> clap::Command {
     let help = Arg::new("help").long("help").action(action).help("Print help");
     command.disable_help_flag(true).arg(help)
@@ -403,6 +448,24 @@ mod tests {
                 1
             )
         );
+    }
+
+    #[test]
+    fn switches_take_yes_and_no() {
+        let parse = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let matches = parse("plimsoll", &args).map_err(|error| first_line(&error.to_string()))?;
+            let (_, matches) = leaf(&matches);
+            Ok::<_, String>((matches.get_flag("detach"), matches.get_flag("no_color")))
+        };
+        let up = ["plimsoll", "compose", "up"];
+        assert_eq!(parse(&[&up[..], &["-d"]].concat()).unwrap(), (true, false));
+        let both = [&up[..], &["--detach=1", "--no-color=False"]].concat();
+        assert_eq!(parse(&both).unwrap(), (true, false));
+        let last = [&up[..], &["-d", "--detach=false", "--no-color=true"]].concat();
+        assert_eq!(parse(&last).unwrap(), (false, true));
+        let wrong = parse(&[&up[..], &["--detach=maybe"]].concat()).unwrap_err();
+        assert!(wrong.contains("'--detach'"), "{wrong}");
     }
 
     #[test]
