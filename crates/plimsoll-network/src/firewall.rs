@@ -58,8 +58,8 @@ pub(crate) fn table(instance: u32) -> String {
     format!("plimsoll_{instance:08x}")
 }
 
-/// Writes the tables for these networks; published ports that are there already stay.
-pub(crate) fn install(instance: u32, networks: &[Network]) -> Result<(), NetworkError> {
+/// The script for `nft` that writes the tables for these networks; published ports that are there already stay.
+pub(crate) fn installation(instance: u32, networks: &[Network]) -> String {
     let mut script = String::new();
     for family in Family::ALL {
         let networks: Vec<_> = networks
@@ -70,7 +70,7 @@ pub(crate) fn install(instance: u32, networks: &[Network]) -> Result<(), Network
             script.push_str(&install_script(family, &table(instance), &networks));
         }
     }
-    nft::run(&script)
+    script
 }
 
 /// Tables and chains that are there already are taken as they are, and `flush table` empties chains but not maps: the whole
@@ -345,25 +345,31 @@ fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The published ports in a listing of all rules.
-pub(crate) fn ports(ruleset: &[Value], instance: u32) -> Vec<Element> {
+/// The published ports of this store.
+pub(crate) fn ports(instance: u32) -> Result<Vec<Element>, NetworkError> {
     let table = table(instance);
-    let maps = ruleset.iter().map(|object| &object["map"]);
-    let ours = maps.filter(|map| map["table"].as_str() == Some(&table));
-    ours.flat_map(|map| {
-        let family = Family::ALL
-            .into_iter()
-            .find(|family| map["family"] == family.word());
+    let mut ports = Vec::new();
+    for family in Family::ALL {
+        if stands_of(family, instance) {
+            let listing = nft::list(&["table", family.word(), &table])?;
+            ports.extend(ports_of(family, &listing));
+        }
+    }
+    Ok(ports)
+}
+
+fn ports_of(family: Family, listing: &[Value]) -> impl Iterator<Item = Element> {
+    let maps = listing.iter().map(|object| &object["map"]);
+    maps.flat_map(move |map| {
         let name = ["any", "exact"].into_iter().find(|name| map["name"] == *name);
         let elements = map["elem"].as_array().into_iter().flatten();
         elements.filter_map(move |element| {
             Some(Element {
-                family: family?,
+                family,
                 map: name?,
                 key: concatenated(&element[0])?,
                 value: concatenated(&element[1])?,
             })
         })
     })
-    .collect()
 }

@@ -10,10 +10,10 @@
 //! firewalld keeps its rules to itself: it writes them anew at every reload, and newer ones let nobody else change them. It is
 //! asked, by its own program, to take our bridges into its zone `trusted`.
 
-use serde_json::Value;
 use std::fs;
 use std::process::Command;
 
+use crate::nfnetlink::{Chain, DeviceRule};
 use crate::{NetworkError, nfnetlink, nft};
 
 /// Docker's chain for the administrator's rules.
@@ -22,62 +22,46 @@ const DOCKER_USER: &str = "DOCKER-USER";
 /// Returns how many firewalls of others drop what is forwarded, and have to let our bridges pass. A finished bridge remembers the number, so that a firewall which comes or
 /// goes later is noticed: Docker started after us, say. Those of the older interface are not counted.
 pub fn count() -> usize {
-    nfnetlink::closed_forward_chains().unwrap_or(0) + usize::from(firewalld::is_there())
+    let chains = nfnetlink::chains().unwrap_or_default();
+    let closed = chains.iter().filter(|chain| chain.is_closed).count();
+    closed + usize::from(firewalld::is_there())
 }
 
-/// A chain of somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-}
-
-impl Chain {
-    fn read(object: &Value) -> Option<Self> {
-        let text = |key: &str| object[key].as_str().map(str::to_owned);
-        Some(Self {
-            family: text("family")?,
-            table: text("table")?,
-            name: text("name")?,
-        })
+/// The rules, as a script for `nft`, that let packets of `bridge` pass where others drop what is forwarded. Those that are there
+/// are not among them.
+pub(crate) fn opening(bridge: &str, comment: &str) -> Result<String, NetworkError> {
+    let chains = nfnetlink::chains().map_err(unread)?;
+    let closed = to_open(&chains);
+    if closed.is_empty() {
+        return Ok(String::new());
     }
-
-    fn place(&self) -> String {
-        format!("{} {} {}", self.family, self.table, self.name)
-    }
-}
-
-/// Lets packets of `bridge` pass where others drop what is forwarded. Does nothing twice.
-pub(crate) fn open(bridge: &str, comment: &str) -> Result<(), NetworkError> {
-    let objects = nft::list(&["chains"])?;
-    for chain in closed_chains(&objects) {
-        let rules = nft::list(&["chain", &chain.family, &chain.table, &chain.name])?;
-        let missing = |key: &str| !rules.iter().any(|object| is_ours(object, comment, key, bridge));
-        let script: String = ["iifname", "oifname"]
-            .into_iter()
-            .filter(|key| missing(key))
-            .map(|key| {
-                format!(
-                    "insert rule {} {key} \"{bridge}\" counter accept comment \"{comment}\"\n",
-                    chain.place()
-                )
-            })
-            .collect();
-        if !script.is_empty() {
-            nft::run(&script)?;
+    let present = ours(comment)?;
+    let mut script = String::new();
+    for place in closed.into_iter().map(Chain::place) {
+        for (is_in, key) in [(true, "iifname"), (false, "oifname")] {
+            let is_it =
+                |rule: &DeviceRule| rule.is_in == is_in && rule.device == bridge && rule.chain() == place;
+            if !present.iter().any(is_it) {
+                script.push_str(&format!(
+                    "insert rule {place} {key} \"{bridge}\" counter accept comment \"{comment}\"\n"
+                ));
+            }
         }
     }
+    Ok(script)
+}
+
+/// Lets packets of `bridge` pass where `nft` cannot. Does nothing twice.
+pub(crate) fn open_others(bridge: &str, comment: &str) {
     legacy::open(bridge, comment);
     firewalld::open(bridge);
-    Ok(())
 }
 
 /// Takes the rules for `bridge` with this comment away.
 pub(crate) fn close(bridge: &str, comment: &str) -> Result<(), NetworkError> {
-    let rules = ours(&nft::list(&["ruleset"])?, comment);
-    let rules = rules.iter().filter(|rule| rule.bridge == bridge);
-    let script: String = rules.map(OwnRule::delete).collect();
+    let rules = ours(comment)?;
+    let rules = rules.iter().filter(|rule| rule.device == bridge);
+    let script: String = rules.map(deletion).collect();
     if !script.is_empty() {
         nft::run(&script)?;
     }
@@ -86,74 +70,31 @@ pub(crate) fn close(bridge: &str, comment: &str) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// A rule of ours in a chain of somebody else.
-#[derive(Debug)]
-pub(crate) struct OwnRule {
-    /// Family, table, chain and handle, in `nft`'s words.
-    pub(crate) place: String,
-    /// Whose packets it lets pass.
-    pub(crate) bridge: String,
-}
-
-impl OwnRule {
-    /// The line that takes it away.
-    pub(crate) fn delete(&self) -> String {
-        format!("delete rule {}\n", self.place)
-    }
-}
-
 /// Our rules in the chains of others.
-pub(crate) fn ours(ruleset: &[Value], comment: &str) -> Vec<OwnRule> {
-    let rules = ruleset.iter().map(|object| &object["rule"]);
-    rules
-        .filter(|rule| rule["comment"] == comment && rule["table"] != comment)
-        .filter_map(|rule| {
-            let chain = Value::as_str(&rule["chain"])?;
-            let (family, table) = (rule["family"].as_str()?, rule["table"].as_str()?);
-            let parts = rule["expr"].as_array()?;
-            let bridge = parts.iter().find_map(|part| part["match"]["right"].as_str())?;
-            Some(OwnRule {
-                place: format!("{family} {table} {chain} handle {}", rule["handle"]),
-                bridge: bridge.to_owned(),
-            })
-        })
-        .collect()
+pub(crate) fn ours(comment: &str) -> Result<Vec<DeviceRule>, NetworkError> {
+    let mut rules = nfnetlink::device_rules(comment).map_err(unread)?;
+    rules.retain(|rule| rule.table != comment);
+    Ok(rules)
 }
 
-/// The chains to open: for each base chain that drops what is forwarded, itself or `DOCKER-USER` of the same table.
-fn closed_chains(objects: &[Value]) -> Vec<Chain> {
-    let chains: Vec<&Value> = objects.iter().filter_map(|object| object.get("chain")).collect();
-    let exists = |wanted: &Chain| {
-        chains
-            .iter()
-            .any(|chain| Chain::read(chain).as_ref() == Some(wanted))
-    };
-    let is_closed = |chain: &Value| {
-        let is_ip = matches!(chain["family"].as_str(), Some("ip" | "ip6" | "inet"));
-        is_ip && chain["hook"] == "forward" && chain["policy"] == "drop"
-    };
-    chains
-        .iter()
-        .filter(|chain| is_closed(chain))
-        .filter_map(|chain| Chain::read(chain))
-        .map(|chain| {
-            let user = Chain {
-                name: DOCKER_USER.to_owned(),
-                ..chain.clone()
-            };
-            if exists(&user) { user } else { chain }
-        })
-        .collect()
+/// The line that takes a rule away.
+pub(crate) fn deletion(rule: &DeviceRule) -> String {
+    format!("delete rule {}\n", rule.place())
 }
 
-fn is_ours(object: &Value, comment: &str, key: &str, bridge: &str) -> bool {
-    let rule = &object["rule"];
-    let matches =
-        |part: &Value| part["match"]["left"]["meta"]["key"] == key && part["match"]["right"] == bridge;
-    rule["comment"] == comment
-        && rule["expr"]
-            .as_array()
-            .is_some_and(|parts| parts.iter().any(matches))
+fn unread(source: std::io::Error) -> NetworkError {
+    NetworkError::read("firewall rules", source)
+}
+
+/// The chains to open: for each that drops what is forwarded, itself or `DOCKER-USER` of the same table.
+fn to_open(chains: &[Chain]) -> Vec<&Chain> {
+    let user = |closed: &Chain| {
+        chains.iter().find(|chain| {
+            chain.name == DOCKER_USER && chain.table == closed.table && chain.family == closed.family
+        })
+    };
+    let closed = chains.iter().filter(|chain| chain.is_closed);
+    closed.map(|chain| user(chain).unwrap_or(chain)).collect()
 }
 
 /// The older interface of iptables, whose tables `nft` does not see. Best effort: without the program nothing can be done.

@@ -4,12 +4,12 @@
 //! comment and its bridge. Whether that owner lives is not known here but to whoever asks: see [`Claim`].
 
 use plimsoll_store::{Leak, LeakKind, Lock, StoreError};
-use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netlink::Link;
 use crate::networks::{open_netlink, remove_bridge};
+use crate::nfnetlink::DeviceRule;
 use crate::rows::parsed;
 use crate::{NetworkError, Networks, firewall, foreign, nft, rows};
 
@@ -34,7 +34,16 @@ struct View {
     places: Vec<Row>,
     bridges: Vec<String>,
     links: Vec<Link>,
-    ruleset: Vec<Value>,
+    ports: Vec<firewall::Element>,
+    rules: Vec<DeviceRule>,
+}
+
+impl View {
+    /// Rules in the chains of others for bridges that no network has.
+    fn stray_rules(&self) -> impl Iterator<Item = &DeviceRule> {
+        let is_stray = |rule: &&DeviceRule| !self.bridges.contains(&rule.device);
+        self.rules.iter().filter(is_stray)
+    }
 }
 
 /// A device, and why it is nobody's.
@@ -60,15 +69,15 @@ impl Networks {
         self.each_stray_port(&view, claim, |port| {
             let target = port.target().map(|target| target.to_string()).unwrap_or_default();
             let reason = format!("leads to {target}, which is nobody's");
-            leaks.push(Leak::new(LeakKind::Port, port.key, reason));
+            leaks.push(Leak::new(LeakKind::Port, port.key.clone(), reason));
             Ok(())
         })?;
         for (link, reason) in self.stray_links(&view, claim)? {
             leaks.push(Leak::new(LeakKind::Interface, link.name.clone(), reason));
         }
-        for rule in self.stray_rules(&view) {
-            let reason = format!("for the bridge {}, which is no more", rule.bridge);
-            leaks.push(Leak::new(LeakKind::Rule, rule.place, reason));
+        for rule in view.stray_rules() {
+            let reason = format!("for the bridge {}, which is no more", rule.device);
+            leaks.push(Leak::new(LeakKind::Rule, rule.place(), reason));
         }
         for name in self.stray_names()? {
             let reason = "names of a network that is no more";
@@ -87,7 +96,7 @@ impl Networks {
         let _lock = self.host_lock()?;
         let view = self.view()?;
         self.each_stray_port(&view, claim, |port| {
-            firewall::retract(self.store.instance(), std::slice::from_ref(&port))
+            firewall::retract(self.store.instance(), std::slice::from_ref(port))
         })?;
         each_dead(&view, claim, |places| match places[0].has_container {
             true => self.park(&places[0].owner),
@@ -97,8 +106,7 @@ impl Networks {
         for (link, _) in self.stray_links(&view, claim)? {
             remove_bridge(&mut netlink, &link.name)?;
         }
-        let rules = self.stray_rules(&view);
-        let script: String = rules.iter().map(foreign::OwnRule::delete).collect();
+        let script: String = view.stray_rules().map(foreign::deletion).collect();
         if !script.is_empty() {
             nft::run(&script)?;
         }
@@ -118,8 +126,8 @@ impl Networks {
         let places = self.places()?;
         let own = places.iter().filter(|place| place.owner == container);
         let addresses: Vec<IpAddr> = own.flat_map(|place| place.addresses.iter().copied()).collect();
-        if !addresses.is_empty() && firewall::stands(self.store.instance(), false) {
-            let mut ports = firewall::ports(&nft::list(&["ruleset"])?, self.store.instance());
+        if !addresses.is_empty() {
+            let mut ports = firewall::ports(self.store.instance())?;
             ports.retain(|port| port.target().is_some_and(|target| addresses.contains(&target)));
             firewall::retract(self.store.instance(), &ports)?;
         }
@@ -132,17 +140,21 @@ impl Networks {
             .links()
             .map_err(|source| NetworkError::read("devices", source))?;
         let bridges = self.store.db().read(rows::bridges)?;
-        let ruleset = match nft::list(&["ruleset"]) {
+        let (ports, rules) = match (
+            firewall::ports(self.store.instance()),
+            foreign::ours(&self.table()),
+        ) {
             // Who never made a network need not be able to.
-            Err(NetworkError::NoNft | NetworkError::Nft { .. }) if bridges.is_empty() => Vec::new(),
-            ruleset => ruleset?,
+            (Err(_), _) | (_, Err(_)) if bridges.is_empty() => (Vec::new(), Vec::new()),
+            (ports, rules) => (ports?, rules?),
         };
         Ok(View {
             // After what they are compared with: what has its place now may have had no device before.
             places: self.places()?,
             bridges: bridges.into_iter().map(|network| network.bridge).collect(),
             links,
-            ruleset,
+            ports,
+            rules,
         })
     }
 
@@ -176,9 +188,9 @@ impl Networks {
         &self,
         view: &View,
         claim: Claim<'_>,
-        mut work: impl FnMut(firewall::Element) -> Result<(), NetworkError>,
+        mut work: impl FnMut(&firewall::Element) -> Result<(), NetworkError>,
     ) -> Result<(), NetworkError> {
-        for port in firewall::ports(&view.ruleset, self.store.instance()) {
+        for port in &view.ports {
             let target = port.target();
             let has = |place: &&Row| target.is_some_and(|target| place.addresses.contains(&target));
             match view.places.iter().find(has) {
@@ -215,13 +227,6 @@ impl Networks {
             }
         }
         Ok(strays)
-    }
-
-    /// Rules in the chains of others for bridges that no network has.
-    fn stray_rules(&self, view: &View) -> Vec<foreign::OwnRule> {
-        let mut rules = foreign::ours(&view.ruleset, &self.table());
-        rules.retain(|rule| !view.bridges.contains(&rule.bridge));
-        rules
     }
 
     fn stray_names(&self) -> Result<Vec<String>, NetworkError> {

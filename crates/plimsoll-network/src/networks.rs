@@ -151,7 +151,7 @@ impl Networks {
         std::thread::scope(|scope| {
             let device = scope.spawn(|| remove_bridge(&mut open_netlink()?, &network.bridge));
             let others = scope.spawn(|| foreign::close(&network.bridge, &table));
-            let own = firewall::install(instance, &rest);
+            let own = nft::run(&firewall::installation(instance, &rest));
             let done = |thread: std::thread::ScopedJoinHandle<'_, _>| {
                 thread
                     .join()
@@ -391,8 +391,10 @@ impl Networks {
         netlink.set_up(index).map_err(failed)?;
         enable_forwarding(network.ipv6.is_some())?;
         let instance = self.store.instance();
-        firewall::install(instance, &self.store.db().read(rows::bridges)?)?;
-        foreign::open(&network.bridge, &firewall::table(instance))?;
+        let table = firewall::table(instance);
+        let rules = firewall::installation(instance, &self.store.db().read(rows::bridges)?);
+        nft::run(&(rules + &foreign::opening(&network.bridge, &table)?))?;
+        foreign::open_others(&network.bridge, &table);
         netlink.set_alias(index, &alias(network)).map_err(failed)
     }
 

@@ -12,18 +12,103 @@ use crate::netlink::split;
 
 const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
 const NFT_MSG_GETCHAIN: u16 = 10 << 8 | 4;
+const NFT_MSG_GETRULE: u16 = 10 << 8 | 7;
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_CMP_DATA: u16 = 3;
+const NFTA_META_KEY: u16 = 2;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFT_META_IIFNAME: u32 = 6;
+const NFT_META_OIFNAME: u32 = 7;
+/// Of libnftnl: what `nft` keeps of a rule that the kernel does not read.
+const NFTNL_UDATA_RULE_COMMENT: u8 = 0;
 const NF_INET_FORWARD: u32 = 2;
 const NF_DROP: u32 = 0;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Families of tables that see packets of IP: `inet`, `ip` and `ip6`.
 const FAMILIES: [u8; 3] = [INET, 2, 10];
 /// Of tables for both.
 pub(crate) const INET: u8 = 1;
 /// Netlink's header, and the one of netfilter after it.
 const HEADERS: usize = 16 + 4;
+
+/// A chain of any table of IP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) family: u8,
+    pub(crate) table: String,
+    pub(crate) name: String,
+    /// It is a base chain, and drops what is forwarded unless a rule of its own lets it pass.
+    pub(crate) is_closed: bool,
+}
+
+impl Chain {
+    /// In `nft`'s words: `ip6 filter FORWARD`.
+    pub(crate) fn place(&self) -> String {
+        format!("{} {} {}", family(self.family), self.table, self.name)
+    }
+
+    fn read(message: &[u8]) -> Option<Self> {
+        let attributes = &message[HEADERS..];
+        Some(Self {
+            family: family_of(message)?,
+            table: text(attributes, NFTA_CHAIN_TABLE)?,
+            name: text(attributes, NFTA_CHAIN_NAME)?,
+            is_closed: is_closed(attributes),
+        })
+    }
+}
+
+/// A rule of any table of IP that names one device.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceRule {
+    family: u8,
+    pub(crate) table: String,
+    chain: String,
+    handle: u64,
+    /// Whether packets come from the device, and do not go to it.
+    pub(crate) is_in: bool,
+    pub(crate) device: String,
+    pub(crate) comment: String,
+}
+
+impl DeviceRule {
+    /// The chain it is in, as [`Chain::place`] says it.
+    pub(crate) fn chain(&self) -> String {
+        format!("{} {} {}", family(self.family), self.table, self.chain)
+    }
+
+    /// Where it is, in `nft`'s words: `ip6 filter FORWARD handle 7`.
+    pub(crate) fn place(&self) -> String {
+        format!("{} handle {}", self.chain(), self.handle)
+    }
+
+    fn read(message: &[u8]) -> Option<Self> {
+        let attributes = &message[HEADERS..];
+        let expressions = find(attributes, NFTA_RULE_EXPRESSIONS)?;
+        let (is_in, device) = device(expressions.value())?;
+        Some(Self {
+            family: family_of(message)?,
+            table: text(attributes, NFTA_RULE_TABLE)?,
+            chain: text(attributes, NFTA_RULE_CHAIN)?,
+            handle: u64::from_be_bytes(find(attributes, NFTA_RULE_HANDLE)?.value().try_into().ok()?),
+            is_in,
+            device,
+            comment: comment(find(attributes, NFTA_RULE_USERDATA)?.value())?,
+        })
+    }
+}
 
 /// Whether the table `name` of this family exists.
 pub(crate) fn has_table(family: u8, name: &str) -> io::Result<bool> {
@@ -32,21 +117,38 @@ pub(crate) fn has_table(family: u8, name: &str) -> io::Result<bool> {
     attribute.extend(name.as_bytes());
     attribute.push(0);
     attribute.resize(attribute.len().next_multiple_of(4), 0);
-    let mut found = false;
-    ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, family, &attribute, |_| {
-        found = true
-    })?;
-    Ok(found)
+    let answers = ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, family, &attribute)?;
+    Ok(!answers.is_empty())
 }
 
-/// How many base chains drop what is forwarded unless a rule of theirs lets it pass. Ours are never among them.
-pub(crate) fn closed_forward_chains() -> io::Result<usize> {
-    let mut count = 0;
-    ask(NFT_MSG_GETCHAIN, NLM_F_REQUEST | NLM_F_DUMP, 0, &[], |message| {
-        let is_ip = FAMILIES.contains(&message[16]);
-        count += usize::from(is_ip && is_closed(&message[HEADERS..]));
-    })?;
-    Ok(count)
+/// Every chain of tables that see packets of IP.
+pub(crate) fn chains() -> io::Result<Vec<Chain>> {
+    let answers = ask(NFT_MSG_GETCHAIN, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
+    Ok(answers
+        .iter()
+        .filter_map(|message| Chain::read(message))
+        .collect())
+}
+
+/// The rules that ask for one device and carry this comment. A host may have ten thousand others: `nft list` takes half a second
+/// to say them.
+pub(crate) fn device_rules(comment: &str) -> io::Result<Vec<DeviceRule>> {
+    let answers = ask(NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
+    let rules = answers.iter().filter_map(|message| DeviceRule::read(message));
+    Ok(rules.filter(|rule| rule.comment == comment).collect())
+}
+
+fn family_of(message: &[u8]) -> Option<u8> {
+    let family = message[16];
+    FAMILIES.contains(&family).then_some(family)
+}
+
+fn family(number: u8) -> &'static str {
+    match number {
+        INET => "inet",
+        2 => "ip",
+        _ => "ip6",
+    }
 }
 
 fn is_closed(attributes: &[u8]) -> bool {
@@ -56,10 +158,48 @@ fn is_closed(attributes: &[u8]) -> bool {
         && number(attributes, NFTA_CHAIN_POLICY) == Some(NF_DROP)
 }
 
+/// The device that a rule's expressions compare a packet's with, and whether it is the one it came from.
+fn device(expressions: &[u8]) -> Option<(bool, String)> {
+    let mut asked = None;
+    for expression in NlasIterator::new(expressions).flatten() {
+        let data = find(expression.value(), NFTA_EXPR_DATA)?;
+        match (text(expression.value(), NFTA_EXPR_NAME)?.as_str(), asked) {
+            ("meta", _) => asked = number(data.value(), NFTA_META_KEY),
+            ("cmp", Some(key @ (NFT_META_IIFNAME | NFT_META_OIFNAME))) => {
+                let value = find(data.value(), NFTA_CMP_DATA)?;
+                return Some((key == NFT_META_IIFNAME, text(value.value(), NFTA_DATA_VALUE)?));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The comment among a rule's user data: kind, length and value, one after the other.
+fn comment(mut data: &[u8]) -> Option<String> {
+    while let [kind, length, rest @ ..] = data {
+        let value = rest.get(..usize::from(*length))?;
+        if *kind == NFTNL_UDATA_RULE_COMMENT {
+            return until_nul(value);
+        }
+        data = &rest[value.len()..];
+    }
+    None
+}
+
 fn find(attributes: &[u8], kind: u16) -> Option<NlaBuffer<&[u8]>> {
     NlasIterator::new(attributes)
         .flatten()
         .find(|attribute| attribute.kind() == kind)
+}
+
+fn text(attributes: &[u8], kind: u16) -> Option<String> {
+    until_nul(find(attributes, kind)?.value())
+}
+
+fn until_nul(bytes: &[u8]) -> Option<String> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8(bytes[..end].to_vec()).ok()
 }
 
 /// Netfilter's numbers have the network's byte order.
@@ -69,35 +209,59 @@ fn number(attributes: &[u8], kind: u16) -> Option<u32> {
     ))
 }
 
-/// Sends one question and hands each answer, headers included, to `take`. "No such thing" is no answer.
-fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+/// Sends one question, and returns the answers with their headers. "No such thing" is no answer.
+///
+/// A dump that somebody's change came between is asked for anew: it may lack what was there all the time.
+fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut message = ((HEADERS + attributes.len()) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend([0; 8]); // sequence and port: one question per socket
     message.extend([family, 0, 0, 0]);
     message.extend(attributes);
+    loop {
+        if let Some(answers) = ask_once(&message, flags & NLM_F_DUMP == NLM_F_DUMP)? {
+            return Ok(answers);
+        }
+    }
+}
+
+/// None where the dump was interrupted.
+fn ask_once(question: &[u8], is_dump: bool) -> io::Result<Option<Vec<Vec<u8>>>> {
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
         Some(netlink::NETFILTER),
     )?;
-    send(&socket, &message, SendFlags::empty())?;
+    send(&socket, question, SendFlags::empty())?;
     let mut buffer = vec![0_u8; 32 * 1024];
+    let mut answers = Vec::new();
     loop {
         let (_, length) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
         let mut rest = &buffer[..length.min(buffer.len())];
         while let Some((answer, after)) = split(rest) {
             rest = after;
-            match u16::from_ne_bytes([answer[4], answer[5]]) {
-                NLMSG_DONE | NLMSG_ERROR => return Ok(()),
-                _ if answer.len() >= HEADERS => take(answer),
+            let word = |at: usize| u16::from_ne_bytes([answer[at], answer[at + 1]]);
+            if word(6) & NLM_F_DUMP_INTR != 0 {
+                return Ok(None);
+            }
+            match word(4) {
+                NLMSG_DONE => return Ok(Some(answers)),
+                NLMSG_ERROR => return failure(answer).map_or(Ok(Some(answers)), Err),
+                _ if answer.len() >= HEADERS => answers.push(answer.to_vec()),
                 _ => {}
             }
         }
-        if flags & NLM_F_DUMP != NLM_F_DUMP {
-            return Ok(());
+        if !is_dump {
+            return Ok(Some(answers));
         }
     }
+}
+
+/// What an error message says, if not that there is no such thing.
+fn failure(answer: &[u8]) -> Option<io::Error> {
+    let code = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
+    let error = io::Error::from_raw_os_error(-code);
+    (code != 0 && error.kind() != io::ErrorKind::NotFound).then_some(error)
 }

@@ -304,15 +304,14 @@ impl Sandbox {
 
     /// Ends what the program's own clean-up could have left, so that one failing test does not spoil others.
     fn clean(&self) {
-        let listed = Outcome::of(&mut self.command(["ps", "-aq"]));
-        let ids: Vec<&str> = listed.stdout.split_whitespace().collect();
-        if !ids.is_empty() {
-            let _ = Outcome::of(&mut self.command(["rm", "-f", "-v"].iter().chain(&ids)));
-        }
+        // While the root still says what it has.
+        let (cgroups, links) = (self.cgroups(), self.links());
+        // It alone finds our rules in the firewalls of others.
+        let _ = Outcome::of(&mut self.command(["system", "reset", "--force"]));
         self.processes()
             .iter()
             .for_each(|(pid, _)| quiet("kill", &["-9", pid]));
-        for cgroup in self.cgroups() {
+        for cgroup in cgroups {
             let processes = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
             processes.lines().for_each(|pid| quiet("kill", &["-9", pid]));
             for _ in 0..50 {
@@ -325,14 +324,7 @@ impl Sandbox {
         for mount in self.mounts().into_iter().rev() {
             let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
         }
-        if let Some(instance) = self.instance() {
-            quiet("nft", &["delete", "table", "ip", &format!("plimsoll_{instance}")]);
-            quiet(
-                "nft",
-                &["delete", "table", "inet", &format!("plimsoll_{instance}")],
-            );
-        }
-        for link in self.links() {
+        for link in links {
             quiet("ip", &["link", "delete", &link]);
         }
     }
