@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use plimsoll_container::Container;
 use plimsoll_progress::ResourceState;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::converge::Converge;
@@ -29,6 +30,16 @@ pub struct ApplyOptions {
     pub renew_anonymous_volumes: bool,
     /// Is told of every container that runs when its turn has come.
     pub started: Option<UnboundedSender<Container>>,
+    /// Is told of every container that was stopped to be started again at once.
+    pub stopped: Option<UnboundedSender<Stopped>>,
+}
+
+/// A container between two runs. The next begins when this is dropped: whoever listens has time to hear the last one out.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The container.
+    pub container: Container,
+    _go_on: oneshot::Sender<()>,
 }
 
 /// A plan that is being carried out. Cheap to clone.
@@ -88,6 +99,19 @@ impl Work {
         if let Some(started) = &self.options.started {
             // Nobody listens any more: fine.
             let _ = started.send(container);
+        }
+    }
+
+    /// Says that a container is between two runs, and waits until the next may begin.
+    pub(crate) async fn tell_stopped(&self, container: &Container) {
+        if let Some(stopped) = &self.options.stopped {
+            let (go_on, may_go_on) = oneshot::channel();
+            let container = container.clone();
+            let _ = stopped.send(Stopped {
+                container,
+                _go_on: go_on,
+            });
+            let _ = may_go_on.await;
         }
     }
 

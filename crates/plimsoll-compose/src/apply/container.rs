@@ -154,6 +154,7 @@ impl Work {
                 .stop_for_restart(&container, None, self.options.timeout)
                 .await;
             stopped.map_err(about("stop", name))?;
+            self.tell_stopped(&container).await;
             let container = containers.get(container.id())?;
             self.run_container(service, &container).await
         };

@@ -1,6 +1,7 @@
 //! What the compose commands share: the flags before the command, and the project that they name.
 
 pub(crate) mod attached;
+pub(crate) mod audience;
 pub(crate) mod building;
 pub(crate) mod converging;
 pub(crate) mod members;
@@ -97,6 +98,14 @@ impl ComposeArgs {
         match self.no_ansi {
             true => Ansi::Never,
             false => self.ansi.unwrap_or_default(),
+        }
+    }
+
+    /// A form of progress that leaves lines of others alone.
+    pub(crate) fn progress_in_lines(&self) -> Option<Mode> {
+        match self.progress {
+            None | Some(Mode::Auto | Mode::Tty) => Some(Mode::Plain),
+            other => other,
         }
     }
 

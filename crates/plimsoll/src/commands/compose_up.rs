@@ -11,9 +11,12 @@ use plimsoll_compose_file::model::Condition;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compose::attached::{Attached, Ending, eprint_line, shown_by_default};
+use super::compose::audience::Audience;
 use super::compose::converging::{Changing, ImageArgs, orphans, scale, warn_unused};
-use super::compose::printer::Form;
-use super::compose::{colors_output, display_as, project};
+use super::compose::printer::{Form, Printer};
+use super::compose::{colors_output, display_as, model, project};
+use super::compose_build::chosen;
+use super::compose_watch::Watching;
 use super::interruptible;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -30,14 +33,19 @@ use crate::progress::Display;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run in the background
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["attach", "attach_dependencies"])]
     detach: bool,
     #[command(flatten)]
     images: ImageArgs,
     #[command(flatten)]
     gate: GateArgs,
     /// Wait until all services run, are healthy, or have ended well; runs in the background
-    #[arg(long)]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "attach", "attach_dependencies", "abort_on_container_exit", "abort_on_container_failure", "exit_code_from",
+        ],
+    )]
     wait: bool,
     /// Seconds to wait at most
     #[arg(long, value_name = "SECONDS")]
@@ -79,7 +87,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
     exit_code_from: Option<String>,
     /// Show only the output of this service; may be given several times
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", conflicts_with = "attach_dependencies")]
     attach: Vec<String>,
     /// Do not show the output of this service; may be given several times
     #[arg(long, value_name = "SERVICE")]
@@ -96,6 +104,9 @@ pub(crate) struct Args {
     /// Without colour
     #[arg(long)]
     no_color: bool,
+    /// Keep containers up to date with the files they were built from, as `compose watch` does
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_build"])]
+    watch: bool,
     /// Accepted for Docker's sake: there is no menu
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     menu: Option<bool>,
@@ -136,7 +147,7 @@ impl Args {
         ApplyOptions {
             timeout: self.timeout,
             renew_anonymous_volumes: self.renew_anon_volumes,
-            started: None,
+            ..ApplyOptions::default()
         }
     }
 
@@ -197,6 +208,15 @@ async fn in_background(args: &Args, context: &Context, project: &Project) -> Res
 }
 
 async fn attached(args: &Args, context: &Context, project: &Project) -> Result<ExitCode, CommandError> {
+    // What is wrong with it is said before anything is made.
+    let model = args.watch.then(|| model(project)).transpose()?;
+    let mut watching = model
+        .as_ref()
+        .map(|model| {
+            let services = chosen(model, &args.services, !args.no_deps)?;
+            Watching::of(context, project, model, &services)
+        })
+        .transpose()?;
     let display = display_as(context, "Running", None)?;
     let prepared = tokio::select! {
         prepared = prepare(args, context, project, &display) => prepared,
@@ -215,26 +235,31 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
     }
     let (sender, mut receiver) = unbounded_channel();
     let (relay, started) = unbounded_channel();
+    let audience = Audience::new(relay.clone());
     let options = ApplyOptions {
         started: Some(sender),
         ..args.apply_options()
     };
     let shown = args.shown(&desired);
-    let names = plan.containers(|service| shown.contains(service));
-    let attaching = format!(
-        "Attaching to {}",
-        attached_names(&project.name, &names).join(", ")
-    );
+    let names = attached_names(&project.name, &plan.containers(|service| shown.contains(service)));
+    let attaching = format!("Attaching to {}", names.join(", "));
+    let (printer, writing) = Printer::start(Form {
+        prefix: !args.no_log_prefix,
+        color: !args.no_color && colors_output(context),
+        timestamps: args.timestamps,
+        splits: true,
+    });
+    printer.expect(names.iter().map(String::as_str));
+    if let Some(watching) = &mut watching {
+        watching.quiet = args.images.quiet_build;
+        watching.stage = Some((printer.clone(), audience.clone()));
+    }
     let attached = Attached {
         context,
         containers: changing.containers.clone(),
         project: project.name.clone(),
-        form: Form {
-            prefix: !args.no_log_prefix,
-            color: !args.no_color && colors_output(context),
-            timestamps: args.timestamps,
-            splits: true,
-        },
+        audience: audience.clone(),
+        watches: args.watch,
         shown,
         ending: Ending {
             on_exit: args.abort_on_container_exit,
@@ -274,9 +299,15 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
             }
         }
     };
-    let ended = attached
-        .run(starting, started, &attached_names(&project.name, &names))
-        .await?;
+    let working = async move {
+        starting.await?;
+        audience.settle(true);
+        match watching {
+            Some(watching) => watching.run().await,
+            None => Ok(()),
+        }
+    };
+    let ended = attached.run(working, started, (printer, writing)).await?;
     attached.exit_code(ended, &converge)
 }
 

@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_compose::{ApplyOptions, Plan, UpOptions};
+use plimsoll_compose::{Action, ApplyOptions, Observed, Plan, Stopped, UpOptions};
 use plimsoll_compose_file::Project;
 use plimsoll_compose_file::model::{Hook, Model, WatchAction};
 use plimsoll_container::{Container, Containers};
 use plimsoll_progress::Progress;
 use plimsoll_runtime::ProcessSpec;
+use tokio::sync::mpsc::unbounded_channel;
 
+use super::compose::audience::{Audience, Leaving};
 use super::compose::building::{Building, Site};
 use super::compose::converging::{Changing, ImageArgs};
 use super::compose::members::Which;
+use super::compose::printer::Printer;
 use super::compose::rules::Rule;
 use super::compose::watcher::Watcher;
 use super::compose::{Scope, display_as, model, project};
@@ -55,36 +58,28 @@ async fn watch(args: Args, context: &Context) -> Result<ExitCode, CommandError> 
     let project = project(context, |options| options.named.clone_from(&args.services))?;
     let model = model(&project)?;
     let services = chosen(&model, &args.services, false)?;
-    let watching = Watching {
-        context,
-        containers: containers(context)?,
-        rules: Arc::new(Rule::of(&model, &services)?),
-        project: &project,
-        model: &model,
-        prune: args.prune,
-        quiet: args.quiet,
-    };
-    if watching.rules.is_empty() {
-        return Err(
-            CommandError::user("none of the selected services is configured for watch")
-                .hint("give a service `develop: {watch: [{action: sync, path: ./src, target: /app/src}]}`"),
-        );
-    }
+    let mut watching = Watching::of(context, &project, &model, &services)?;
+    (watching.prune, watching.quiet) = (args.prune, args.quiet);
     if !args.no_up {
         watching.up(&args.services).await?;
     }
-    watching.run().await
+    watching.run().await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A project whose files are watched.
-struct Watching<'a> {
+pub(super) struct Watching<'a> {
     context: &'a Context,
     containers: Containers,
     project: &'a Project,
     model: &'a Model,
     rules: Arc<Vec<Rule>>,
+    /// Remove images that were replaced.
     prune: bool,
-    quiet: bool,
+    /// Do not show the steps of builds.
+    pub(super) quiet: bool,
+    /// Of an `up` that shows the output of the same containers.
+    pub(super) stage: Option<(Printer, Audience)>,
 }
 
 /// What has to be done for a service.
@@ -97,16 +92,46 @@ struct Work<'a> {
     exec: Vec<&'a Hook>,
 }
 
-impl Watching<'_> {
-    async fn run(&self) -> Result<ExitCode, CommandError> {
-        let wrong = |error| CommandError::internal("cannot watch the files", error);
-        let roots: Vec<PathBuf> = self.rules.iter().map(|rule| rule.root.clone()).collect();
-        if let Some(missing) = roots.iter().find(|root| !root.exists()) {
+impl<'a> Watching<'a> {
+    /// Of these services; an error if none of them has anything to watch.
+    pub(super) fn of(
+        context: &'a Context,
+        project: &'a Project,
+        model: &'a Model,
+        services: &[String],
+    ) -> Result<Self, CommandError> {
+        let rules = Rule::of(model, services)?;
+        if rules.is_empty() {
+            return Err(
+                CommandError::user("none of the selected services is configured for watch").hint(
+                    "give a service `develop: {watch: [{action: sync, path: ./src, target: /app/src}]}`",
+                ),
+            );
+        }
+        if let Some(missing) = rules.iter().find(|rule| !rule.root.exists()) {
             return Err(CommandError::user(format!(
                 "cannot watch `{}`: it is not there",
-                missing.display()
+                missing.root.display()
             )));
         }
+        Ok(Self {
+            context,
+            containers: containers(context)?,
+            project,
+            model,
+            rules: Arc::new(rules),
+            prune: false,
+            quiet: false,
+            stage: None,
+        })
+    }
+}
+
+impl Watching<'_> {
+    /// Does what changes ask for; ends only if files cannot be watched.
+    pub(super) async fn run(&self) -> Result<(), CommandError> {
+        let wrong = |error| CommandError::internal("cannot watch the files", error);
+        let roots: Vec<PathBuf> = self.rules.iter().map(|rule| rule.root.clone()).collect();
         let rules = Arc::clone(&self.rules);
         let skip = move |path: &Path| {
             rules.iter().all(|rule| {
@@ -115,20 +140,32 @@ impl Watching<'_> {
         };
         let mut watcher = Watcher::new(&roots, Box::new(skip)).map_err(wrong)?;
         self.first_sync().await?;
-        self.say("Watch enabled");
+        self.say("Watch enabled").await;
         loop {
             let changed = watcher.changes().await.map_err(wrong)?;
             for (service, work) in self.work(&changed) {
+                self.settle(false);
                 // What cannot be done now may be mended by the next change.
                 if let Err(error) = self.perform(service, work).await {
                     let _ = self.context.report(&error);
                 }
+                self.settle(true);
             }
         }
     }
 
-    fn say(&self, text: impl std::fmt::Display) {
-        let _ = writeln!(self.context.stderr(), "{text}");
+    async fn say(&self, text: &str) {
+        match &self.stage {
+            Some((printer, _)) => printer.announce(text).await,
+            None => drop(writeln!(self.context.stdout(), "{text}")),
+        }
+    }
+
+    /// Says whether all containers are there that should be.
+    fn settle(&self, is_settled: bool) {
+        if let Some((_, audience)) = &self.stage {
+            audience.settle(is_settled);
+        }
     }
 
     /// What changes come to, by service.
@@ -165,10 +202,11 @@ impl Watching<'_> {
         }
         let members = self.running(service)?;
         if !work.files.is_empty() {
-            self.say(format_args!(
+            self.say(&format!(
                 "Syncing service \"{service}\" after {} changes were detected",
                 work.files.len()
-            ));
+            ))
+            .await;
             for container in &members {
                 self.sync(container, &work.files).await?;
             }
@@ -179,14 +217,43 @@ impl Watching<'_> {
             }
         }
         if work.restart {
-            for container in &members {
-                self.containers.stop_for_restart(container, None, None).await?;
-                let container = self.containers.get(container.id())?;
-                self.containers.start(&container, false).await?;
-            }
-            self.say(format_args!("service(s) [\"{service}\"] restarted"));
+            self.restart(service).await?;
+            self.say(&format!("service(s) [\"{service}\"] restarted")).await;
         }
         Ok(())
+    }
+
+    /// Also what has crashed, and those who want to be restarted with it.
+    async fn restart(&self, service: &str) -> Result<(), CommandError> {
+        let name = &self.project.name;
+        let changing = Changing::new(self.context, name, Some(self.project), &Progress::none()).await?;
+        let desired = changing.desired.as_deref();
+        let plan = Plan::restart(&changing.observe()?, desired, &[service.to_owned()], true);
+        self.apply(&changing, plan).await
+    }
+
+    /// Carries a plan out; whoever shows the output of containers hears which are ended and which started.
+    async fn apply(&self, changing: &Changing<'_>, plan: Plan) -> Result<(), CommandError> {
+        let Some((_, audience)) = &self.stage else {
+            return changing.apply(plan, ApplyOptions::default()).await;
+        };
+        for (id, leaving) in ended_by(&plan, &changing.observe()?) {
+            audience.leave(id, leaving);
+        }
+        let (sender, mut stopped) = unbounded_channel::<Stopped>();
+        let options = ApplyOptions {
+            started: Some(audience.started()),
+            stopped: Some(sender),
+            ..ApplyOptions::default()
+        };
+        let seeing_off = async {
+            while let Some(stopped) = stopped.recv().await {
+                audience.seen_off(stopped.container.id()).await;
+            }
+        };
+        let (applied, ()) = tokio::join!(changing.apply(plan, options), seeing_off);
+        audience.stay();
+        applied
     }
 
     fn running(&self, service: &str) -> Result<Vec<Container>, CommandError> {
@@ -258,9 +325,9 @@ impl Watching<'_> {
         };
         let opened = || -> io::Result<[OwnedFd; 3]> {
             let null = std::fs::File::open("/dev/null")?;
-            // What it says goes where we say something.
+            let stdout = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
             let stderr = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?;
-            Ok([null.into(), stderr.try_clone()?, stderr])
+            Ok([null.into(), stdout, stderr])
         };
         let ends = opened()
             .map_err(|error| CommandError::internal("cannot open the streams of a command", error))?;
@@ -276,15 +343,22 @@ impl Watching<'_> {
     }
 
     async fn rebuild(&self, service: &str) -> Result<(), CommandError> {
-        self.say(format_args!(
+        self.say(&format!(
             "Rebuilding service(s) [\"{service}\"] after changes were detected..."
-        ));
+        ))
+        .await;
         let before: Vec<String> = self
             .running(service)?
             .into_iter()
             .map(|container| container.definition.image_id)
             .collect();
-        let display = display_as(self.context, "Building", self.quiet.then_some(Mode::Quiet))?;
+        let mode = match (self.quiet, &self.stage) {
+            (true, _) => Some(Mode::Quiet),
+            // A tree that is drawn in place has no room among the output of containers.
+            (false, Some(_)) => self.context.compose().progress_in_lines(),
+            (false, None) => None,
+        };
+        let display = display_as(self.context, "Building", mode)?;
         let how = Building {
             to_run: true,
             quiet: self.quiet,
@@ -313,7 +387,8 @@ impl Watching<'_> {
             let replaced = |image: &plimsoll_image::Image| before.contains(&image.id.to_string());
             self.context.images()?.prune(false, &replaced)?;
         }
-        self.say(format_args!("service(s) [\"{service}\"] successfully built"));
+        self.say(&format!("service(s) [\"{service}\"] successfully built"))
+            .await;
         Ok(())
     }
 
@@ -345,8 +420,33 @@ impl Watching<'_> {
                 .await?;
         }
         let plan = Plan::up(&desired, &changing.observe()?, &options)?;
-        changing.apply(plan, ApplyOptions::default()).await
+        self.apply(&changing, plan).await
     }
+}
+
+/// Containers that a plan ends though their services go on, and why.
+fn ended_by(plan: &Plan, observed: &Observed) -> Vec<(String, Leaving)> {
+    let mut ended = Vec::new();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Create {
+                replaces: Some(old), ..
+            } => ended.push((old.id.clone(), Leaving::Replaced)),
+            Action::Roll { replacements, .. } => {
+                ended.extend(
+                    replacements
+                        .iter()
+                        .map(|(old, ..)| (old.id.clone(), Leaving::Replaced)),
+                );
+            }
+            Action::Restart { name, .. } => {
+                let members = observed.members.iter().filter(|member| member.name == *name);
+                ended.extend(members.map(|member| (member.id.clone(), Leaving::Restarted)));
+            }
+            _ => {}
+        }
+    }
+    ended
 }
 
 /// Files below a path that the rule is about.

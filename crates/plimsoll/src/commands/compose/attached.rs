@@ -1,6 +1,6 @@
 //! An attached `up`: shows what its containers write, until they have ended or the user has had enough.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use plimsoll_progress::Progress;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use super::audience::{Audience, Leaving};
 use super::converging::Changing;
 use super::members::Member;
-use super::printer::{Form, Printer, Window};
+use super::printer::{Printer, Window, Writing};
 use crate::command_error::CommandError;
 use crate::commands::INTERRUPTED;
 use crate::commands::containers::exit_byte;
@@ -37,11 +38,20 @@ pub(crate) struct Attached<'a> {
     pub(crate) context: &'a Context,
     pub(crate) containers: Containers,
     pub(crate) project: String,
-    pub(crate) form: Form,
+    pub(crate) audience: Audience,
+    /// Files are watched until then.
+    pub(crate) watches: bool,
     /// Services whose output is shown.
     pub(crate) shown: BTreeSet<String>,
     pub(crate) ending: Ending,
     pub(crate) timeout: Option<i64>,
+}
+
+/// A container that is not followed any more.
+struct Followed {
+    id: String,
+    /// How it has ended; None when that means nothing.
+    gone: Option<Gone>,
 }
 
 /// A container that has ended.
@@ -50,57 +60,66 @@ struct Gone {
     code: i32,
 }
 
-type Follow = Result<Option<Gone>, CommandError>;
+type Follow = Result<Followed, CommandError>;
 
 impl Attached<'_> {
-    /// Shows containers as they are started, until `starting` and all of them have ended. `names` will be shown.
+    /// Shows containers as they are started, until all have ended and `working` starts no more of them.
     pub(crate) async fn run(
         &self,
-        starting: impl Future<Output = Result<(), CommandError>>,
+        working: impl Future<Output = Result<(), CommandError>>,
         mut started: UnboundedReceiver<Container>,
-        names: &[String],
+        (printer, writing): (Printer, Writing),
     ) -> Result<Ended, CommandError> {
         let begin = Timestamp::now();
-        let (printer, writing) = Printer::start(self.form);
-        printer.expect(names.iter().map(String::as_str));
-        let mut follows: JoinSet<Follow> = JoinSet::new();
-        let mut starting = std::pin::pin!(starting);
-        let mut is_starting = true;
+        // Until when those were shown that have ended once.
+        let mut shown = BTreeMap::new();
+        let mut tasks: JoinSet<Follow> = JoinSet::new();
+        let mut working = Box::pin(working);
+        let mut is_working = true;
+        let follow =
+            |tasks: &mut JoinSet<Follow>, shown: &BTreeMap<String, Timestamp>, container: Container| {
+                let since = shown.get(container.id()).copied().unwrap_or(begin);
+                self.follow(tasks, &printer, container, since);
+            };
         let ended = loop {
             tokio::select! {
-                result = &mut starting, if is_starting => {
-                    is_starting = false;
+                result = &mut working, if is_working => {
+                    is_working = false;
                     if let Err(error) = result {
                         break Err(error);
                     }
-                    while let Ok(container) = started.try_recv() {
-                        self.follow(&mut follows, &printer, container, begin);
-                    }
-                    if follows.is_empty() {
-                        break Ok(Ended::AllGone);
-                    }
                 }
-                Some(container) = started.recv() => self.follow(&mut follows, &printer, container, begin),
-                Some(followed) = follows.join_next() => {
+                Some(container) = started.recv() => follow(&mut tasks, &shown, container),
+                Some(followed) = tasks.join_next() => {
                     let followed = followed.map_err(|error| CommandError::internal("cannot follow a container", error))?;
-                    if let Some(gone) = followed?
-                        && let Some(code) = self.ends_all(&gone)
-                    {
+                    let followed = match followed {
+                        Ok(followed) => followed,
+                        Err(error) => break Err(error),
+                    };
+                    shown.insert(followed.id.clone(), Timestamp::now());
+                    self.audience.leave_off(&followed.id);
+                    if let Some(code) = followed.gone.and_then(|gone| self.ends_all(&gone)) {
                         break Ok(Ended::Because(code));
                     }
-                    if follows.is_empty() && !is_starting {
-                        break Ok(Ended::AllGone);
-                    }
                 }
+                () = self.audience.over() => match started.try_recv() {
+                    Ok(container) => follow(&mut tasks, &shown, container),
+                    Err(_) => break Ok(Ended::AllGone),
+                },
                 _ = tokio::signal::ctrl_c() => break Ok(Ended::Interrupted),
             }
         };
+        // It may have the project, and the printer.
+        drop(working);
+        if self.watches && matches!(ended, Ok(Ended::AllGone | Ended::Because(_))) {
+            printer.announce("Watch disabled").await;
+        }
         if ended.is_err() {
-            follows.abort_all();
+            tasks.abort_all();
         }
         // What the others write while they are stopped is shown, too.
         let follows = Follows {
-            tasks: follows,
+            tasks,
             printer,
             writing,
         };
@@ -125,29 +144,27 @@ impl Attached<'_> {
         ends.then_some(gone.code)
     }
 
-    fn follow(
-        &self,
-        follows: &mut JoinSet<Follow>,
-        printer: &Printer,
-        container: Container,
-        begin: Timestamp,
-    ) {
-        let (containers, project) = (self.containers.clone(), self.project.clone());
-        let printer = printer.clone();
+    fn follow(&self, tasks: &mut JoinSet<Follow>, printer: &Printer, container: Container, since: Timestamp) {
         let Some(member) = Member::of(container) else {
             return;
         };
+        if !self.audience.follow(member.container.id()) {
+            return;
+        }
+        let (containers, project) = (self.containers.clone(), self.project.clone());
+        let (printer, audience) = (printer.clone(), self.audience.clone());
         let is_shown = self.shown.contains(&member.service);
         let window = Window {
-            since: Some(begin),
+            since: Some(since),
             follow: true,
             ..Window::default()
         };
-        follows.spawn(async move {
+        tasks.spawn(async move {
+            let id = member.container.id();
             if is_shown {
                 printer.print(&containers, &member, &project, window).await?;
             }
-            let ended = match containers.get(member.container.id()) {
+            let ended = match containers.get(id) {
                 Ok(container) => {
                     containers
                         .until(&container, |state| !state.status.is_alive())
@@ -156,19 +173,31 @@ impl Attached<'_> {
                 Err(error) => Err(error),
             };
             let code = match ended {
-                Ok(state) => state.exit_code,
+                Ok(state) => Some(state.exit_code),
                 // Removed: by `down`, for example.
-                Err(ContainerError::NotFound { .. }) => return Ok(None),
+                Err(ContainerError::NotFound { .. }) => None,
                 Err(error) => return Err(error.into()),
             };
-            if is_shown {
-                let what = format!("exited with code {code}");
+            let leaving = audience.leaving(id);
+            let what = match (leaving, code) {
+                (Some(Leaving::Replaced), _) => Some("has been recreated".to_owned()),
+                (Some(Leaving::Restarted), Some(code)) => {
+                    Some(format!("exited with code {code} (restarting)"))
+                }
+                (None, Some(code)) => Some(format!("exited with code {code}")),
+                (_, None) => None,
+            };
+            if let Some(what) = what.filter(|_| is_shown) {
                 printer.say(member.short_name(&project), &what).await;
             }
-            Ok(Some(Gone {
-                service: member.service.clone(),
-                code,
-            }))
+            let code = code.filter(|_| leaving.is_none());
+            Ok(Followed {
+                id: id.to_owned(),
+                gone: code.map(|code| Gone {
+                    service: member.service.clone(),
+                    code,
+                }),
+            })
         });
     }
 
@@ -222,7 +251,7 @@ impl Attached<'_> {
 struct Follows {
     tasks: JoinSet<Follow>,
     printer: Printer,
-    writing: super::printer::Writing,
+    writing: Writing,
 }
 
 impl Follows {

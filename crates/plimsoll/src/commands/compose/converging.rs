@@ -38,7 +38,7 @@ pub(crate) struct ImageArgs {
     quiet_pull: bool,
     /// Build without showing the steps
     #[arg(long)]
-    quiet_build: bool,
+    pub(crate) quiet_build: bool,
 }
 
 impl ImageArgs {

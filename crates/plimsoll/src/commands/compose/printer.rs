@@ -110,6 +110,24 @@ impl Printer {
         self.send(LogStream::Stdout, text.into_bytes()).await
     }
 
+    /// Prints lines about all of them, under a sign where the others have their prefix: `  ⦿ Watch enabled`.
+    pub(crate) async fn announce(&self, text: &str) {
+        let width = match self.form.prefix {
+            true => self.names.lock().expect("nothing panics with it").width + 1,
+            false => 0,
+        };
+        let (begin, end) = if self.form.color {
+            ("\x1b[92m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        let lines = text
+            .lines()
+            .map(|line| format!("{begin}{:width$}⦿ {end}{line}\n", ""));
+        self.send(LogStream::Stdout, lines.collect::<String>().into_bytes())
+            .await;
+    }
+
     /// Prints what a container has written and, if asked to, writes until it ends. False when nobody reads any more.
     pub(crate) async fn print(
         &self,
