@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use plimsoll_testkit::{Outcome, Sandbox, Terminal, needs};
 use serde_json::Value;
 
-use crate::{wait_for, with_busybox};
+use crate::with_busybox;
 
 const SHOP: &str = "\
 name: shop
@@ -50,11 +50,6 @@ impl Running {
                 .spawn()
                 .expect("it starts"),
         )
-    }
-
-    fn interrupt(&self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     }
 }
 
@@ -533,93 +528,6 @@ services:
     );
     sandbox.ok(["rmi", &format!("{registry}/built:1")]);
     sandbox.ok(["compose", "pull", "built"]);
-}
-
-#[test]
-fn changed_files_come_into_containers() {
-    needs!(root, overlay, tool = "nft");
-    let sandbox = with_busybox();
-    sandbox.write(
-        "compose.yaml",
-        "\
-name: dev
-services:
-  app:
-    build: .
-    command: [sh, -c, 'echo start; exec sleep 1000']
-    stop_signal: SIGKILL
-    develop:
-      watch:
-        - {action: sync, path: ./src, target: /src, ignore: [skipped/], initial_sync: true}
-        - {action: sync+restart, path: ./app.conf, target: /etc/app.conf}
-        - {action: rebuild, path: ./Dockerfile}
-        - {action: sync+exec, path: ./data, target: /data, exec: {command: [sh, -c, 'cat /data/* > /all']}}
-",
-    );
-    sandbox.write("Dockerfile", "FROM busybox\nRUN mkdir /src\n");
-    sandbox.write("src/one", "1");
-    sandbox.write("app.conf", "a");
-    sandbox.write("data/x", "x");
-    let mut watching = Running::of(&sandbox, &["compose", "watch"]);
-    let mut lines = BufReader::new(watching.0.stderr.take().expect("a pipe")).lines();
-    let enabled = lines.find(|line| line.as_ref().is_ok_and(|line| line == "Watch enabled"));
-    assert!(enabled.is_some());
-    let rest = std::thread::spawn(move || {
-        let lines: Vec<String> = lines.map_while(Result::ok).collect();
-        lines.join("\n")
-    });
-    let inside = |file: &str| {
-        let shown = sandbox.run(["compose", "exec", "-T", "app", "cat", file]);
-        (shown.code == 0).then_some(shown.stdout)
-    };
-    let becomes = |file: &str, content: Option<&str>| {
-        wait_for(file, 30, || (inside(file).as_deref() == content).then_some(()));
-    };
-    assert_eq!(
-        inside("/src/one").as_deref(),
-        Some("1"),
-        "all is copied at the start"
-    );
-    let id = || sandbox.ok(["compose", "ps", "-q", "app"]);
-    let (first, started) = (id(), || {
-        sandbox.ok(["inspect", "-f", "{{.State.StartedAt}}", "dev-app-1"])
-    });
-    let before = started();
-    sandbox.write("src/skipped/x", "x");
-    sandbox.write("src/deep/er/two", "2");
-    becomes("/src/deep/er/two", Some("2"));
-    std::fs::remove_file(sandbox.path("work/src/one")).expect("it is there");
-    becomes("/src/one", None);
-    assert_eq!(inside("/src/skipped/x"), None);
-    assert_eq!(started(), before, "it went on");
-    sandbox.write("data/y", "y");
-    becomes("/all", Some("y"));
-    sandbox.write("app.conf", "b");
-    becomes("/etc/app.conf", Some("b"));
-    wait_for("a restart", 30, || (started() != before).then_some(()));
-    assert_eq!(id(), first);
-    sandbox.write("Dockerfile", "FROM busybox\nRUN mkdir /src && echo new > /new\n");
-    becomes("/new", Some("new\n"));
-    assert_ne!(id(), first, "another container of another image");
-    watching.interrupt();
-    assert_eq!(watching.0.wait().expect("it ends").code(), Some(130));
-    let said = rest.join().expect("it read to the end");
-    assert!(
-        said.contains("Syncing service \"app\" after") && said.contains("successfully built"),
-        "{said}"
-    );
-    sandbox.ok(["compose", "down"]);
-}
-
-#[test]
-fn nothing_to_watch_is_an_error() {
-    let sandbox = crate::sandbox();
-    sandbox.write("compose.yaml", "services:\n  web: {image: busybox}\n");
-    assert!(
-        sandbox
-            .fails(1, ["compose", "watch"])
-            .contains("configured for watch")
-    );
 }
 
 #[test]
