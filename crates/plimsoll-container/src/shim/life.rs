@@ -522,8 +522,12 @@ impl Shim {
         first(self.over.subscribe()).await
     }
 
+    /// Signals the program, or all that belongs to it. It may have ended a moment ago, and be cleared away already.
     pub(super) fn kill(&self, signal: i32, all: bool) -> Result<(), RuntimeError> {
-        self.runtime.borrow_mut().kill(signal, all)
+        match self.running.get() {
+            true => self.runtime.borrow_mut().kill(signal, all),
+            false => Ok(()),
+        }
     }
 
     /// Asks the program to end, and after `timeout` seconds (None: for ever) makes it.
