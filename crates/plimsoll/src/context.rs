@@ -14,7 +14,7 @@ use plimsoll_store::Store;
 use crate::command_error::CommandError;
 use crate::commands::compose::ComposeArgs;
 use crate::env;
-use crate::progress::{Display, Mode};
+use crate::progress::{Display, Mode, Outlet};
 use crate::settings::Settings;
 use crate::trouble;
 
@@ -225,7 +225,18 @@ impl Context {
 
     /// Starts drawing progress on stderr; `verb` says what goes on, `mode` is what the flag said.
     pub(crate) fn progress(&self, verb: &'static str, mode: Option<Mode>) -> Result<Display, CommandError> {
-        Ok(Display::start(self.progress_mode(mode)?, verb, self.color()))
+        self.progress_on(Outlet::Stderr, verb, mode)
+    }
+
+    /// As [`Context::progress`], drawn where asked for.
+    pub(crate) fn progress_on(
+        &self,
+        outlet: Outlet,
+        verb: &'static str,
+        mode: Option<Mode>,
+    ) -> Result<Display, CommandError> {
+        let color = self.colors(outlet.is_terminal());
+        Ok(Display::start(outlet, self.progress_mode(mode)?, verb, color))
     }
 
     /// The flag beats our variable, which beats buildx's.
@@ -258,11 +269,15 @@ impl Context {
 
     /// True when stderr shows colour.
     pub(crate) fn color(&self) -> bool {
+        self.colors(io::stderr().is_terminal())
+    }
+
+    fn colors(&self, is_terminal: bool) -> bool {
         match self.global.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
             ColorWhen::Auto if env::var(env::NO_COLOR).is_some() => false,
-            ColorWhen::Auto => env::forces_color() || io::stderr().is_terminal(),
+            ColorWhen::Auto => env::forces_color() || is_terminal,
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) const COMPOSE_PARALLEL_LIMIT: &str = "COMPOSE_PARALLEL_LIMIT";
 pub(crate) const COMPOSE_ANSI: &str = "COMPOSE_ANSI";
 /// Progress form of compose commands; `--progress` beats it. Since 0.1.
 pub(crate) const COMPOSE_PROGRESS: &str = "COMPOSE_PROGRESS";
+/// `1` or `true`: what compose commands do is shown on standard output. Since 0.1.
+pub(crate) const COMPOSE_STATUS_STDOUT: &str = "COMPOSE_STATUS_STDOUT";
 /// `1` or `true`: names of containers are those of Compose 1. Since 0.1.
 pub(crate) const COMPOSE_COMPATIBILITY: &str = "COMPOSE_COMPATIBILITY";
 /// `1` or `true`: `up`, `run` and `down` remove containers of services that are gone. Since 0.1.

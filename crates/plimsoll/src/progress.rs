@@ -45,6 +45,29 @@ pub(crate) enum Mode {
     Quiet,
 }
 
+/// Where it is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlet {
+    Stdout,
+    Stderr,
+}
+
+impl Outlet {
+    pub(crate) fn is_terminal(self) -> bool {
+        match self {
+            Self::Stdout => io::stdout().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        }
+    }
+
+    pub(crate) fn open(self) -> Box<dyn Write + Send> {
+        match self {
+            Self::Stdout => Box::new(io::stdout()),
+            Self::Stderr => Box::new(io::stderr()),
+        }
+    }
+}
+
 /// One way to draw.
 trait Renderer: Send {
     /// Takes an event.
@@ -81,11 +104,10 @@ struct Drawing {
 }
 
 impl Display {
-    /// Starts drawing on stderr in the form `mode`; `verb` says what goes on: `Building`.
-    pub(crate) fn start(mode: Mode, verb: &'static str, color: bool) -> Self {
-        let is_terminal = io::stderr().is_terminal();
-        let out: Box<dyn Write + Send> = Box::new(io::stderr());
-        let mode = resolve(mode, is_terminal, env::var(env::CI).is_some());
+    /// Starts drawing in the form `mode`; `verb` says what goes on: `Building`.
+    pub(crate) fn start(outlet: Outlet, mode: Mode, verb: &'static str, color: bool) -> Self {
+        let out = outlet.open();
+        let mode = resolve(mode, outlet.is_terminal(), env::var(env::CI).is_some());
         let renderer: Box<dyn Renderer> = match mode {
             Mode::Quiet => {
                 return Self {

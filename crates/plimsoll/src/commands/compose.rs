@@ -22,7 +22,7 @@ use super::container_options::current_directory;
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::env;
-use crate::progress::{Display, Mode};
+use crate::progress::{Display, Mode, Outlet};
 
 /// The version of Docker Compose whose behaviour this is.
 pub(crate) use plimsoll_compose::labels::COMPOSE_VERSION as VERSION;
@@ -223,7 +223,15 @@ pub(crate) fn display_as(
         (None | Some(Mode::Auto), Ansi::Always) => Some(Mode::Tty),
         (mode, _) => mode,
     };
-    context.progress(verb, mode)
+    context.progress_on(status_outlet(), verb, mode)
+}
+
+/// Where it is said what is being done.
+pub(crate) fn status_outlet() -> Outlet {
+    match env::says_yes(env::COMPOSE_STATUS_STDOUT) {
+        true => Outlet::Stdout,
+        false => Outlet::Stderr,
+    }
 }
 
 /// Whether what goes to standard output is coloured.

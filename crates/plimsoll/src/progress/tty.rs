@@ -160,7 +160,9 @@ fn fit(text: &str, room: usize) -> (String, usize) {
 
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+    use rustix::termios::tcgetwinsize;
+
+    match tcgetwinsize(std::io::stderr()).or_else(|_| tcgetwinsize(std::io::stdout())) {
         Ok(size) if size.ws_col > 0 => (usize::from(size.ws_col), usize::from(size.ws_row).max(2)),
         _ => (
             env::var(env::COLUMNS)

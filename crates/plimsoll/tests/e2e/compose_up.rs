@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use plimsoll_testkit::{Sandbox, needs};
+use plimsoll_testkit::{Outcome, Sandbox, needs};
 use serde_json::Value;
 
 use crate::{inspect, wait_for, with_busybox};
@@ -124,6 +124,31 @@ volumes: {data: {}}
             && said
                 .stderr
                 .contains("No resource found to remove for project \"p\"")
+    );
+}
+
+#[test]
+fn what_is_done_may_be_said_on_standard_output() {
+    needs!(root, overlay);
+    let sandbox = project("services:\n  app: {image: busybox, command: SERVE}\n");
+    let said = |args: &[&str], switch: &str| {
+        let mut command = sandbox.command(args);
+        Outcome::of(command.env("COMPOSE_STATUS_STDOUT", switch))
+    };
+    let planned = said(&["compose", "--dry-run", "up"], "1");
+    assert!(
+        planned.stdout.contains("DRY-RUN MODE -  Container p-app-1  Create") && planned.stderr.is_empty(),
+        "{planned}"
+    );
+    let made = said(&["compose", "up", "-d"], "true");
+    assert!(
+        made.stdout.contains(" Container p-app-1  Started\n") && made.stderr.is_empty(),
+        "{made}"
+    );
+    let gone = said(&["compose", "down"], "0");
+    assert!(
+        gone.stdout.is_empty() && gone.stderr.contains(" Container p-app-1  Removed\n"),
+        "{gone}"
     );
 }
 

@@ -16,7 +16,7 @@ use plimsoll_store::Lock;
 
 use super::building::{Building, Site};
 use super::members::Which;
-use super::{Scope, no_such_service};
+use super::{Scope, no_such_service, status_outlet};
 use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
 use crate::env;
@@ -130,12 +130,12 @@ impl<'a> Changing<'a> {
     }
 
     fn print(&self, plan: &Plan) -> Result<(), CommandError> {
-        let mut err = self.context.stderr();
+        let mut out = status_outlet().open();
         for step in &plan.steps {
-            writeln!(err, "DRY-RUN MODE -  {}", step.action)?;
+            writeln!(out, "DRY-RUN MODE -  {}", step.action)?;
         }
         for (name, word) in &plan.settled {
-            writeln!(err, "DRY-RUN MODE -  Container {name}  {word}")?;
+            writeln!(out, "DRY-RUN MODE -  Container {name}  {word}")?;
         }
         Ok(())
     }
@@ -154,14 +154,14 @@ impl<'a> Changing<'a> {
         let may = (args.build, !args.no_build);
         let needs = self.converge.needs(desired, services, args.pull, may)?;
         if self.context.compose().dry_run {
-            let mut err = self.context.stderr();
+            let mut out = status_outlet().open();
             for need in &needs {
                 let word = if need.source == Source::Build {
                     "Build"
                 } else {
                     "Pull"
                 };
-                writeln!(err, "DRY-RUN MODE -  Image {}  {word}", need.image)?;
+                writeln!(out, "DRY-RUN MODE -  Image {}  {word}", need.image)?;
             }
             return Ok(());
         }
