@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::panic::resume_unwind;
+use std::thread::{self, JoinHandle};
 
 use plimsoll_network::{
     AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks,
@@ -33,6 +35,44 @@ pub(crate) struct Prepared {
     pub(crate) ports: Vec<BoundPort>,
 }
 
+/// A network namespace that nobody is in yet. It needs no address and no lock, so it can be made long before its container
+/// starts; it is gone when this is dropped.
+pub(crate) struct Namespace {
+    fd: OwnedFd,
+    /// On user networks: the name server's rules, which `nft` takes its time for.
+    names: Option<JoinHandle<std::result::Result<NameSockets, NetworkError>>>,
+}
+
+impl Namespace {
+    /// Begins to make the one that a container of this mode has; none where it has none of its own.
+    pub(crate) fn begin(mode: &NetworkMode) -> Result<Option<Self>> {
+        if mode.primary().is_none() {
+            return Ok(None);
+        }
+        let fd = plimsoll_network::namespace()?;
+        let names = match mode {
+            NetworkMode::User(_) => {
+                let inside = fd.try_clone();
+                let inside = inside.map_err(ContainerError::file("duplicate", "a namespace"))?;
+                Some(thread::spawn(move || {
+                    plimsoll_network::name_service(inside.as_fd())
+                }))
+            }
+            _ => None,
+        };
+        Ok(Some(Self { fd, names }))
+    }
+
+    /// Its name server, waited for or made now.
+    fn names(&mut self) -> Result<NameSockets> {
+        let made = match self.names.take() {
+            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => plimsoll_network::name_service(self.fd.as_fd()),
+        };
+        Ok(made?)
+    }
+}
+
 impl NetworkMode {
     /// The network that a container is on when it says nothing else; none where it has no networks of its own.
     pub(crate) fn primary(&self) -> Option<&str> {
@@ -54,6 +94,17 @@ impl NetworkMode {
 }
 
 impl Containers {
+    /// Takes containers off a network that have ended and are still on it: their supervisors are about to do so, and nobody
+    /// who stops one waits for that. Whoever removes the network does this first.
+    pub fn leave_ended(&self, network: &NetworkInfo) -> Result<()> {
+        for member in Networks::new(&self.store).members(&network.id)? {
+            if self.get(&member.container).is_ok_and(|found| !found.is_running()) {
+                self.reap(&member.container, true)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the places on networks that the options ask for.
     pub(crate) fn attach_all(&self, id: &str, options: &CreateOptions) -> Result<()> {
         let networks = Networks::new(&self.store);
@@ -91,11 +142,12 @@ impl Containers {
         })
     }
 
-    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free. `shared` is the namespace of the container whose network it shares.
+    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free. `shared` is the namespace of the container whose network it shares, `made` one that was made before.
     pub(crate) fn prepare_network(
         &self,
         definition: &Definition,
         shared: Option<OwnedFd>,
+        made: Option<Namespace>,
         last: &[PublishedPort],
     ) -> Result<Prepared> {
         if shared.is_some() {
@@ -107,20 +159,21 @@ impl Containers {
         let Some(primary) = definition.network.primary() else {
             return Ok(Prepared::default());
         };
+        let begun = made.map_or_else(|| Namespace::begin(&definition.network), |made| Ok(Some(made)));
+        let mut namespace = begun?.expect("it has a network of its own");
         let networks = Networks::new(&self.store);
         let endpoints = networks.join(&definition.id, primary)?;
         let ports = bind(definition, &endpoints, last)?;
-        let namespace = plimsoll_network::namespace()?;
         for endpoint in &endpoints {
-            networks.connect(namespace.as_fd(), endpoint)?;
+            networks.connect(namespace.fd.as_fd(), endpoint)?;
         }
         let names = match endpoints.iter().all(|endpoint| endpoint.network.is_default()) {
             true => None,
-            false => Some(plimsoll_network::name_service(namespace.as_fd())?),
+            false => Some(namespace.names()?),
         };
         Ok(Prepared {
             view: self.view(definition, endpoints)?,
-            namespace: Some(namespace),
+            namespace: Some(namespace.fd),
             names,
             ports,
         })

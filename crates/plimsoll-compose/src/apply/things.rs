@@ -36,11 +36,12 @@ impl Work {
     pub(super) async fn remove_network(&self, name: &str, must: bool) -> Result<()> {
         let id = format!("Network {name}");
         self.converge.progress.working(&id, "Removing");
-        let (networks, events) = (self.converge.networks.clone(), self.converge.store.events());
+        let (this, events) = (self.converge.clone(), self.converge.store.events());
         let called = name.to_owned();
         let removed = blocking(move || {
-            let info = networks.get(&called)?;
-            networks.remove(&info)?;
+            let info = this.networks.get(&called)?;
+            this.containers.leave_ended(&info)?;
+            this.networks.remove(&info)?;
             let attributes = [("name", info.name.as_str()), ("type", info.driver.as_str())];
             let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
             events.record("network", "destroy", &info.id, attributes.into());

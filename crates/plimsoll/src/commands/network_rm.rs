@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use plimsoll_network::{NetworkError, Networks};
 
+use super::containers::containers;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
@@ -21,10 +22,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
-    let networks = Networks::new(store);
+    let (networks, containers) = (Networks::new(store), containers(context)?);
     let mut code = ExitCode::SUCCESS;
     for name in &args.names {
-        let removed = networks.get(name).and_then(|info| {
+        let found = networks.get(name);
+        if let Ok(info) = &found {
+            containers.leave_ended(info)?;
+        }
+        let removed = found.and_then(|info| {
             networks.remove(&info)?;
             super::network_ls::event(store, "destroy", &info.id, &info.name);
             Ok(())

@@ -36,3 +36,32 @@ fn containers_that_end_while_their_time_runs_out_are_stopped() {
     }
     assert_eq!(inspect(&sandbox, "p-s-1")["State"]["ExitCode"], 137);
 }
+
+#[test]
+fn a_network_that_changes_is_made_anew_under_its_containers() {
+    needs!(root, overlay);
+    let text = |label: u32| {
+        format!(
+            "services:
+  both: {{image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, scale: 3, networks: [one, two]}}
+  other: {{image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, networks: [two]}}
+networks: {{one: {{labels: {{version: '{label}'}}}}, two: {{}}}}
+"
+        )
+    };
+    let sandbox = project(&text(0));
+    up(&sandbox, &[]);
+    let other = inspect(&sandbox, "p-other-1")["Id"].clone();
+    for label in 1..=3 {
+        write(&sandbox, &text(label));
+        let said = up(&sandbox, &[]);
+        assert!(
+            said.contains("Container p-both-1  Recreated  network p_one changed"),
+            "{said}"
+        );
+        let seen = sandbox.ok(["network", "inspect", "-f", "{{.Labels.version}}", "p_one"]);
+        assert_eq!(seen, format!("{label}\n"));
+        sandbox.ok(["exec", "p-both-2", "ping", "-c1", "other"]);
+    }
+    assert_eq!(inspect(&sandbox, "p-other-1")["Id"], other);
+}
