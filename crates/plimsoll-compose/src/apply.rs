@@ -1,6 +1,7 @@
 //! Doing what a plan says, as much at once as its order allows.
 
 mod container;
+mod foresight;
 mod hooks;
 mod pre_start;
 mod roll;
@@ -20,6 +21,7 @@ use crate::converge::Converge;
 use crate::desired::Desired;
 use crate::error::{ComposeError, Result};
 use crate::plan::{Action, Plan};
+use foresight::Foresight;
 
 /// How a plan is carried out.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,7 @@ pub(crate) struct Work {
     pub(crate) plan: Arc<Plan>,
     /// Containers by the name they have when the plan is done.
     containers: Arc<Mutex<BTreeMap<String, Container>>>,
+    foresight: Foresight,
 }
 
 impl Converge {
@@ -74,6 +77,7 @@ impl Converge {
             options: Arc::new(options),
             plan: Arc::new(plan),
             containers: Arc::new(Mutex::new(containers)),
+            foresight: Foresight::default(),
         };
         work.tell_settled();
         let done = work.run().await;
@@ -200,7 +204,10 @@ impl Work {
                 condition,
                 required,
                 names,
-            } => self.wait(service, *condition, *required, names).await,
+            } => {
+                self.foresee(number);
+                self.wait(service, *condition, *required, names).await
+            }
         }
     }
 

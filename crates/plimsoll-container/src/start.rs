@@ -13,7 +13,7 @@ use tokio::net::UnixStream as AsyncStream;
 use crate::client::Attachment;
 use crate::containers::{Container, Containers};
 use crate::model::{NetworkMode, Paths};
-use crate::network::write_files;
+use crate::network::{self, Namespace, write_files};
 use crate::protocol::{StartReply, StartRequest};
 use crate::{ContainerError, Result, wire};
 
@@ -56,7 +56,8 @@ impl Containers {
             _ => None,
         };
         let (this, target) = (self.clone(), container.clone());
-        let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared))
+        let namespace = supervisor.namespace.take();
+        let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared, namespace))
             .await
             .map_err(|_| ContainerError::Interrupted)??;
         let Some(mut prepared) = prepared else {
@@ -138,6 +139,7 @@ impl Containers {
         container: &Container,
         attach: bool,
         shared: Option<OwnedFd>,
+        namespace: Option<Namespace>,
     ) -> Result<Option<Prepared>> {
         let id = container.id();
         let paths = self.paths(id);
@@ -149,7 +151,12 @@ impl Containers {
             .wait_unsupervised()
             .map_err(ContainerError::file("lock", paths.lock()))?;
         self.put_right_if_needed(container)?;
-        let prepared = self.prepare_locked(container, attach, shared, &paths, lock);
+        let definition = &container.definition;
+        let network = paths
+            .read_state()
+            .and_then(|state| self.prepare_network(definition, shared, namespace, &state.last_ports));
+        let prepared =
+            network.and_then(|network| self.prepare_locked(container, attach, network, &paths, lock));
         if prepared.is_err() {
             Networks::new(&self.store).park(id)?;
         }
@@ -160,12 +167,11 @@ impl Containers {
         &self,
         container: &Container,
         attach: bool,
-        shared: Option<OwnedFd>,
+        network: network::Prepared,
         paths: &Paths,
         lock: Lock,
     ) -> Result<Prepared> {
         let definition = &container.definition;
-        let network = self.prepare_network(definition, shared, &paths.read_state()?.last_ports)?;
         self.give_again(&definition.id, &definition.files)?;
         write_files(definition, &network.view, paths)?;
         make_private(paths)?;
@@ -236,7 +242,16 @@ impl Containers {
             process,
             control,
             log,
+            namespace: None,
         })
+    }
+
+    /// Starts a supervisor for a container that is to start soon, and makes what else takes time and is in nobody's way: no
+    /// lock is held meanwhile, no address and no port taken.
+    pub fn ready_supervisor(&self, container: &Container) -> Result<Supervisor> {
+        let mut supervisor = self.supervisor(container.id())?;
+        supervisor.namespace = Namespace::begin(&container.definition.network)?;
+        Ok(supervisor)
     }
 }
 
@@ -246,6 +261,8 @@ pub struct Supervisor {
     control: UnixStream,
     /// What it says before it has the container's own log.
     log: File,
+    /// The container's, where it was made already.
+    namespace: Option<Namespace>,
 }
 
 impl Supervisor {

@@ -137,8 +137,11 @@ impl Work {
     /// Starts a container and what its service has to be done in it afterwards.
     pub(super) async fn run_container(&self, service: &str, container: &Container) -> Result<()> {
         let containers = &self.converge.containers;
-        let started = containers.start(container, false).await;
-        started.map_err(about("start", &container.name))?;
+        let started = async {
+            let supervisor = self.supervisor(container).await?;
+            containers.start_with(supervisor, container, false).await
+        };
+        started.await.map_err(about("start", &container.name))?;
         self.tell_started(container.clone());
         self.post_start(service, container).await
     }
