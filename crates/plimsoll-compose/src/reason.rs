@@ -2,7 +2,7 @@
 //!
 //! Only names are told, never values: they may be secrets.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Keys that a container does not depend on.
 const OUTSIDE: [&str; 5] = ["build", "pull_policy", "scale", "depends_on", "profiles"];
@@ -42,19 +42,15 @@ pub(crate) fn reason(before: Option<&Value>, now: &Value) -> String {
 }
 
 fn differences(before: &Value, now: &Value, path: &str, found: &mut Vec<String>) {
-    let empty = Map::new();
-    let (one, other) = match (before, now) {
-        (Value::Object(one), Value::Object(other)) => (one, other),
-        // A mapping that came or went is told by its keys.
-        (Value::Object(one), Value::Null) => (one, &empty),
-        (Value::Null, Value::Object(other)) => (&empty, other),
-        _ if before == now => return,
-        _ => return found.push(path.to_owned()),
+    let (before, now) = match (before, now) {
+        (Value::Object(before), Value::Object(now)) => (before, now),
+        // `default:` and `default: {aliases: [x]}`.
+        (one @ Value::Object(_), Value::Null) | (Value::Null, one @ Value::Object(_)) => {
+            return came_or_went(one, path, found);
+        }
+        _ => return found.extend((before != now).then(|| path.to_owned())),
     };
-    if one.is_empty() && other.is_empty() && before != now {
-        found.push(path.to_owned());
-    }
-    let mut keys: Vec<&String> = one.keys().chain(other.keys()).collect();
+    let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
     keys.sort();
     keys.dedup();
     for key in keys {
@@ -62,12 +58,22 @@ fn differences(before: &Value, now: &Value, path: &str, found: &mut Vec<String>)
             "" => key.clone(),
             path => format!("{path}.{key}"),
         };
-        match (one.get(key), other.get(key)) {
+        match (before.get(key), now.get(key)) {
             (Some(before), Some(now)) => differences(before, now, &inner, found),
-            (Some(gone), None) => differences(gone, &Value::Null, &inner, found),
-            (None, Some(new)) => differences(&Value::Null, new, &inner, found),
+            (Some(one), None) | (None, Some(one)) => came_or_went(one, &inner, found),
             (None, None) => {}
         }
+    }
+}
+
+/// A mapping that came or went is told by its keys; the normal form has some that say nothing.
+fn came_or_went(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            let inner = fields.iter();
+            inner.for_each(|(key, value)| came_or_went(value, &format!("{path}.{key}"), found));
+        }
+        _ => found.push(path.to_owned()),
     }
 }
 
@@ -105,6 +111,31 @@ mod tests {
         for (now, said) in table {
             assert_eq!(reason(Some(&before), &now), said);
         }
+        let on = |networks: Value| json!({"networks": networks});
+        for (before, now, said) in [
+            (
+                json!({"default": null}),
+                json!({"default": null, "back": null}),
+                "networks.back changed",
+            ),
+            (
+                json!({"default": null}),
+                json!({"back": null}),
+                "networks.back, networks.default changed",
+            ),
+            (
+                json!({"default": null}),
+                json!({"default": {"aliases": ["x"]}}),
+                "networks.default.aliases changed",
+            ),
+        ] {
+            assert_eq!(reason(Some(&on(before)), &on(now)), said);
+        }
+        let limited = json!({"deploy": {"placement": {}, "resources": {"limits": {"memory": "1"}}}});
+        assert_eq!(
+            reason(Some(&json!({})), &limited),
+            "deploy.resources.limits.memory changed"
+        );
         assert_eq!(reason(None, &before), "configuration changed");
         assert_eq!(reason(Some(&before), &before), "configuration changed");
     }
