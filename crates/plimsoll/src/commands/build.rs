@@ -190,6 +190,11 @@ pub(super) async fn image(
     Ok(built?.id)
 }
 
+/// Checks a Dockerfile of several and builds nothing.
+pub(super) async fn check(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    call::answer(&call::Call::CHECK_OF_SEVERAL, args, context).await
+}
+
 /// What a build leaves to tell, whatever became of it.
 #[derive(Default)]
 struct Account {

@@ -19,7 +19,7 @@ const NAME: &str = "default";
 const DRIVER: &str = "docker";
 
 /// Fails for any other builder.
-fn check(name: Option<&str>) -> Result<(), CommandError> {
+pub(super) fn check(name: Option<&str>) -> Result<(), CommandError> {
     match name {
         None | Some(NAME) => Ok(()),
         Some(name) => Err(CommandError::user(format!("no builder \"{name}\" found")).hint(

@@ -22,9 +22,12 @@ pub(crate) struct Args {
     /// Set an ARG of all builds; without a value it is taken from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
-    /// Accepted for Docker's sake: there is one builder
+    /// There is one, `default`
     #[arg(long, value_name = "NAME", hide = true)]
     builder: Option<String>,
+    /// Check the Dockerfiles and build nothing; exit code 1 when one has something in it
+    #[arg(long)]
+    check: bool,
     /// Limit the memory of each RUN
     #[arg(short, long, value_name = "BYTES")]
     memory: Option<String>,
@@ -35,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     print: bool,
     /// Statements about how the images came about, as with `build`
-    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "SPEC")]
     provenance: Option<String>,
     /// Ask the registry for base images even if they are stored
     #[arg(long)]
@@ -43,14 +46,14 @@ pub(crate) struct Args {
     /// Push the images
     #[arg(long)]
     push: bool,
-    /// Do not show the steps
+    /// Say only what fails
     #[arg(short, long)]
     quiet: bool,
     /// Bills of materials, as with `build`
-    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "SPEC")]
     sbom: Option<String>,
     /// Give RUN --mount=type=ssh an agent, as with `build`
-    #[arg(long, value_name = "default|ID=SOCKET|ID=KEY", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    #[arg(long, value_name = "default|ID=SOCKET|ID=KEY")]
     ssh: Vec<String>,
     /// Build what the services depend on, too
     #[arg(long)]
@@ -80,6 +83,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 }
 
 async fn build(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    super::buildx::check(args.builder.as_deref())?;
     let project = project(context, |options| options.named.clone_from(&args.services))?;
     let model = model(&project)?;
     let services = chosen(&model, &args.services, args.with_dependencies)?;
@@ -94,6 +98,7 @@ async fn build(args: Args, context: &Context) -> Result<ExitCode, CommandError> 
         sbom: args.sbom,
         to_run: false,
         quiet: args.quiet,
+        check: args.check,
     };
     let site = Site {
         context,
@@ -102,11 +107,17 @@ async fn build(args: Args, context: &Context) -> Result<ExitCode, CommandError> 
         how: &how,
     };
     if args.print {
-        let text = serde_json::to_string_pretty(&site.bake(&services)?).expect("a value is JSON");
-        writeln!(context.stdout(), "{text}")?;
+        if let Some(bake) = site.bake(&services)? {
+            let text = serde_json::to_string_pretty(&bake).expect("a value is JSON");
+            writeln!(context.stdout(), "{text}")?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    let display = display_as(context, "Building", args.progress)?;
+    if args.check {
+        return site.check(&services).await;
+    }
+    let mode = args.progress.or(args.quiet.then_some(Mode::Quiet));
+    let display = display_as(context, "Building", mode)?;
     let built = site.build(&services, display.progress()).await;
     display.finish();
     built.map(|_| ExitCode::SUCCESS)

@@ -531,6 +531,68 @@ services:
 }
 
 #[test]
+fn the_dockerfiles_of_all_services_are_checked() {
+    let sandbox = crate::sandbox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: p
+services:
+  good: {build: good}
+  bad: {build: bad, depends_on: [good]}
+  broken: {build: {context: ., dockerfile_inline: 'RUM x'}, profiles: [broken]}
+  image: {image: busybox}
+",
+    );
+    sandbox.write("good/Dockerfile", "FROM scratch\n");
+    sandbox.write("bad/Dockerfile", "FROM scratch\nMAINTAINER me\n");
+    let check = |args: &[&str]| sandbox.run([&["compose", "build", "--check"], args].concat());
+    let well = check(&["good", "image"]);
+    assert!(
+        well.code == 0 && well.stdout == "good\n\nCheck complete, no warnings found.\n",
+        "{well}"
+    );
+    let all = check(&["-q"]);
+    let path = sandbox.path("work/bad/Dockerfile");
+    assert!(
+        all.code == 1
+            && all.stdout.starts_with(
+                "bad\n\nCheck complete, 1 warning has been found!\n\nWARNING: MaintainerDeprecated"
+            )
+            && all.stdout.contains(&format!("\n{path}:2\n"))
+            && all.stdout.ends_with(&format!("\n\n{}", well.stdout)),
+        "{all}"
+    );
+    let broken = check(&["broken", "good"]);
+    assert!(
+        broken.code == 1 && broken.stdout == format!("broken\n\n\n{}", well.stdout),
+        "{broken}"
+    );
+    assert!(broken.stderr.contains("did you mean `RUN`?"), "{broken}");
+    let with_needs = check(&["--with-dependencies", "bad"]);
+    assert!(with_needs.stdout.contains("good\n\nCheck"), "{with_needs}");
+    let printed = check(&["--print", "good"]);
+    let target: Value = serde_json::from_str(&printed.stdout).expect("JSON");
+    assert_eq!(target["target"]["good"]["call"], "lint");
+    let stated = "compose build --print --sbom true --provenance mode=max --ssh default --push good";
+    let printed = sandbox.run(stated.split(' '));
+    let target: Value = serde_json::from_str(&printed.stdout).expect("JSON");
+    let target = &target["target"]["good"];
+    assert_eq!(
+        target["attest"],
+        serde_json::json!(["type=provenance,mode=max", "type=sbom"])
+    );
+    assert_eq!(
+        (&target["ssh"][0], &target["output"][0]),
+        (&"default".into(), &"type=registry".into())
+    );
+    let elsewhere = sandbox.fails(1, ["compose", "build", "--builder", "nope", "good"]);
+    assert!(elsewhere.contains("no builder \"nope\" found"), "{elsewhere}");
+    assert_eq!(sandbox.ok(["images", "-q"]), "", "nothing is built");
+    assert_eq!(sandbox.ok(["compose", "build", "--print", "image"]), "");
+}
+
+#[test]
 fn called_as_docker_compose() {
     let sandbox = crate::sandbox();
     sandbox.write("compose.yaml", "services:\n  web: {image: busybox}\n");

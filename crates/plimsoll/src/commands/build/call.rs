@@ -35,6 +35,8 @@ pub(super) struct Call {
     as_json: bool,
     /// Exit with 0 whatever the checks find.
     ignore_status: bool,
+    /// Where the Dockerfile lies is shown, too: it is one of several.
+    in_full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,14 @@ enum Method {
 }
 
 impl Call {
+    /// The checks of one of several builds.
+    pub(super) const CHECK_OF_SEVERAL: Self = Self {
+        method: Method::Check,
+        as_json: false,
+        ignore_status: false,
+        in_full: true,
+    };
+
     /// Reads `METHOD[,format=json|text][,ignorestatus=true]`; none for `build`, which is a build.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, String> {
         let mut fields = text.split(',');
@@ -63,6 +73,7 @@ impl Call {
             method,
             as_json: false,
             ignore_status: false,
+            in_full: false,
         };
         for field in fields {
             match field.split_once('=') {
@@ -183,7 +194,16 @@ fn check(
     }
     match call.as_json {
         true => print_check_json(context, &checks, error.as_ref(), source)?,
-        false => write!(context.stdout(), "{}", check_text(&checks, source))?,
+        // Of a Dockerfile that cannot be read it is only said why.
+        false if error.is_some() && checks.warnings.is_empty() => {}
+        false => {
+            let file = if call.in_full {
+                &source.name
+            } else {
+                filename(source)
+            };
+            write!(context.stdout(), "{}", check_text(&checks, source, file))?;
+        }
     }
     let found = !checks.warnings.is_empty();
     match error {
@@ -252,7 +272,7 @@ pub(super) fn summary(checks: &BuildChecks) -> String {
     }
 }
 
-fn check_text(checks: &BuildChecks, source: &Source) -> String {
+fn check_text(checks: &BuildChecks, source: &Source, file: &str) -> String {
     let text = shown(source);
     let mut out = match checks.warnings.len() {
         0 => "Check complete, no warnings found.\n".to_owned(),
@@ -267,13 +287,13 @@ fn check_text(checks: &BuildChecks, source: &Source) -> String {
             warning.url(),
             warning.detail
         );
-        out.push_str(&frame(warning, source, &text));
+        out.push_str(&frame(warning, file, &text));
     }
     out
 }
 
 /// The lines around an instruction, as BuildKit shows them (solver/errdefs/source.go).
-fn frame(warning: &BuildWarning, source: &Source, text: &str) -> String {
+fn frame(warning: &BuildWarning, file: &str, text: &str) -> String {
     const RULER: &str = "--------------------";
     let lines: Vec<&str> = text.split('\n').collect();
     let (mut first, mut last) = (warning.first_line.max(1), warning.last_line.min(lines.len()));
@@ -290,7 +310,7 @@ fn frame(warning: &BuildWarning, source: &Source, text: &str) -> String {
         }
         added += 1;
     }
-    let mut out = format!("{}:{}\n{RULER}\n", filename(source), warning.first_line);
+    let mut out = format!("{file}:{}\n{RULER}\n", warning.first_line);
     for (index, line) in lines.iter().enumerate().take(last).skip(first - 1) {
         let number = index + 1;
         let mark = if (warning.first_line..=warning.last_line).contains(&number) {

@@ -1,6 +1,8 @@
 //! Building the images of services: `compose build`, and what `up`, `run` and `watch` build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use futures_util::StreamExt as _;
@@ -35,6 +37,8 @@ pub(crate) struct Building {
     pub(crate) to_run: bool,
     /// Steps are not shown.
     pub(crate) quiet: bool,
+    /// Nothing is built.
+    pub(crate) check: bool,
 }
 
 /// A project to build services of.
@@ -94,6 +98,28 @@ impl Site<'_> {
                 "the image of service `{name}` needs itself: see `additional_contexts`"
             ))),
         }
+    }
+
+    /// Checks the Dockerfiles of those services that have `build`; fails if one has something in it.
+    pub(crate) async fn check(&self, services: &[String]) -> Result<ExitCode, CommandError> {
+        let mut code = ExitCode::SUCCESS;
+        for (number, name) in self.waiting(services)?.keys().enumerate() {
+            let service = &self.model.services[name];
+            let build = service.build.as_ref().expect("only those are built");
+            let gap = if number > 0 { "\n" } else { "" };
+            writeln!(self.context.stdout(), "{gap}{name}\n")?;
+            let mut args = self.args(name, service, build, 1)?;
+            args.inline = self.inline(name, build)?;
+            let checked = match build::check(&args, self.context).await {
+                Ok(checked) => checked,
+                // The others may have something in them, too.
+                Err(error) => self.context.report(&error),
+            };
+            if checked != ExitCode::SUCCESS {
+                code = ExitCode::FAILURE;
+            }
+        }
+        Ok(code)
     }
 
     /// Services to build, with those whose images they need first.
@@ -268,6 +294,15 @@ impl Site<'_> {
         }
     }
 
+    /// What is said about its provenance and about its parts.
+    fn statements(&self, build: &Build) -> (Option<String>, Option<String>) {
+        let how = self.how;
+        (
+            how.provenance.clone().or_else(|| build.provenance.clone()),
+            how.sbom.clone().or_else(|| build.sbom.clone()),
+        )
+    }
+
     /// The same as flags of `build`.
     fn args(
         &self,
@@ -299,11 +334,9 @@ impl Site<'_> {
             "--resource",
             how.memory.as_ref().map(|memory| format!("memory={memory}")),
         );
-        line.add(
-            "--provenance",
-            how.provenance.clone().or_else(|| build.provenance.clone()),
-        );
-        line.add("--sbom", how.sbom.clone().or_else(|| build.sbom.clone()));
+        let (provenance, sbom) = self.statements(build);
+        line.add("--provenance", provenance);
+        line.add("--sbom", sbom);
         line.flag("--no-cache", build.no_cache || how.no_cache);
         line.flag("--pull", build.pull || how.pull);
         line.flag("--load", how.push);
@@ -319,19 +352,22 @@ impl Site<'_> {
             .map_err(|error| CommandError::user(format!("the build of service `{name}`: {error}")))
     }
 
-    /// What `buildx bake` would read: `build --print`.
-    pub(crate) fn bake(&self, services: &[String]) -> Result<Value, CommandError> {
+    /// What `buildx bake` would read: `build --print`; None when none of them is built.
+    pub(crate) fn bake(&self, services: &[String]) -> Result<Option<Value>, CommandError> {
         let waiting = self.waiting(services)?;
+        if waiting.is_empty() {
+            return Ok(None);
+        }
         let mut targets = Map::new();
         for name in waiting.keys() {
             let service = &self.model.services[name];
             let build = service.build.as_ref().expect("only those are built");
             targets.insert(name.clone(), self.target(name, service, build));
         }
-        Ok(json!({
+        Ok(Some(json!({
             "group": { "default": { "targets": waiting.keys().collect::<Vec<_>>() } },
             "target": targets,
-        }))
+        })))
     }
 
     fn target(&self, name: &str, service: &Service, build: &Build) -> Value {
@@ -354,10 +390,10 @@ impl Site<'_> {
             .filter_map(|host| host.split_once('='))
             .map(|(host, address)| (host.to_owned(), address.into()))
             .collect();
-        let output = if self.how.push {
-            "type=image,push=true"
-        } else {
-            "type=docker"
+        let output = match (self.how.check, self.how.push) {
+            (true, _) => None,
+            (false, true) => Some("type=registry"),
+            (false, false) => Some("type=docker"),
         };
         let mut target = json!({
             "context": build.context,
@@ -372,7 +408,8 @@ impl Site<'_> {
             "cache-to": build.cache_to,
             "no-cache-filter": build.no_cache_filter,
             "secret": build.secrets.iter().filter_map(secret).collect::<Vec<_>>(),
-            "ssh": build.ssh,
+            "ssh": build.ssh.iter().chain(&self.how.ssh).collect::<Vec<_>>(),
+            "attest": attest(self.statements(build)),
             "platforms": self.platforms(service, build),
             "pull": build.pull || self.how.pull,
             "no-cache": build.no_cache || self.how.no_cache,
@@ -381,13 +418,27 @@ impl Site<'_> {
             "ulimits": ulimits(build),
             "entitlements": rights(build),
             "extra-hosts": hosts,
-            "output": [output],
+            "output": output.iter().collect::<Vec<_>>(),
+            "call": self.how.check.then_some("lint"),
         });
         if let Some(fields) = target.as_object_mut() {
             fields.retain(|_, value| !is_empty(value));
         }
         target
     }
+}
+
+/// Statements as `bake` has them: `type=provenance,mode=max`.
+fn attest((provenance, sbom): (Option<String>, Option<String>)) -> Vec<String> {
+    let kinds = [("provenance", provenance), ("sbom", sbom)];
+    let asked = kinds.into_iter().filter_map(|(kind, value)| Some((kind, value?)));
+    asked
+        .map(|(kind, value)| match value.as_str() {
+            "true" => format!("type={kind}"),
+            "false" => format!("type={kind},disabled=true"),
+            value => format!("type={kind},{value}"),
+        })
+        .collect()
 }
 
 fn is_empty(value: &Value) -> bool {
