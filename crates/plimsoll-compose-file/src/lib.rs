@@ -36,4 +36,5 @@ pub use interpolate::{
 pub use load::{Failed, Fetch, LoadOptions, Origin, file_in, find_files, load, load_with};
 pub use node::{Entry, Mark, Node, Place, Scalar, ScalarKind, Value, integer};
 pub use project::Project;
+pub use schema::service_keys;
 pub use yaml::parse;

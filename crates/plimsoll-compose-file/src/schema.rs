@@ -144,3 +144,8 @@ impl Kind {
 pub(crate) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
     fields.iter().find(|field| field.name == name)
 }
+
+/// The keys that a service may have.
+pub fn service_keys() -> impl Iterator<Item = &'static str> {
+    tables::SERVICE.iter().map(|field| field.name)
+}
