@@ -22,6 +22,7 @@ pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod compose;
 pub(crate) mod compose_attach;
+pub(crate) mod compose_bridge;
 pub(crate) mod compose_build;
 pub(crate) mod compose_commit;
 pub(crate) mod compose_config;
@@ -217,6 +218,17 @@ pub(crate) const COMMANDS: &[Command] = &[
     command!(commit, One, ["commit", "container commit"]),
     command!(compose_config, One, ["compose config|convert"]),
     command!(compose_attach, One, ["compose attach"]),
+    command!(compose_bridge::convert, One, ["compose bridge convert"]),
+    command!(
+        compose_bridge::create,
+        One,
+        ["compose bridge transformations create"]
+    ),
+    command!(
+        compose_bridge::list,
+        One,
+        ["compose bridge transformations list|ls"]
+    ),
     command!(compose_build, Many, ["compose build"]),
     command!(compose_commit, One, ["compose commit"]),
     command!(compose_cp, One, ["compose cp"]),
@@ -338,6 +350,14 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
         "Look at images in registries, and make indexes of them",
     ),
     ("compose", "Work with the services of a compose file"),
+    (
+        "compose bridge",
+        "Convert projects into the models of other platforms",
+    ),
+    (
+        "compose bridge transformations",
+        "Manage the images that convert projects",
+    ),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     (
