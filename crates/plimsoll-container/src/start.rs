@@ -51,6 +51,7 @@ impl Containers {
         container: &Container,
         attach: bool,
     ) -> Result<Option<Started>> {
+        plimsoll_runtime::warm_control_groups();
         let shared = match &container.definition.network {
             NetworkMode::Container(id) => Some(self.namespace_of(id).await?),
             _ => None,

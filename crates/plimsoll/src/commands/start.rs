@@ -26,7 +26,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    plimsoll_runtime::warm_control_groups();
     if !args.attach && !args.interactive {
         return each(context, &args.containers, async |containers, container| {
             containers.start(container, false).await?;

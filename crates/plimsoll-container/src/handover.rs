@@ -1,0 +1,76 @@
+//! Published ports that go from one running container to another.
+//!
+//! They are never free in between: the sockets by which the old container's supervisor holds them are lent to the new one's,
+//! and both accept connections until the old one is told to leave them. The rules that lead packets from elsewhere are
+//! replaced in one transaction. Connections that are there stay where they are until the old container ends. Whoever does
+//! this may be killed at any moment: then both hold the ports, and the old one's end takes back no rule that leads elsewhere.
+
+use std::os::fd::AsFd as _;
+
+use plimsoll_network::{BoundPort, PortRequest, PublishedPort};
+
+use crate::containers::{Container, Containers};
+use crate::network::port_requests;
+use crate::protocol::{Reply, Request};
+use crate::start::Supervisor;
+use crate::{ContainerError, Result};
+
+impl Supervisor {
+    /// Has the container start without the ports that another one holds now: [`Containers::hand_over_ports`] brings them later.
+    pub fn wait_for_ports_of(&mut self, other: &Container) {
+        self.held = other.state.ports.clone();
+    }
+}
+
+impl Containers {
+    /// Gives a running container the ports it was started without, for another one had them; that one keeps its connections.
+    pub async fn hand_over_ports(&self, from: &Container, to: &Container) -> Result<()> {
+        let to = self.get(to.id())?;
+        let wanted = lacking(&to);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (mut given, mut ports) = (Vec::new(), Vec::new());
+        for (held, socket) in self.lent_ports(from).await? {
+            if let Some(published) = wanted.iter().find_map(|request| request.inherited(&held)) {
+                ports.push(BoundPort { published, socket });
+                given.push(held);
+            }
+        }
+        // What the old one has lost meanwhile is free.
+        for request in &wanted {
+            if !ports.iter().any(|port| request.inherited(&port.published).is_some()) {
+                ports.extend(plimsoll_network::bind(request)?);
+            }
+        }
+        let fds: Vec<_> = ports.iter().map(|port| port.socket.as_fd()).collect();
+        let named = ports.iter().map(|port| port.published.clone()).collect();
+        self.ask_with(&to, &Request::TakePorts { ports: named }, &fds)
+            .await?;
+        match self.tell(from, &Request::LeavePorts { ports: given }).await {
+            Err(ContainerError::NotRunning(_)) => Ok(()),
+            left => left,
+        }
+    }
+
+    /// The ports of a container with their sockets; none of one that does not run any more.
+    async fn lent_ports(&self, container: &Container) -> Result<Vec<(PublishedPort, std::os::fd::OwnedFd)>> {
+        match self.ask_for_fds(container, &Request::LendPorts).await {
+            Ok((Reply::Ports { ports }, fds)) => Ok(ports.into_iter().zip(fds).collect()),
+            Ok((other, _)) => Err(crate::client::answered(other, container.short_id())),
+            Err(ContainerError::NotRunning(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The ports that a container is to have and has not.
+fn lacking(container: &Container) -> Vec<PortRequest> {
+    let state = &container.state;
+    let requests = port_requests(&container.definition, &state.endpoints);
+    let has = |request: &PortRequest| state.ports.iter().any(|port| request.inherited(port).is_some());
+    requests
+        .into_iter()
+        .filter(|request| request.is_fixed() && !has(request))
+        .collect()
+}
