@@ -87,6 +87,18 @@ pub(crate) fn closure(model: &Model, names: &[String], with_dependencies: bool) 
     found
 }
 
+/// These names and all they need, directly or not.
+pub(crate) fn reachable(edges: &BTreeMap<String, BTreeSet<String>>, names: &[String]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<&String> = names.iter().collect();
+    while let Some(name) = waiting.pop() {
+        if found.insert(name.clone()) {
+            waiting.extend(edges.get(name).into_iter().flatten());
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,11 @@ impl Seen {
     pub fn is_running(&self) -> bool {
         self.status.is_alive()
     }
+
+    /// Whether it has ended with 0.
+    pub(crate) fn exited_well(&self) -> bool {
+        self.status == Status::Exited && self.exit_code == 0
+    }
 }
 
 /// A network or a volume.

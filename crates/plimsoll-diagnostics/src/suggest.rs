@@ -19,21 +19,26 @@ fn lower(text: &str) -> Vec<char> {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Counts the insertions, deletions and replacements between two words, unless their lengths
-/// already say that it is too many.
+/// Counts the insertions, deletions, replacements and swaps of neighbours between two words, unless their
+/// lengths already say that it is too many.
 fn distance(a: &[char], b: &[char]) -> Option<usize> {
     if a.len().abs_diff(b.len()) >= TOO_FAR {
         return None;
     }
+    // The row before the last, and the last.
+    let mut above: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+            let replaced = row[j] + usize::from(x != y);
+            let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(above[j - 1] + 1);
+            }
+            next.push(least);
         }
+        above = std::mem::replace(&mut row, next);
     }
     row.last().copied()
 }
@@ -57,7 +62,9 @@ mod tests {
 
     #[test]
     fn prefers_the_nearest() {
-        assert_eq!(nearest("frmo", ["form", "from"]), Some("form"));
+        assert_eq!(nearest("frmo", ["form", "from"]), Some("from"));
         assert_eq!(nearest("Arg", ["args", "ARG"]), Some("ARG"));
+        assert_eq!(nearest("wbe", ["db", "web"]), Some("web"));
+        assert_eq!(nearest("bd", ["db"]), Some("db"));
     }
 }

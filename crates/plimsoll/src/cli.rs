@@ -310,7 +310,11 @@ fn words(error: &clap::Error, command: &clap::Command, name: &str) -> (String, O
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-    let argument = argument.split([' ', '=']).next().unwrap_or_default();
+    // `--scale <SERVICE=NUMBER>`, but not what is no flag.
+    let argument = match argument.starts_with('-') {
+        true => argument.split([' ', '=']).next().unwrap_or_default(),
+        false => argument.as_str(),
+    };
     let suggestion = |kind| text(kind).map(|word| did_you_mean(&word));
     match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
@@ -335,6 +339,15 @@ fn words(error: &clap::Error, command: &clap::Command, name: &str) -> (String, O
             (format!("`{word}` is not a {} command", full_name(command)), hint)
         }
         ErrorKind::MissingRequiredArgument => (format!("missing argument: {}", list(error)), None),
+        ErrorKind::InvalidValue
+            if argument.starts_with('-')
+                && text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) =>
+        {
+            (
+                format!("flag needs an argument: `{argument}`"),
+                valid_values(error),
+            )
+        }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let value = text(ContextKind::InvalidValue).unwrap_or_default();
             let reason = std::error::Error::source(error)
@@ -448,6 +461,17 @@ mod tests {
                 1
             )
         );
+    }
+
+    #[test]
+    fn values_that_are_wrong_are_named_with_what_they_are_for() {
+        let message = |args: &[&str]| explain(&[&["plimsoll", "compose"], args].concat()).0;
+        assert_eq!(message(&["down", "--rmi"]), "flag needs an argument: `--rmi`");
+        assert_eq!(message(&["ps", "--format"]), "flag needs an argument: `--format`");
+        let wrong = message(&["scale", "web"]);
+        assert!(wrong.contains("`web` for `<SERVICE=NUMBER>...`"), "{wrong}");
+        let wrong = message(&["up", "--scale", "web"]);
+        assert!(wrong.contains("`web` for `--scale`"), "{wrong}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plimsoll_compose_file::model::Condition;
+
 use super::{Action, Plan};
 use crate::desired::Desired;
 use crate::graph;
@@ -99,26 +101,31 @@ impl Plan {
         plan
     }
 
-    /// Plans to remove containers; with `stop` those that run, too.
+    /// Plans to remove containers, but for those of `run`; with `stop` those that run, too.
     pub fn remove(observed: &Observed, services: &[String], stop: bool, volumes: bool) -> Self {
         let mut plan = Self::default();
-        let members = observed.members.iter();
-        let members = members.filter(|member| services.is_empty() || services.contains(&member.service));
+        let members = chosen(observed, services);
         for member in members.filter(|member| stop || !member.is_running()) {
             plan.take_away(member, volumes, Vec::new());
         }
         plan
     }
 
-    /// Plans to start what does not run, each after what it depends on.
+    /// Plans to start what does not run of these services and of what they depend on, in that order. A job that
+    /// others need to have ended well, and that has, is not run again for their sake.
     pub fn start(observed: &Observed, desired: Option<&Desired>, services: &[String]) -> Self {
         let mut plan = Self::default();
         let (mut started, mut waits) = (BTreeMap::<String, Vec<usize>>::new(), BTreeMap::new());
+        let members = observed.members.iter().filter(|member| !member.one_off);
+        let meant = graph::reachable(&edges(members, desired), services);
         for name in by_dependency(observed, desired) {
             let members: Vec<&Seen> = observed.of(&name).collect();
             let names = members.iter().map(|member| member.name.clone()).collect();
             plan.names.insert(name.clone(), names);
-            if !services.is_empty() && !services.contains(&name) {
+            let is_named = services.is_empty() || services.contains(&name);
+            let is_job = !is_named && desired.is_some_and(|desired| is_job(desired, &name));
+            let did_its_work = is_job && members.iter().all(|member| member.exited_well());
+            if did_its_work || !is_named && !meant.contains(&name) {
                 continue;
             }
             let gates = plan.gates_of(&name, observed, desired, &started, &mut waits);
@@ -143,7 +150,6 @@ impl Plan {
         started: &BTreeMap<String, Vec<usize>>,
         waits: &mut BTreeMap<(String, &'static str), usize>,
     ) -> Vec<usize> {
-        use plimsoll_compose_file::model::Condition;
         let service = desired.and_then(|desired| desired.model.services.get(name));
         let Some(service) = service else {
             let needs = observed.of(name).flat_map(|member| member.depends_on.keys());
@@ -280,6 +286,16 @@ fn edges<'a>(
         }
     }
     edges
+}
+
+/// Whether a service is one that others need to have ended well.
+fn is_job(desired: &Desired, name: &str) -> bool {
+    let mut needs = desired
+        .model
+        .services
+        .values()
+        .filter_map(|service| service.depends_on.get(name));
+    needs.any(|need| need.condition == Condition::ServiceCompletedSuccessfully)
 }
 
 /// Services of what is there, each after those it depends on.

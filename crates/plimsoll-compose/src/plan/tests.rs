@@ -513,9 +513,27 @@ fn restarts_follow_dependencies() {
     3  Service job  Wait for service_completed_successfully  [after 1]
     4  Container p-app-1  Start  [after 2 3]
     ");
-    assert_snapshot!(Plan::start(&observed, None, &["app".to_owned()]), @r"
-      0  Container p-app-1  Start
+    let app = ["app".to_owned()];
+    assert_snapshot!(Plan::start(&observed, None, &app), @r"
+    0  Container p-db-1  Start
+    1  Container p-job-1  Start  [after 0]
+    2  Container p-app-1  Start  [after 0 1]
     ");
+    // The job has ended with 0.
+    assert_snapshot!(Plan::start(&observed, Some(&desired), &app), @r"
+    0  Container p-db-1  Start
+    1  Service db  Wait for service_healthy  [after 0]
+    2  Service job  Wait for service_completed_successfully
+    3  Container p-app-1  Start  [after 1 2]
+    ");
+    assert_snapshot!(Plan::start(&observed, Some(&desired), &["db".to_owned()]), @"  0  Container p-db-1  Start");
+    let job = observed.members.iter_mut().find(|member| member.service == "job");
+    job.unwrap().exit_code = 1;
+    assert!(
+        Plan::start(&observed, Some(&desired), &app)
+            .to_string()
+            .contains("Container p-job-1  Start")
+    );
 }
 
 /// Services 0 to n, each depending on some before it, under conditions of all kinds.

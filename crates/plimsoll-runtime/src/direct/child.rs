@@ -177,6 +177,7 @@ fn become_program(result: Result<(), RuntimeError>, process: &Process, report: &
         ),
         // The reader says again that it is about creating a container.
         Err(RuntimeError::Container { detail, .. }) => Failure::new(125, detail),
+        Err(RuntimeError::Program { message, exit_code }) => Failure::new(exit_code, message),
         Err(error) => Failure::new(125, error.chain()),
     };
     let _ = rustix::io::write(report, &failure.to_bytes());
@@ -203,5 +204,13 @@ fn enter_directory(root: &Root, path: &Path) -> Result<(), RuntimeError> {
     let folder = root.open_place(path, ResolveFlags::empty());
     folder
         .and_then(rustix::process::fchdir)
-        .map_err(RuntimeError::path("change directory to", path))
+        .map_err(|error| RuntimeError::Program {
+            message: format!("cannot change directory to `{}`: {error}", path.display()),
+            // As if it was the program that could not be found, or used.
+            exit_code: if error == rustix::io::Errno::ACCESS {
+                126
+            } else {
+                127
+            },
+        })
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use plimsoll_oci::ImageRef;
+use plimsoll_oci::{Digest, ImageRef};
 
 use super::containers::containers;
 use crate::command_error::CommandError;
@@ -33,6 +33,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let id = make(args, context)?;
+    writeln!(context.stdout(), "{id}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the image and returns its ID.
+pub(super) fn make(args: Args, context: &Context) -> Result<Digest, CommandError> {
     let (containers, images) = (containers(context)?, context.images()?);
     let container = containers.get(&args.container)?;
     let image = containers.commit(&images, &container, args.message, |config| {
@@ -43,8 +50,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         Some(name) => images.tag(&image, name)?,
         None => images.keep(&image)?,
     }
-    writeln!(context.stdout(), "{}", image.id)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(image.id)
 }
 
 /// Applies `--change`.

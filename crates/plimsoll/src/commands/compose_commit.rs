@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use plimsoll_oci::ImageRef;
 
 use super::commit;
-use super::compose::Scope;
 use super::compose::members::Which;
+use super::compose::{Scope, display};
 use super::containers::containers;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -42,6 +42,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let containers = containers(context)?;
     let member = scope.member(&containers, &args.service, args.index, Which::SERVICES)?;
     let container = &member.container;
+    let name = &container.name;
+    let id = format!("{name} Commit {name}");
+    let display = display(context, "Committing")?;
+    display.progress().working(&id, "Committing");
+    if context.compose().dry_run {
+        display.progress().ready(&id, "Committed");
+        return Ok(ExitCode::SUCCESS);
+    }
     let pauses = args.pause && container.state.status == plimsoll_container::Status::Running;
     if pauses {
         containers.pause(container).await?;
@@ -53,9 +61,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         container: container.id().to_owned(),
         name: args.name,
     };
-    let made = commit::run(request, context).await;
+    let made = commit::make(request, context);
     if pauses {
         containers.unpause(container).await?;
     }
-    made
+    display.progress().ready(&id, &format!("Committed as {}", made?));
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `compose kill`
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use plimsoll_compose::{ApplyOptions, DownOptions, Plan};
@@ -35,7 +36,7 @@ async fn kill(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
     let display = display_as(context, "Running", None)?;
     let done = async {
         let words = ("Killing", "Killed");
-        signalled(
+        let killed = signalled(
             context,
             &scope,
             (&args.services, |status| status != Status::Restarting),
@@ -44,6 +45,9 @@ async fn kill(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
             async |containers, container| containers.kill(container, signal).await,
         )
         .await?;
+        if killed == 0 {
+            writeln!(context.stderr(), "no container to kill")?;
+        }
         if orphans(args.remove_orphans).0 {
             let changing = Changing::of(context, &scope, display.progress()).await?;
             let mut observed = changing.observe()?;

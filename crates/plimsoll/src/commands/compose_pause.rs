@@ -33,5 +33,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     );
     let paused = paused.await;
     display.finish();
-    paused.map(|()| ExitCode::SUCCESS)
+    paused.map(|_| ExitCode::SUCCESS)
 }

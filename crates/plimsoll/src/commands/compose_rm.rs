@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Remove volumes without a name that only they have
     #[arg(short, long)]
     volumes: bool,
-    /// Accepted for Docker's sake: containers of `run` are always meant
+    /// Accepted for Docker's sake: containers of `run` are for `down` to remove
     #[arg(short, long, hide = true)]
     all: bool,
     /// Services [default: all]
@@ -53,7 +53,8 @@ async fn remove(args: &Args, context: &Context) -> Result<ExitCode, CommandError
             writeln!(context.stderr(), "No stopped containers")?;
             return Ok(ExitCode::SUCCESS);
         }
-        if !args.force && !context.compose().dry_run && !agreed(context, &names)? {
+        writeln!(context.stdout(), "Going to remove {}", names.join(", "))?;
+        if !args.force && !context.compose().dry_run && !agreed(context)? {
             return Ok(ExitCode::SUCCESS);
         }
         changing.apply(plan, ApplyOptions::default()).await?;
@@ -64,9 +65,9 @@ async fn remove(args: &Args, context: &Context) -> Result<ExitCode, CommandError
     done
 }
 
-fn agreed(context: &Context, names: &[&str]) -> Result<bool, CommandError> {
+fn agreed(context: &Context) -> Result<bool, CommandError> {
     let mut err = context.stderr();
-    write!(err, "Going to remove {}\nAre you sure? [yN] ", names.join(", "))?;
+    write!(err, "Are you sure? [yN] ")?;
     err.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

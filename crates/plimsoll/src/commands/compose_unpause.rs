@@ -33,5 +33,5 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     );
     let done = done.await;
     display.finish();
-    done.map(|()| ExitCode::SUCCESS)
+    done.map(|_| ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! `compose up`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use plimsoll_compose_file::Project;
 use plimsoll_compose_file::model::Condition;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::compose::attached::{Attached, Ending, eprint_line, shown_by_default};
+use super::compose::attached::{Attached, Ending, shown_by_default};
 use super::compose::audience::Audience;
 use super::compose::converging::{Changing, ImageArgs, orphans, scale, warn_unused};
 use super::compose::printer::{Form, Printer};
@@ -242,7 +243,6 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
     };
     let shown = args.shown(&desired);
     let names = attached_names(&project.name, &plan.containers(|service| shown.contains(service)));
-    let attaching = format!("Attaching to {}", names.join(", "));
     let (printer, writing) = Printer::start(Form {
         prefix: !args.no_log_prefix,
         color: !args.no_color && colors_output(context),
@@ -273,6 +273,12 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
     // The tree of what is made gives way to what the first container writes.
     let starting = async move {
         let mut display = Some(display);
+        let attach = |display: Display| {
+            display.finish();
+            if !names.is_empty() {
+                let _ = writeln!(context.stdout(), "Attaching to {}", names.join(", "));
+            }
+        };
         let applied = async {
             let applied = changing.apply(plan, options).await;
             // Whoever is next may have the project now.
@@ -283,17 +289,15 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
         loop {
             tokio::select! {
                 applied = &mut applied => {
-                    display.take().into_iter().for_each(Display::finish);
                     while let Ok(container) = receiver.try_recv() {
+                        display.take().into_iter().for_each(attach);
                         let _ = relay.send(container);
                     }
+                    display.take().into_iter().for_each(Display::finish);
                     return applied;
                 }
                 Some(container) = receiver.recv() => {
-                    if let Some(display) = display.take() {
-                        display.finish();
-                        eprint_line(context, &attaching);
-                    }
+                    display.take().into_iter().for_each(attach);
                     let _ = relay.send(container);
                 }
             }

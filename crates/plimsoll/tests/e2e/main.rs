@@ -17,6 +17,7 @@ mod compose_seed;
 mod compose_services;
 mod compose_up;
 mod compose_watch;
+mod compose_words;
 mod copy;
 mod crash;
 mod crash_containers;

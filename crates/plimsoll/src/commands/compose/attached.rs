@@ -1,6 +1,7 @@
 //! An attached `up`: shows what its containers write, until they have ended or the user has had enough.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -207,10 +208,11 @@ impl Attached<'_> {
             follows.finish().await;
             return Ok(ended);
         }
-        eprint_line(
-            self.context,
-            "Gracefully stopping... (press Ctrl+C again to force)",
-        );
+        let why = match ended {
+            Ended::Because(_) => "Aborting on container exit...",
+            _ => "Gracefully stopping... (press Ctrl+C again to force)",
+        };
+        writeln!(self.context.stderr(), "{why}")?;
         let changing = Changing::new(self.context, &self.project, None, &Progress::none()).await?;
         let observed = changing.observe()?;
         let plan = Plan::stop(&observed, None, &[]);
@@ -286,12 +288,6 @@ impl Attached<'_> {
             Ended::Interrupted => ExitCode::from(INTERRUPTED),
         })
     }
-}
-
-/// A line for the user.
-pub(crate) fn eprint_line(context: &Context, line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(context.stderr(), "{line}");
 }
 
 /// Services whose output is shown by default: not those with `attach: false`.

@@ -240,7 +240,8 @@ pub(crate) fn warn_unused(context: &Context, desired: Option<&Arc<Desired>>) {
     }
 }
 
-/// Does something with every container of these services that is in such a state, all at the same time.
+/// Does something with every container of these services that is in such a state, all at the same time; returns how
+/// many there are.
 pub(crate) async fn signalled(
     context: &Context,
     scope: &Scope,
@@ -248,7 +249,7 @@ pub(crate) async fn signalled(
     (doing, done): (&str, &str),
     progress: &Progress,
     work: impl AsyncFn(&Containers, &Container) -> Result<(), ContainerError>,
-) -> Result<(), CommandError> {
+) -> Result<usize, CommandError> {
     let containers = crate::commands::containers::containers(context)?;
     let members = scope.members(&containers, services, Which::RUNNING)?;
     let mut tasks: FuturesUnordered<_> = members
@@ -265,10 +266,11 @@ pub(crate) async fn signalled(
             Ok::<_, ContainerError>(())
         })
         .collect();
+    let count = tasks.len();
     while let Some(done) = tasks.next().await {
         done?;
     }
-    Ok(())
+    Ok(count)
 }
 
 fn waiting(context: &Context, name: &str, holder: Option<u32>) {
@@ -294,6 +296,15 @@ pub(crate) fn scale(text: &str) -> Result<(String, u32), String> {
     Ok((name.to_owned(), number))
 }
 
+/// What goes before an error of a container.
+fn last_output(container: &str, tail: &[String]) -> String {
+    let lines: String = tail.iter().map(|line| format!("  {line}\n")).collect();
+    match lines.as_str() {
+        "" => String::new(),
+        lines => format!("last output of `{container}`:\n{lines}\n"),
+    }
+}
+
 impl From<ComposeError> for CommandError {
     fn from(error: ComposeError) -> Self {
         match error {
@@ -309,12 +320,12 @@ impl From<ComposeError> for CommandError {
                 ref container,
                 ref tail,
                 ..
+            }
+            | ComposeError::Update {
+                failed: Some((ref container, ref tail)),
+                ..
             } => {
-                let lines: String = tail.iter().map(|line| format!("  {line}\n")).collect();
-                let preface = match lines.as_str() {
-                    "" => String::new(),
-                    lines => format!("last output of `{container}`:\n{lines}\n"),
-                };
+                let preface = last_output(container, tail);
                 Self::new(Kind::User, error).preface(preface)
             }
             ComposeError::Containers(error) => error.into(),

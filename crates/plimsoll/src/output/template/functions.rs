@@ -77,13 +77,19 @@ const FUNCTIONS: &[(&str, Implementation)] = &[
 /// What Docker's rows can be asked with an argument: `{{.Label "tier"}}`, looked up in the text of `.Labels`.
 const LABEL: &(&str, Implementation) = &("Label", |arguments| {
     let (labels, name) = two(arguments)?;
-    let name = string(name)?;
-    let found = string(labels)?
-        .split(',')
-        .filter_map(|label| label.split_once('='))
-        .find(|(known, _)| *known == name);
-    Ok(found.map_or("", |(_, value)| value).into())
+    Ok(label(string(labels)?, string(name)?).into())
 });
+
+/// The value of a label in `a=1,b=2`; what has no name is the rest of a value with commas.
+fn label(labels: &str, name: &str) -> String {
+    let mut pieces = labels.split(',');
+    let found = pieces.find_map(|piece| piece.split_once('=').filter(|(known, _)| *known == name));
+    let Some((_, value)) = found else {
+        return String::new();
+    };
+    let rest = pieces.take_while(|piece| !piece.contains('='));
+    rest.fold(value.to_owned(), |value, piece| format!("{value},{piece}"))
+}
 
 impl Function {
     /// `.Label`, whose first argument is the row's `.Labels`.

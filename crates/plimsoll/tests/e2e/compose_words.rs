@@ -1,0 +1,141 @@
+//! What compose commands say, and with which code they end: as Docker Compose 2.40.
+
+use plimsoll_testkit::{Sandbox, needs};
+
+use crate::with_busybox;
+
+const SHOP: &str = "\
+name: shop
+services:
+  db:
+    image: busybox
+    command: [sh, -c, 'echo hi; exec sleep 1000']
+    healthcheck: {test: [CMD, 'true'], interval: 1s}
+    labels: {owners: 'ann,bob', tier: back}
+    stop_signal: SIGKILL
+  web:
+    image: busybox
+    command: [sleep, '1000']
+    depends_on: {db: {condition: service_healthy}}
+    stop_signal: SIGKILL
+  job:
+    image: busybox
+    command: [sh, -c, 'echo job; exit 3']
+";
+
+fn shop() -> Sandbox {
+    let sandbox = with_busybox();
+    sandbox.write("compose.yaml", SHOP);
+    sandbox
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    let start = sandbox.fails(1, ["compose", "start"]);
+    assert!(start.contains("has no container to start"), "{start}");
+    let start = sandbox.fails(1, ["compose", "-p", "nobody", "start"]);
+    assert!(
+        start.contains("no container found for project \"nobody\": not found"),
+        "{start}"
+    );
+    let kill = sandbox.run(["compose", "kill"]);
+    assert_eq!((kill.code, kill.stderr.as_str()), (0, "no container to kill\n"));
+    let up = sandbox.fails(1, ["compose", "up", "-d", "wbe"]);
+    assert!(
+        up.contains("no such service: wbe") && up.contains("did you mean `web`?"),
+        "{up}"
+    );
+}
+
+#[test]
+fn a_service_is_started_after_what_it_depends_on() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok(["compose", "create"]);
+    // `db` was never started: nobody may wait for ever until it is healthy.
+    sandbox.ok(["compose", "start", "web"]);
+    let all = ["compose", "ps", "-a", "--format", "{{.Service}} {{.State}}"];
+    assert_eq!(sandbox.ok(all), "db running\njob created\nweb running\n");
+    sandbox.ok(["compose", "rm", "-f", "job"]);
+    // What is there runs, and what is not is an error.
+    sandbox.ok(["compose", "stop", "db"]);
+    let start = sandbox.fails(1, ["compose", "start"]);
+    assert!(
+        start.contains("service \"job\" has no container to start"),
+        "{start}"
+    );
+    assert_eq!(sandbox.ok(all), "db running\nweb running\n");
+}
+
+#[test]
+fn removing_says_what_it_removes() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok(["compose", "create", "job"]);
+    let run = ["compose", "run", "--name", "by-hand", "job", "true"];
+    sandbox.ok(run);
+    let asked = sandbox.run_with_input(["compose", "rm", "job"], b"n\n");
+    assert_eq!(asked.stdout, "Going to remove shop-job-1\n");
+    assert_eq!(asked.stderr, "Are you sure? [yN] ");
+    assert_eq!(
+        sandbox.ok(["compose", "rm", "-f"]),
+        "Going to remove shop-job-1\n"
+    );
+    // Those of `run` are not for `rm`, but for `down`.
+    assert_eq!(
+        sandbox.run(["compose", "rm", "-f"]).stderr,
+        "No stopped containers\n"
+    );
+    assert_eq!(
+        sandbox.ok(["compose", "ps", "-a", "--format", "{{.Name}}"]),
+        "by-hand\n"
+    );
+    sandbox.ok(["compose", "down"]);
+    assert_eq!(sandbox.ok(["compose", "ps", "-aq"]), "");
+}
+
+#[test]
+fn labels_and_images_are_told_whole() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok(["compose", "up", "-d", "db"]);
+    let label = "{{.Label \"owners\"}} {{.Label \"tier\"}} {{.Label \"none\"}}";
+    assert_eq!(
+        sandbox.ok(["compose", "ps", "--format", label]),
+        "ann,bob back \n"
+    );
+    let commit = sandbox.run(["compose", "commit", "db", "kept:1"]);
+    assert_eq!((commit.code, commit.stdout.as_str()), (0, ""));
+    let said = " shop-db-1 Commit shop-db-1  Committed as sha256:";
+    assert!(commit.stderr.contains(said), "{}", commit.stderr);
+    assert!(sandbox.ok(["images", "-q", "kept:1"]).len() > 1);
+    let exec = sandbox.run(["compose", "exec", "-T", "-w", "/nowhere", "db", "true"]);
+    assert_eq!(exec.code, 127, "{}", exec.stderr);
+    assert!(
+        exec.stderr.contains("cannot change directory to `/nowhere`"),
+        "{}",
+        exec.stderr
+    );
+}
+
+#[test]
+fn an_attached_up_says_why_it_ends() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    let up = sandbox.run(["compose", "up", "job"]);
+    assert_eq!(
+        (up.code, up.stdout.as_str()),
+        (0, "Attaching to job-1\njob-1  | job\njob-1 exited with code 3\n")
+    );
+    let up = sandbox.run(["compose", "up", "--abort-on-container-failure", "job"]);
+    assert_eq!(up.code, 3);
+    assert!(
+        up.stderr.contains("Aborting on container exit...\n"),
+        "{}",
+        up.stderr
+    );
+    let up = sandbox.run(["compose", "up", "--no-attach", "job", "job"]);
+    assert_eq!((up.code, up.stdout.as_str()), (0, ""));
+}
