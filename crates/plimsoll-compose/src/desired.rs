@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::{ComposeError, Result};
 use crate::graph;
 use crate::reason::essence;
-use crate::spec::unused;
+use crate::spec::{unused, unused_of_network};
 
 /// A project as its files have it, and what of it is written on its things.
 #[derive(Debug)]
@@ -124,11 +124,16 @@ impl Desired {
     /// Keys of active services that are accepted and have no effect here, such as `services.web.gpus`.
     pub fn unused_keys(&self) -> Vec<String> {
         let services = self.model.services.iter();
-        let keys = services.flat_map(|(name, service)| {
+        let of_services = services.flat_map(|(name, service)| {
             let keys = unused(service).into_iter();
             keys.map(move |key| format!("services.{name}.{key}"))
         });
-        keys.collect()
+        let networks = self.model.networks.iter();
+        let of_networks = networks.flat_map(|(key, network)| {
+            let keys = unused_of_network(network).into_iter();
+            keys.map(move |name| format!("networks.{key}.{name}"))
+        });
+        of_services.chain(of_networks).collect()
     }
 
     pub(crate) fn hash(&self, service: &str) -> &str {

@@ -20,7 +20,7 @@ use crate::error::{ComposeError, Result};
 use crate::labels;
 
 pub(crate) use files::given;
-pub(crate) use unused::unused;
+pub(crate) use unused::{unused, unused_of_network};
 
 /// Opts in to a restart of what is unhealthy: as a label, the word of the container that is usually run for this.
 const AUTOHEAL: [&str; 2] = ["autoheal", "x-autoheal"];

@@ -10,6 +10,7 @@ use plimsoll_runtime::MountKind;
 use serde_json::{Map, Value, json};
 
 use crate::containers::{Container, Containers};
+use crate::isolation::device_parts;
 use crate::log::Format;
 use crate::model::{Definition, Health, HealthCheck, MountPoint, Paths, Status};
 use crate::mounts::PROPAGATION;
@@ -139,10 +140,12 @@ fn host_config(container: &Container) -> Value {
         .map(|mount| (mount.target.to_string_lossy(), mount.options.join(",")))
         .collect();
     let memory = resources.memory.unwrap_or(0);
+    // Without limit is -1 there.
+    let signed = |limit: u64| i64::try_from(limit).unwrap_or(-1);
     let ulimits: Vec<_> = spec
         .ulimits
         .iter()
-        .map(|limit| json!({ "Name": limit.name, "Hard": limit.hard, "Soft": limit.soft }))
+        .map(|limit| json!({ "Name": limit.name, "Hard": signed(limit.hard), "Soft": signed(limit.soft) }))
         .collect();
     let mut config = json!({
         "Binds": list(binds),
@@ -181,6 +184,9 @@ fn host_config(container: &Container) -> Value {
     });
     let fields = config.as_object_mut().expect("an object was written");
     fields.extend(isolation(definition));
+    if !spec.annotations.is_empty() {
+        fields.insert("Annotations".to_owned(), json!(spec.annotations));
+    }
     config
 }
 
@@ -192,7 +198,14 @@ fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
         "" => otherwise.to_owned(),
         text => text.to_owned(),
     };
-    let device = |device: &plimsoll_runtime::Device| json!({ "PathOnHost": device.path, "PathInContainer": device.path, "CgroupPermissions": device.access });
+    // As they were asked for: a folder stands for all that it has.
+    let devices = isolation
+        .devices
+        .iter()
+        .filter_map(|text| device_parts(text).ok());
+    let devices = devices.map(|(source, target, access)| {
+        json!({ "PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access })
+    });
     let rates = |rates: &[plimsoll_runtime::DeviceRate]| {
         let one = |rate: &plimsoll_runtime::DeviceRate| json!({ "Path": format!("/dev/block/{}:{}", rate.major, rate.minor), "Rate": rate.value });
         list(rates.iter().map(one).collect::<Vec<_>>())
@@ -211,7 +224,7 @@ fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
         "OomScoreAdj": isolation.oom_score_adj.unwrap_or(0),
         "OomKillDisable": resources.oom_kill_disable,
         "MemorySwappiness": resources.memory_swappiness,
-        "Devices": spec.devices.iter().map(device).collect::<Vec<_>>(),
+        "Devices": devices.collect::<Vec<_>>(),
         "DeviceCgroupRules": list(isolation.device_rules.clone()),
         "CpuPeriod": resources.cpu_period.unwrap_or(0),
         "CpuQuota": resources.cpu_quota.unwrap_or(0),

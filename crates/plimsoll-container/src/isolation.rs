@@ -268,7 +268,7 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
 
 /// One device, or those in a folder.
 fn devices(text: &str) -> Result<Vec<Device>> {
-    let (source, target, access) = split(text)?;
+    let (source, target, access) = device_parts(text)?;
     let wrong = |error: std::io::Error| {
         ContainerError::Option(format!(
             "error gathering device information while adding custom device \"{source}\": {error}"
@@ -317,8 +317,8 @@ fn device(source: &Path, target: &Path, access: &str) -> std::io::Result<Option<
     }))
 }
 
-/// `/dev/a`, `/dev/a:/dev/b`, `/dev/a:r`, `/dev/a:/dev/b:rw`.
-fn split(text: &str) -> Result<(&str, &str, &str)> {
+/// Source, target and access of `/dev/a`, `/dev/a:/dev/b`, `/dev/a:r`, `/dev/a:/dev/b:rw`.
+pub(crate) fn device_parts(text: &str) -> Result<(&str, &str, &str)> {
     let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, access) = match parts[..] {
@@ -354,9 +354,10 @@ mod tests {
             ("/dev/a:/dev/b:rw", ("/dev/a", "/dev/b", "rw")),
         ];
         for (text, parts) in table {
-            assert_eq!(split(text).unwrap(), parts);
+            assert_eq!(device_parts(text).unwrap(), parts);
         }
-        assert!(split("/dev/a:/dev/b:x").is_err() && split("dev/a").is_err() && split("/a:/b:r:w").is_err());
+        let wrong = ["/dev/a:/dev/b:x", "dev/a", "/a:/b:r:w"];
+        assert!(wrong.iter().all(|text| device_parts(text).is_err()));
         let null = devices("/dev/null:/dev/nothing:r").unwrap();
         assert_eq!((null[0].major, null[0].minor, null[0].block), (1, 3, false));
         assert_eq!(

@@ -12,6 +12,15 @@ use crate::rows::{self, NetworkInfo, from_json, parsed};
 use crate::subnet::Subnet;
 use crate::{DEFAULT_NETWORK, Endpoint, Network, NetworkError, Networks, Pool, hardware_address};
 
+/// Option of a place: what its device is called in the container, instead of `eth0`.
+pub const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
+/// Option of a place: settings of its device, as `net.ipv4.conf.IFNAME.log_martians=1`, with commas between them.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+/// What stands for the name of the device in them.
+const IFNAME: &str = "IFNAME";
+/// The kernel's limit for names of devices.
+const LONGEST_NAME: usize = 15;
+
 /// What a container wants of its place on a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,13 +31,15 @@ pub struct AttachOptions {
     pub address: Option<Ipv4Addr>,
     /// Its IPv6 address.
     pub address6: Option<Ipv6Addr>,
+    /// More addresses, which only its own link knows.
+    pub link_local: Vec<IpAddr>,
     /// Its hardware address.
     pub mac: Option<String>,
     /// The place with the highest one leads to everywhere else.
     pub gateway_priority: i32,
     /// What the container calls itself, which is one of its names.
     pub hostname: String,
-    /// Options for the driver; kept for `inspect`.
+    /// Options for the driver: [`INTERFACE_NAME`] and [`SYSCTLS`] have effect, others are kept for `inspect`.
     pub driver_options: BTreeMap<String, String>,
 }
 
@@ -125,7 +136,16 @@ impl Networks {
             places[..=first].rotate_right(1);
         }
         let mut endpoints = Vec::new();
-        for (number, place) in places.iter().enumerate() {
+        let asked: Vec<&str> = places
+            .iter()
+            .filter_map(|place| place.options.interface())
+            .collect();
+        let mut numbers = (0..).filter(|number| !asked.contains(&interface(*number).as_str()));
+        for place in &places {
+            let number = match place.options.interface() {
+                Some(_) => 0,
+                None => numbers.next().expect("numbers do not end"),
+            };
             endpoints.push(self.activate(container, &place.network, &place.options, number)?);
         }
         default_routes(&mut endpoints);
@@ -140,10 +160,8 @@ impl Networks {
         info: &NetworkInfo,
         present: &[Endpoint],
     ) -> Result<Endpoint, NetworkError> {
-        let number = (0..).find(|number| {
-            let name = interface(*number);
-            !present.iter().any(|endpoint| endpoint.interface == name)
-        });
+        let taken = |name: &str| present.iter().any(|endpoint| endpoint.interface == name);
+        let number = (0..).find(|number| !taken(&interface(*number)));
         let place = self
             .attachments(container)?
             .into_iter()
@@ -280,7 +298,9 @@ impl Place {
         };
         Endpoint {
             host_interface: host_interface(&self.id, self.address),
-            interface: interface(number),
+            interface: options
+                .interface()
+                .map_or_else(|| interface(number), str::to_owned),
             mac: options.mac.clone().unwrap_or_else(derived),
             id: self.id,
             network: network.clone(),
@@ -295,6 +315,60 @@ impl Place {
 
 fn interface(number: usize) -> String {
     format!("eth{number}")
+}
+
+impl AttachOptions {
+    /// What the device is to be called in the container.
+    fn interface(&self) -> Option<&str> {
+        let name = self.driver_options.get(INTERFACE_NAME);
+        name.map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Settings of the device of this name: path and value.
+    pub(crate) fn settings(&self, device: &str) -> Result<Vec<(String, String)>, String> {
+        let text = self.driver_options.get(SYSCTLS).map_or("", String::as_str);
+        let entries = text.split(',').filter(|entry| !entry.is_empty());
+        let setting = |entry: &str| {
+            let (key, value) = entry.split_once('=')?;
+            let parts: Vec<&str> = key.split('.').collect();
+            let is_plain = |part: &&str| !part.is_empty() && !part.contains('/');
+            let [
+                "net",
+                "ipv4" | "ipv6" | "mpls",
+                "conf" | "neigh" | "input",
+                IFNAME,
+                last,
+            ] = parts[..]
+            else {
+                return None;
+            };
+            let path = format!("/proc/sys/net/{}/{}/{device}/{last}", parts[1], parts[2]);
+            is_plain(&last).then(|| (path, value.to_owned()))
+        };
+        entries
+            .map(|entry| setting(entry).ok_or_else(|| format!("invalid sysctl of an endpoint: {entry}")))
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let is_name = |name: &str| {
+            name.len() <= LONGEST_NAME
+                && !matches!(name, "." | ".." | "lo" | "all" | "default")
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte))
+        };
+        if let Some(name) = self.interface().filter(|name| !is_name(name)) {
+            return Err(format!(
+                "invalid interface name {name}: at most {LONGEST_NAME} letters"
+            ));
+        }
+        let stray = |address: &&IpAddr| !Subnet::link_local(**address).contains(**address);
+        if let Some(address) = self.link_local.iter().find(stray) {
+            return Err(format!("invalid link local IP address: {address}"));
+        }
+        self.settings("eth0").map(|_| ())
+    }
 }
 
 /// Networks with names among those of the endpoints.
@@ -312,6 +386,7 @@ fn check_options(info: &NetworkInfo, options: &AttachOptions) -> Result<(), Netw
             "invalid endpoint settings:\n{text}"
         )))
     };
+    options.check().or_else(invalid)?;
     let asked: Vec<IpAddr> = [
         options.address.map(IpAddr::from),
         options.address6.map(IpAddr::from),

@@ -41,7 +41,7 @@ mod subnet;
 mod tests;
 
 pub use bind::{BoundPort, bind};
-pub use endpoints::{AttachOptions, Attachment};
+pub use endpoints::{AttachOptions, Attachment, INTERFACE_NAME};
 pub use error::NetworkError;
 pub use firewall::{publish, unpublish};
 pub use foreign::count as foreign_firewalls;

@@ -9,6 +9,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::host::set;
 use crate::netlink::Netlink;
+use crate::subnet::Subnet;
 use crate::{Endpoint, NetworkError, nft};
 
 /// Where a container on a user network asks for names.
@@ -132,11 +133,23 @@ fn bring_up(
         let mut inner = Netlink::open()?;
         let device = inner.index(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
         let mut addresses = vec![(endpoint.address.into(), network.ipv4.subnet)];
-        if let Some((address, subnet, _)) = endpoint.subnet6() {
+        let more = endpoint.options.link_local.iter();
+        let more = more.map(|address| (*address, Subnet::link_local(*address)));
+        let six = endpoint
+            .subnet6()
+            .map(|(address, subnet, _)| (address.into(), subnet));
+        addresses.extend(more.chain(six));
+        if addresses.iter().any(|(address, _)| address.is_ipv6()) {
             let of_device = format!("/proc/sys/net/ipv6/conf/{}", endpoint.interface);
             set(&format!("{of_device}/disable_ipv6"), "0");
             set(&format!("{of_device}/accept_ra"), "0");
-            addresses.push((address.into(), subnet));
+        }
+        let settings = endpoint
+            .options
+            .settings(&endpoint.interface)
+            .map_err(io::Error::other)?;
+        for (path, value) in settings {
+            std::fs::write(path, value)?;
         }
         inner.furnish(device, &addresses, &gateways(endpoint))
     })

@@ -408,8 +408,8 @@ impl Networks {
     }
 }
 
-/// Which of a container's places leads to everywhere else, for each family: the one with the highest priority, then the first
-/// by name. Internal networks lead nowhere.
+/// Which of a container's places leads to everywhere else, for each family: the one with the highest priority, then one that
+/// has both families, then the first by name. Internal networks lead nowhere.
 pub fn default_routes(endpoints: &mut [Endpoint]) {
     let best = |endpoints: &[Endpoint], ipv6: bool| {
         let leads_out =
@@ -417,6 +417,7 @@ pub fn default_routes(endpoints: &mut [Endpoint]) {
         let rank = |endpoint: &&Endpoint| {
             (
                 -i64::from(endpoint.options.gateway_priority),
+                endpoint.address6.is_none(),
                 endpoint.network.name.clone(),
             )
         };

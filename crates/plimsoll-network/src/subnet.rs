@@ -22,6 +22,14 @@ impl Subnet {
         Self { base, prefix }
     }
 
+    /// The subnet of addresses that only one link knows, of the family of `address`.
+    pub(crate) fn link_local(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::new(Ipv4Addr::new(169, 254, 0, 0), 16),
+            IpAddr::V6(_) => Self::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64),
+        }
+    }
+
     /// First address.
     pub fn base(self) -> IpAddr {
         self.base

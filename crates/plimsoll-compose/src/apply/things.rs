@@ -166,6 +166,11 @@ fn request(desired: &Desired, key: &str, network: &Network) -> Result<NetworkReq
         options: network.driver_opts.clone(),
         ..NetworkRequest::default()
     };
+    if let Some(driver) = network.ipam.driver.as_deref()
+        && !matches!(driver, "" | "default")
+    {
+        return Err(invalid("ipam driver", driver));
+    }
     for config in &network.ipam.config {
         if let Some(text) = &config.subnet {
             request

@@ -2,7 +2,7 @@
 
 use plimsoll_compose_file::model::{Port, ServiceNetwork};
 use plimsoll_container::{CreateOptions, NetworkMode};
-use plimsoll_network::{AttachOptions, PortRequest, Resolver};
+use plimsoll_network::{AttachOptions, INTERFACE_NAME, PortRequest, Resolver};
 
 use super::Making;
 use crate::error::{ComposeError, Result};
@@ -89,6 +89,10 @@ impl Making<'_> {
         let wrong = |text: &str| self.wrong("networks", format!("`{text}` is no address"));
         let mut aliases = vec![self.name.to_owned()];
         aliases.extend(own.aliases.iter().filter(|alias| *alias != self.name).cloned());
+        let mut driver_options = own.driver_opts.clone();
+        if let Some(name) = &own.interface_name {
+            driver_options.insert(INTERFACE_NAME.to_owned(), name.clone());
+        }
         let address = own.ipv4_address.as_ref();
         let address6 = own.ipv6_address.as_ref();
         #[expect(
@@ -107,7 +111,12 @@ impl Making<'_> {
             mac: own.mac_address.clone(),
             gateway_priority,
             hostname: String::new(),
-            driver_options: own.driver_opts.clone(),
+            link_local: own
+                .link_local_ips
+                .iter()
+                .map(|text| text.parse().map_err(|_| wrong(text)))
+                .collect::<Result<_>>()?,
+            driver_options,
         })
     }
 

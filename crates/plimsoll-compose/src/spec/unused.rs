@@ -1,11 +1,10 @@
 //! Keys that are accepted, kept in `config`, and have no effect here.
 
-use plimsoll_compose_file::model::Service;
+use plimsoll_compose_file::model::{Network, Service};
 
 /// The keys of a service that only Swarm, Windows, Docker Desktop or missing hardware give meaning.
 pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
     let deploy = service.deploy.clone().unwrap_or_default();
-    let networks = || service.networks.values().flatten();
     let keys = [
         ("provider", service.provider.is_some()),
         ("models", !service.models.is_empty()),
@@ -35,15 +34,19 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
             "deploy.resources.reservations.generic_resources",
             !deploy.resources.reservations.generic_resources.is_empty(),
         ),
-        (
-            "networks.interface_name",
-            networks().any(|network| network.interface_name.is_some()),
-        ),
-        (
-            "networks.link_local_ips",
-            networks().any(|network| !network.link_local_ips.is_empty()),
-        ),
     ];
-    let used = keys.into_iter().filter(|(_, used)| *used);
-    used.map(|(key, _)| key).collect()
+    chosen(&keys)
+}
+
+/// The keys of a network that its driver does not know.
+pub(crate) fn unused_of_network(network: &Network) -> Vec<&'static str> {
+    chosen(&[
+        ("enable_ipv4", network.enable_ipv4 == Some(false)),
+        ("ipam.options", !network.ipam.options.is_empty()),
+    ])
+}
+
+fn chosen(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let used = keys.iter().filter(|(_, used)| *used);
+    used.map(|(key, _)| *key).collect()
 }

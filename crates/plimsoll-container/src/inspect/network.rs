@@ -135,8 +135,12 @@ fn networks(container: &Container, attachments: &[Attachment]) -> Value {
 
 fn place(container: &Container, options: &AttachOptions, endpoint: Option<&Endpoint>) -> Value {
     let asked = [
-        ("IPv4Address", options.address.map(|address| address.to_string())),
-        ("IPv6Address", options.address6.map(|address| address.to_string())),
+        ("IPv4Address", options.address.map(|address| json!(address))),
+        ("IPv6Address", options.address6.map(|address| json!(address))),
+        (
+            "LinkLocalIPs",
+            (!options.link_local.is_empty()).then(|| json!(options.link_local)),
+        ),
     ];
     let asked: BTreeMap<_, _> = asked
         .into_iter()

@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// Set an option of the driver
     #[arg(long, value_name = "KEY=VALUE")]
     driver_opt: Vec<String>,
-    /// Accepted for Docker's sake; without effect
-    #[arg(long, hide = true)]
+    /// Add an address that only its own link knows
+    #[arg(long, value_name = "ADDRESS")]
     link_local_ip: Vec<IpAddr>,
     /// Network, by name or id
     #[arg(value_name = "NETWORK")]
@@ -53,6 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         aliases: args.alias,
         address: args.ip,
         address6: args.ip6,
+        link_local: args.link_local_ip,
         gateway_priority: args.gw_priority,
         driver_options: pairs("driver option", &args.driver_opt)?,
         ..AttachOptions::default()

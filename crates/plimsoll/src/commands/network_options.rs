@@ -234,6 +234,7 @@ fn place(text: &str) -> Result<(String, AttachOptions), CommandError> {
             "alias" => options.aliases.push(value.to_owned()),
             "ip" => options.address = Some(value.parse().map_err(|_| address())?),
             "ip6" => options.address6 = Some(value.parse().map_err(|_| address())?),
+            "link-local-ip" => options.link_local.push(value.parse().map_err(|_| address())?),
             "mac-address" => options.mac = Some(hardware_address(value)?),
             "gw-priority" => {
                 let priority = value

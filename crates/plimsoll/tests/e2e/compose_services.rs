@@ -65,3 +65,76 @@ networks: {{one: {{labels: {{version: '{label}'}}}}, two: {{}}}}
     }
     assert_eq!(inspect(&sandbox, "p-other-1")["Id"], other);
 }
+
+#[test]
+fn places_on_networks_are_as_asked_for() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = project(
+        "services:
+  app:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    networks:
+      one:
+        interface_name: lan7
+        link_local_ips: [169.254.8.8]
+        driver_opts: {com.docker.network.endpoint.sysctls: 'net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=0'}
+      both: {}
+      behind: {}
+networks:
+  one: {}
+  both: {enable_ipv6: true}
+  behind: {internal: true}
+",
+    );
+    up(&sandbox, &[]);
+    let sh = |script: &str| sandbox.ok(["exec", "p-app-1", "sh", "-c", script]);
+    let addresses = sh("ip -4 -o addr show dev lan7");
+    assert!(
+        addresses.contains("inet 169.254.8.8/16") && addresses.lines().count() == 2,
+        "{addresses}"
+    );
+    assert_eq!(
+        sh("cd /proc/sys/net/ipv4/conf/lan7; cat log_martians forwarding"),
+        "1\n0\n"
+    );
+    // The names that nobody asked for have no gap.
+    assert_eq!(sh("ls /sys/class/net"), "eth0\neth1\nlan7\nlo\n");
+    let places = inspect(&sandbox, "p-app-1")["NetworkSettings"]["Networks"].clone();
+    assert_eq!(places["p_one"]["IPAMConfig"]["LinkLocalIPs"][0], "169.254.8.8");
+    // The way out has both families where there is such a network.
+    let gateway = places["p_both"]["Gateway"].as_str().expect("it has one");
+    assert!(sh("ip route").starts_with(&format!("default via {gateway} ")));
+
+    write(
+        &sandbox,
+        "services: {app: {image: busybox, networks: {default: {interface_name: much-too-long-a-name}}}}\n",
+    );
+    let said = sandbox.fails(1, ["compose", "create"]);
+    assert!(
+        said.contains("invalid interface name much-too-long-a-name"),
+        "{said}"
+    );
+}
+
+#[test]
+fn inspect_tells_what_was_asked_for() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  app:
+    image: busybox
+    annotations: {org.example: told}
+    ulimits: {core: -1, nofile: {soft: 100, hard: 200}}
+    devices: ['/dev/null:/dev/nothing:r']
+",
+    );
+    sandbox.ok(["compose", "create"]);
+    let host = inspect(&sandbox, "p-app-1")["HostConfig"].clone();
+    assert_eq!(host["Annotations"]["org.example"], "told");
+    assert_eq!(host["Ulimits"][0]["Hard"], -1);
+    assert_eq!(host["Ulimits"][1]["Soft"], 100);
+    assert_eq!(host["Devices"][0]["PathOnHost"], "/dev/null");
+    assert_eq!(host["Devices"][0]["PathInContainer"], "/dev/nothing");
+}
