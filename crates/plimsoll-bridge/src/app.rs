@@ -57,7 +57,7 @@ impl<'a> App<'a> {
 
     /// Every object, in the order in which the cluster may be given them.
     pub(crate) fn manifests(&self) -> Vec<Manifest> {
-        self.check_names();
+        let are_apart = self.check_names();
         let mut all = vec![things::namespace(self)];
         all.extend(things::configs(self));
         all.extend(things::secrets(self));
@@ -72,7 +72,9 @@ impl<'a> App<'a> {
             all.extend(services::of(self, name, service));
             all.extend(policies::of_service(self, name, service));
         }
-        self.check_identities(&all);
+        if are_apart {
+            self.check_identities(&all);
+        }
         all
     }
 
@@ -104,12 +106,28 @@ impl<'a> App<'a> {
         service.image.clone().unwrap_or_else(built)
     }
 
+    /// Labels of compose as annotations, which may have any value.
+    pub(crate) fn annotations(&self, path: &[&str], labels: &BTreeMap<String, String>) -> Value {
+        let (good, bad): (Vec<_>, Vec<_>) = labels.iter().partition(|(key, _)| names::is_key(key));
+        for (key, _) in bad {
+            let path = [path, &[key.as_str()]].concat();
+            self.notes
+                .warn(&path, format!("Kubernetes has no annotation `{key}`"));
+        }
+        crate::manifest::pairs(
+            good.into_iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        )
+    }
+
     /// Two names of compose may be one in Kubernetes.
-    fn check_names(&self) {
+    fn check_names(&self) -> bool {
+        let mut are_apart = true;
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for name in self.model.services.keys() {
             let made = names::service(name);
             if let Some(other) = seen.insert(made.clone(), name) {
+                are_apart = false;
                 self.notes.refuse(
                     &["services", name],
                     format!("services `{other}` and `{name}` would both be `{made}` in Kubernetes"),
@@ -123,6 +141,7 @@ impl<'a> App<'a> {
                 );
             }
         }
+        are_apart
     }
 
     /// Whatever names were made, no two objects may have one.

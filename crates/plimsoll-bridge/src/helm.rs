@@ -8,7 +8,7 @@ use plimsoll_compose_file::to_yaml;
 use serde_json::{Map, Value, json};
 
 use crate::File;
-use crate::app::{App, SECRET, VOLUME};
+use crate::app::{App, VOLUME};
 use crate::kustomize::header;
 use crate::manifest::Manifest;
 use crate::waits;
@@ -152,8 +152,8 @@ impl Chart {
                     &["volumes", &volume, "storageClass"],
                 );
             }
-            ("Secret", None) => {
-                let secret = label(SECRET).unwrap_or_default();
+            ("Secret", _) => {
+                let secret = manifest_name(value);
                 self.raise_secret(&mut value["data"], &secret);
             }
             ("RoleBinding", _) => {
@@ -180,14 +180,14 @@ impl Chart {
             container["resources"] = json!({});
         }
         self.lift(&mut container["resources"], &["services", service, "resources"]);
-        for variable in container["env"].as_array_mut().into_iter().flatten() {
+        for variable in items(container, "env") {
             let name = variable["name"].as_str().unwrap_or_default().to_owned();
             self.lift(
                 &mut variable["value"],
                 &["services", service, "environment", &name],
             );
         }
-        for before in pod["initContainers"].as_array_mut().into_iter().flatten() {
+        for before in items(pod, "initContainers") {
             if before["image"] == waits::IMAGE {
                 self.lift(&mut before["image"], &["waits", "image"]);
             } else if before["image"] == image {
@@ -198,13 +198,30 @@ impl Chart {
 
     /// What a secret holds is no part of a chart.
     fn raise_secret(&mut self, data: &mut Value, secret: &str) {
-        for (_, value) in data.as_object_mut().into_iter().flatten() {
-            self.secrets.insert(secret.to_owned(), std::mem::take(value));
-            let missing = format!("secrets.{secret} is missing, in base64: give it with -f {SECRETS}");
-            let place = format!("get (.Values.secrets | default dict) {}", json!(secret));
+        let Some(data) = data.as_object_mut() else { return };
+        let is_one = data.len() == 1;
+        for (key, value) in data {
+            let name = if is_one {
+                secret.to_owned()
+            } else {
+                format!("{secret}/{key}")
+            };
+            let missing = format!("secrets.{name} is missing, in base64: give it with -f {SECRETS}");
+            let place = format!("get (.Values.secrets | default dict) {}", json!(name));
+            self.secrets.insert(name, std::mem::take(value));
             *value = self.word(format!("required {} ({place}) | quote", json!(missing)));
         }
     }
+}
+
+/// The items of a list that may not be there; to ask for it by index would make it.
+fn items<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = value.get_mut(key).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
+}
+
+fn manifest_name(value: &Value) -> String {
+    value["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Names of services may have dashes and dots, which Go's dots do not reach.

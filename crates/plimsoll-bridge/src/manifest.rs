@@ -78,6 +78,14 @@ pub(crate) fn object(version: &str, kind: &str, metadata: Fields) -> Map<String,
     }
 }
 
+/// Two mappings in one.
+pub(crate) fn joined(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(one), Value::Object(other)) = (&mut one, other) {
+        one.extend(other);
+    }
+    one
+}
+
 /// Pairs as a mapping, in their order.
 pub(crate) fn pairs<K: Into<String>, V: Into<Value>>(list: impl IntoIterator<Item = (K, V)>) -> Value {
     Value::Object(

@@ -6,12 +6,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, PROJECT, SERVICE, network_label};
 use crate::check::seconds;
-use crate::manifest::{Fields, pairs};
+use crate::manifest::{self, Fields, pairs};
 use crate::volumes::Mounts;
 use crate::{container, content, names, security, waits};
 
 /// How long a program has to end by itself; Kubernetes would give it 30.
 const GRACE: u64 = 10;
+
+/// The annotation with the fingerprint of the configs of a pod.
+const CONFIGS: &str = "plimsoll.configs";
 
 /// The template of the pods of a service. `restart` is nothing where there is no choice.
 pub(crate) fn template(
@@ -81,25 +84,17 @@ fn metadata(app: &App<'_>, name: &str, service: &Service, is_waiting: bool) -> F
     if is_waiting {
         labels.push((waits::LABEL.to_owned(), "true".to_owned()));
     }
-    let mut annotations = service.labels.clone();
-    annotations.extend(service.annotations.clone());
-    for key in annotations.keys().filter(|key| !names::is_key(key)) {
-        let section = if service.annotations.contains_key(key) {
-            "annotations"
-        } else {
-            "labels"
-        };
-        app.notes.warn(
-            &["services", name, section, key],
-            format!("Kubernetes has no annotation `{key}`"),
-        );
+    let mut annotations = manifest::joined(
+        app.annotations(&["services", name, "labels"], &service.labels),
+        app.annotations(&["services", name, "annotations"], &service.annotations),
+    );
+    if let Some(digest) = configs_digest(app, service) {
+        annotations[CONFIGS] = Value::from(digest);
     }
-    annotations
-        .extend(configs_digest(app, service).map(|digest| ("com.docker.compose.configs".to_owned(), digest)));
     let mut metadata = Fields::new();
     metadata
         .set("labels", pairs(labels))
-        .set("annotations", crate::things::annotations(&annotations));
+        .set("annotations", annotations);
     metadata
 }
 
@@ -136,12 +131,19 @@ fn namespaces(app: &App<'_>, name: &str, service: &Service, spec: &mut Fields) {
     }
     spec.flag("hostPID", service.pid.as_deref() == Some("host"));
     spec.flag("hostIPC", service.ipc.as_deref() == Some("host"));
-    if service.init == Some(true) {
+    let shares_processes = service.pid.as_deref() == Some("host");
+    if service.init == Some(true) && !shares_processes {
         // The pause container is then the first process of all, and collects what has ended.
         spec.flag("shareProcessNamespace", true);
     }
+    let of_host = |value: &Option<String>| value.as_deref() == Some("host");
+    let shares_any = of_host(&service.network_mode) || of_host(&service.pid) || of_host(&service.ipc);
     match service.userns_mode.as_deref() {
         None | Some("" | "host") => {}
+        Some(_) if shares_any => {
+            let message = "a pod with namespaces of the node has no users of its own in Kubernetes";
+            app.notes.warn(&["services", name, "userns_mode"], message);
+        }
         Some(_) => {
             spec.set("hostUsers", false);
         }

@@ -166,6 +166,8 @@ fn note(app: &App<'_>, key: &str) {
             ("mac_address", place.mac_address.is_some()),
             ("interface_name", place.interface_name.is_some()),
             ("driver_opts", !place.driver_opts.is_empty()),
+            ("priority", place.priority.is_some()),
+            ("gw_priority", place.gw_priority.is_some()),
         ];
         for (what, _) in said.into_iter().filter(|(_, said)| *said) {
             let path = ["services", name, "networks", key, what];

@@ -125,9 +125,7 @@ fn apply(option: &str, service: &Service, context: &mut Fields) -> Result<(), &'
             );
         }
         ("label", value) => return label(value, context),
-        ("systempaths", "unconfined") => {
-            context.set("procMount", "Unmasked");
-        }
+        ("systempaths", _) => return Err("it shows these paths in user namespaces only"),
         _ => return Err("there is no such option"),
     }
     Ok(())

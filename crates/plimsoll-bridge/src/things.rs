@@ -6,7 +6,7 @@ use plimsoll_compose_file::model::{Mount, MountType, Service};
 use serde_json::{Value, json};
 
 use crate::app::{App, SECRET, VOLUME};
-use crate::manifest::{Fields, Manifest, object, pairs};
+use crate::manifest::{Fields, Manifest, object};
 use crate::{content, names, volumes};
 
 /// How large a volume is of which nobody says it: a claim has to ask for something.
@@ -35,6 +35,13 @@ pub(crate) fn namespace(app: &App<'_>) -> Manifest {
 pub(crate) fn configs(app: &App<'_>) -> Option<Manifest> {
     let mut files = BTreeMap::new();
     for (name, config) in app.model.configs.iter().filter(|(_, config)| !config.external) {
+        if !config.labels.is_empty() {
+            let path = ["configs", name, "labels"];
+            app.notes.warn(
+                &path,
+                "all configs are in one ConfigMap in Kubernetes, which has no labels of theirs",
+            );
+        }
         match content::of_object(app, config) {
             Ok(bytes) => {
                 files.insert(names::file_key(name), bytes);
@@ -82,7 +89,10 @@ pub(crate) fn secrets(app: &App<'_>) -> Vec<Manifest> {
         Ok(bytes) => {
             let name = names::label(key);
             let mut metadata = app.metadata(&name, &[(SECRET, key)]);
-            metadata.set("annotations", annotations(&secret.labels));
+            metadata.set(
+                "annotations",
+                app.annotations(&["secrets", key, "labels"], &secret.labels),
+            );
             let mut value = object("v1", "Secret", metadata);
             value.insert("type".to_owned(), json!("Opaque"));
             value.insert(
@@ -138,7 +148,7 @@ pub(crate) fn claims(app: &App<'_>) -> Vec<Manifest> {
             .driver
             .as_deref()
             .is_some_and(|driver| !matches!(driver, "" | "local"));
-        if driver || !volume.driver_opts.is_empty() {
+        if driver || volume.driver_opts.keys().any(|key| key != "size") {
             app.notes.advise(
                 &["volumes", key],
                 format!("the driver of volume `{key}` and its options have no meaning in Kubernetes"),
@@ -150,7 +160,10 @@ pub(crate) fn claims(app: &App<'_>) -> Vec<Manifest> {
         }
         let name = volumes::claim_name(app, key);
         let mut metadata = app.metadata(&name, &[(VOLUME, key)]);
-        metadata.set("annotations", annotations(&volume.labels));
+        metadata.set(
+            "annotations",
+            app.annotations(&["volumes", key, "labels"], &volume.labels),
+        );
         let mut value = object("v1", "PersistentVolumeClaim", metadata);
         let size = volume.driver_opts.get("size").filter(|size| is_quantity(size));
         value.insert("spec".to_owned(), claim_spec(&[mode], size.map(String::as_str)));
@@ -185,16 +198,6 @@ pub(crate) fn claim_spec(modes: &[&str], size: Option<&str>) -> Value {
         "accessModes": modes,
         "resources": { "requests": { "storage": size.unwrap_or(SIZE) } },
     })
-}
-
-/// Labels of compose as annotations, which may have any value.
-pub(crate) fn annotations(labels: &BTreeMap<String, String>) -> Value {
-    pairs(
-        labels
-            .iter()
-            .filter(|(key, _)| names::is_key(key))
-            .map(|(key, value)| (key.as_str(), value.as_str())),
-    )
 }
 
 fn mounts(app: &App<'_>, service: &Service, key: &str) -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, SERVICE};
 use crate::content::{self, Bound};
-use crate::manifest::{Fields, Manifest, object};
+use crate::manifest::{Fields, Manifest, joined, object};
 use crate::{limits, names};
 
 /// Who may do what with a secret or a config of which nothing is said, as with Compose.
@@ -92,11 +92,7 @@ impl Mounts {
     /// Adds a volume and where it is mounted; gives the volume's name.
     fn mount(&mut self, kind: &str, target: &str, source: Value, options: Fields) {
         let name = self.place(kind, target, options);
-        let mut volume = json!({ "name": name });
-        if let (Value::Object(volume), Value::Object(source)) = (&mut volume, source) {
-            volume.extend(source);
-        }
-        self.volumes.push(volume);
+        self.volumes.push(joined(json!({ "name": name }), source));
     }
 
     /// Adds where a volume is mounted, under a name of its own.
@@ -107,11 +103,7 @@ impl Mounts {
         }
         let mut mount = Fields::new();
         mount.set("name", name.as_str()).set("mountPath", target);
-        let mut mount = Value::from(mount);
-        if let (Value::Object(mount), Value::Object(options)) = (&mut mount, Value::from(options)) {
-            mount.extend(options);
-        }
-        self.mounts.push(mount);
+        self.mounts.push(joined(mount.into(), options.into()));
         name
     }
 
@@ -120,7 +112,7 @@ impl Mounts {
         let mut options = Fields::new();
         options.flag("readOnly", mount.read_only);
         match mount.kind {
-            MountType::Volume if source.is_empty() => self.anonymous(mount, options),
+            MountType::Volume if source.is_empty() => self.anonymous(app, path, mount, options),
             MountType::Volume => {
                 options.set("subPath", mount.volume.subpath.clone());
                 let volume = json!({ "persistentVolumeClaim": { "claimName": claim_name(app, source) } });
@@ -152,11 +144,12 @@ impl Mounts {
     }
 
     /// Each replica has its own, and keeps it: a claim of a StatefulSet.
-    fn anonymous(&mut self, mount: &Mount, options: Fields) {
+    fn anonymous(&mut self, app: &App<'_>, path: &[&str], mount: &Mount, options: Fields) {
         let name = self.place("volume", &mount.target, options);
         let mut metadata = Fields::new();
         metadata.set("name", name);
-        metadata.set("annotations", crate::things::annotations(&mount.volume.labels));
+        let path = [path, &["volume", "labels"]].concat();
+        metadata.set("annotations", app.annotations(&path, &mount.volume.labels));
         self.claims.push(json!({
             "metadata": Value::from(metadata),
             "spec": crate::things::claim_spec(&["ReadWriteOnce"], None),
@@ -225,13 +218,17 @@ impl Mounts {
             format!("`{source}` has to be on the node in Kubernetes"),
             "put the files into the image, a config or a volume; a small read-only file or folder of the project goes along",
         );
-        let kind = match (source.is_file(), mount.bind.creates_host_path()) {
-            (true, _) => "File",
-            (false, true) if !source.exists() || source.is_dir() => "DirectoryOrCreate",
-            (false, _) if source.is_dir() => "Directory",
-            // A socket or a device; an unnamed kind is not looked at.
+        // What is no file and no folder here may be a socket there: an unnamed kind is not looked at.
+        let kind = match (source.is_dir(), mount.bind.creates_host_path()) {
+            (true, true) => "DirectoryOrCreate",
+            (true, false) => "Directory",
+            (false, _) if source.is_file() => "File",
             (false, _) => "",
         };
+        if mount.bind.selinux.is_some() {
+            let message = "SELinux is the node's matter in Kubernetes: paths of it are not labelled anew";
+            app.notes.warn(path, message);
+        }
         let mut options = options;
         options.set("mountPropagation", propagation(mount.bind.propagation.as_deref()));
         let volume = json!({ "hostPath": { "path": source.as_str(), "type": kind } });

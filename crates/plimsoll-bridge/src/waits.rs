@@ -18,7 +18,7 @@ pub(crate) const IMAGE: &str = "registry.k8s.io/kubectl:v1.34.1";
 /// The service account of pods that wait.
 pub(crate) const ACCOUNT: &str = "compose-waits";
 /// The label of pods that wait.
-pub(crate) const LABEL: &str = "com.docker.compose.waits";
+pub(crate) const LABEL: &str = "plimsoll.waits";
 /// After which a waiting container fails, loudly, and is started again.
 const PATIENCE: &str = "--timeout=10m";
 const TOKEN: &str = "compose-waits-token";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::app::{App, SERVICE};
 use crate::check::seconds;
 use crate::manifest::{Fields, Manifest, object};
-use crate::{check, names, pod, things, volumes, waits};
+use crate::{check, names, pod, volumes, waits};
 
 /// The kind of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +102,8 @@ pub(crate) fn of(app: &App<'_>, name: &str, service: &Service) -> Vec<Manifest> 
     let made = names::service(name);
     let mut metadata = app.metadata(&made, &[(SERVICE, name)]);
     let deploy = service.deploy.clone().unwrap_or_default();
-    metadata.set("annotations", things::annotations(&deploy.labels));
-    for key in deploy.labels.keys().filter(|key| !names::is_key(key)) {
-        let path = ["services", name, "deploy", "labels", key];
-        app.notes
-            .warn(&path, format!("Kubernetes has no annotation `{key}`"));
-    }
+    let path = ["services", name, "deploy", "labels"];
+    metadata.set("annotations", app.annotations(&path, &deploy.labels));
     let version = if kind == Workload::Job {
         "batch/v1"
     } else {
@@ -245,6 +241,16 @@ fn note(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
             );
         }
     }
+    if deploy.update_config.is_some() && kind != Workload::Deployment {
+        let path = ["services", name, "deploy", "update_config"];
+        app.notes.warn(
+            &path,
+            format!(
+                "a {} is updated by rules of its own: `update_config` has no meaning for it",
+                kind.kind()
+            ),
+        );
+    }
     let update = deploy.update_config.unwrap_or_default();
     if update.failure_action == Some(UpdateFailure::Rollback) {
         let path = ["services", name, "deploy", "update_config", "failure_action"];
@@ -253,11 +259,6 @@ fn note(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
             "Kubernetes stops an update that fails, and does not take it back",
             "`kubectl rollout undo` does, and `helm upgrade --atomic`",
         );
-    }
-    if update.order == Some(Order::StartFirst) && kind != Workload::Deployment {
-        let path = ["services", name, "deploy", "update_config", "order"];
-        app.notes
-            .warn(&path, format!("a {} stops the old pod first", kind.kind()));
     }
     let unused: [(&[&str], bool); 4] = [
         (
