@@ -103,6 +103,8 @@ pub enum ComposeError {
         outcome: &'static str,
         /// Why.
         reason: String,
+        /// The container that failed, and what it wrote last, where one did.
+        failed: Option<(String, Vec<String>)>,
     },
     /// Other containers cannot be used.
     #[error(transparent)]

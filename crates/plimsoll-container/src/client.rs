@@ -320,6 +320,25 @@ impl Containers {
         }
     }
 
+    /// Asks for published ports, which come with as many descriptors.
+    pub(crate) async fn ask_for_fds(
+        &self,
+        container: &Container,
+        request: &Request,
+    ) -> Result<(Reply, Vec<OwnedFd>)> {
+        let (_sender, mut receiver) = self.request(container, request, &[]).await?;
+        let (reply, fds) = message(&mut receiver, container.short_id()).await?;
+        let count = match &reply {
+            Reply::Ports { ports } => ports.len(),
+            _ => 0,
+        };
+        let broken = |source| ContainerError::Shim {
+            id: container.short_id().to_owned(),
+            source,
+        };
+        Ok((reply, receiver.descriptors(fds, count).await.map_err(broken)?))
+    }
+
     pub(crate) async fn ask(&self, container: &Container, request: &Request) -> Result<Reply> {
         let (_sender, mut receiver) = self.request(container, request, &[]).await?;
         Ok(message(&mut receiver, container.short_id()).await?.0)

@@ -39,7 +39,10 @@ impl Containers {
         }
         // What the old one has lost meanwhile is free.
         for request in &wanted {
-            if !ports.iter().any(|port| request.inherited(&port.published).is_some()) {
+            if !ports
+                .iter()
+                .any(|port| request.inherited(&port.published).is_some())
+            {
                 ports.extend(plimsoll_network::bind(request)?);
             }
         }

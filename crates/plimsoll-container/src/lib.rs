@@ -33,6 +33,7 @@ mod error;
 mod events;
 mod files;
 mod given;
+mod handover;
 mod inspect;
 mod isolation;
 mod leaks;

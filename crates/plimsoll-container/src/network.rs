@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use plimsoll_network::{
     AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks,
-    PublishedPort, default_routes,
+    PortRequest, PublishedPort, default_routes,
 };
 use plimsoll_runtime::NetworkNamespace;
 
@@ -142,13 +142,13 @@ impl Containers {
         })
     }
 
-    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free. `shared` is the namespace of the container whose network it shares, `made` one that was made before.
+    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free, and none that another has `held` so far. `shared` is the namespace of the container whose network it shares, `made` one that was made before.
     pub(crate) fn prepare_network(
         &self,
         definition: &Definition,
         shared: Option<OwnedFd>,
         made: Option<Namespace>,
-        last: &[PublishedPort],
+        (last, held): (&[PublishedPort], &[PublishedPort]),
     ) -> Result<Prepared> {
         if shared.is_some() {
             return Ok(Prepared {
@@ -163,7 +163,7 @@ impl Containers {
         let mut namespace = begun?.expect("it has a network of its own");
         let networks = Networks::new(&self.store);
         let endpoints = networks.join(&definition.id, primary)?;
-        let ports = bind(definition, &endpoints, last)?;
+        let ports = bind(definition, &endpoints, last, held)?;
         for endpoint in &endpoints {
             networks.connect(namespace.fd.as_fd(), endpoint)?;
         }
@@ -400,15 +400,33 @@ fn own_hostname(definition: &Definition) -> String {
     }
 }
 
-/// The ports of a container that can be reached; Docker discards those of others, too.
-fn bind(definition: &Definition, endpoints: &[Endpoint], last: &[PublishedPort]) -> Result<Vec<BoundPort>> {
+/// Which ports a container is to have: none where it cannot be reached; Docker discards those, too.
+pub(crate) fn port_requests(definition: &Definition, endpoints: &[Endpoint]) -> Vec<PortRequest> {
     let Some(out) = endpoints.iter().find(|endpoint| endpoint.default_route) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
+    let ports = definition.ports.iter().cloned();
+    ports
+        .map(|port| PortRequest {
+            host_ip: port.host_ip.or_else(|| out.network.host_binding()),
+            ..port
+        })
+        .collect()
+}
+
+/// Binds the ports of a container, but for those that another still has.
+fn bind(
+    definition: &Definition,
+    endpoints: &[Endpoint],
+    last: &[PublishedPort],
+    held: &[PublishedPort],
+) -> Result<Vec<BoundPort>> {
+    let out = endpoints.iter().find(|endpoint| endpoint.default_route);
     let mut bound: Vec<BoundPort> = Vec::new();
-    for port in &definition.ports {
-        let mut port = port.clone();
-        port.host_ip = port.host_ip.or_else(|| out.network.host_binding());
+    for port in port_requests(definition, endpoints) {
+        if held.iter().any(|held| port.inherited(held).is_some()) {
+            continue;
+        }
         let is_new = |last: &&PublishedPort| !bound.iter().any(|bound| bound.published == **last);
         let again = last.iter().filter(is_new).find_map(|last| port.again(last));
         if let Some(same) = again.and_then(|again| plimsoll_network::bind(&again).ok()) {
@@ -417,7 +435,7 @@ fn bind(definition: &Definition, endpoints: &[Endpoint], last: &[PublishedPort])
         }
         let named = |source: NetworkError| match source {
             NetworkError::PortTaken { .. } | NetworkError::RangeTaken { .. } => ContainerError::Ports {
-                network: out.network.name.clone(),
+                network: out.map(|out| out.network.name.clone()).unwrap_or_default(),
                 source,
             },
             source => source.into(),

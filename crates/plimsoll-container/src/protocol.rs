@@ -92,6 +92,12 @@ pub(crate) enum Request {
     Namespace,
     /// It is on these networks from now on. With `sockets` those of a name server come along.
     Network { view: NetworkView, sockets: bool },
+    /// The sockets of its published ports, as descriptors; it goes on serving them.
+    LendPorts,
+    /// It has these ports, too, from now on; their sockets come along.
+    TakePorts { ports: Vec<PublishedPort> },
+    /// Another has these ports from now on.
+    LeavePorts { ports: Vec<PublishedPort> },
     /// The log as it is, and with `follow` what is added to it.
     Logs { follow: bool },
 }
@@ -112,6 +118,8 @@ pub(crate) enum Reply {
         /// Lines there was no room for.
         dropped: u64,
     },
+    /// These are its published ports. Their sockets come along.
+    Ports { ports: Vec<PublishedPort> },
     /// The limits are changed but for these.
     Updated { warnings: Vec<String> },
     /// There is no log to read.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
 use plimsoll_linux::CommandExt as _;
-use plimsoll_network::Networks;
+use plimsoll_network::{Networks, PublishedPort};
 use plimsoll_store::Lock;
 use tokio::net::UnixStream as AsyncStream;
 
@@ -58,9 +58,11 @@ impl Containers {
         };
         let (this, target) = (self.clone(), container.clone());
         let namespace = supervisor.namespace.take();
-        let prepared = tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared, namespace))
-            .await
-            .map_err(|_| ContainerError::Interrupted)??;
+        let held = std::mem::take(&mut supervisor.held);
+        let prepared =
+            tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared, namespace, &held))
+                .await
+                .map_err(|_| ContainerError::Interrupted)??;
         let Some(mut prepared) = prepared else {
             return Ok(None);
         };
@@ -141,6 +143,7 @@ impl Containers {
         attach: bool,
         shared: Option<OwnedFd>,
         namespace: Option<Namespace>,
+        held: &[PublishedPort],
     ) -> Result<Option<Prepared>> {
         let id = container.id();
         let paths = self.paths(id);
@@ -155,7 +158,7 @@ impl Containers {
         let definition = &container.definition;
         let network = paths
             .read_state()
-            .and_then(|state| self.prepare_network(definition, shared, namespace, &state.last_ports));
+            .and_then(|state| self.prepare_network(definition, shared, namespace, (&state.last_ports, held)));
         let prepared =
             network.and_then(|network| self.prepare_locked(container, attach, network, &paths, lock));
         if prepared.is_err() {
@@ -244,6 +247,7 @@ impl Containers {
             control,
             log,
             namespace: None,
+            held: Vec::new(),
         })
     }
 
@@ -264,6 +268,8 @@ pub struct Supervisor {
     log: File,
     /// The container's, where it was made already.
     namespace: Option<Namespace>,
+    /// Ports that another container has so far.
+    pub(crate) held: Vec<PublishedPort>,
 }
 
 impl Supervisor {

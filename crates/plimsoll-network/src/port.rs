@@ -54,6 +54,26 @@ impl PortRequest {
             ..self.clone()
         })
     }
+
+    /// Whether it asks for one port of the host and no other.
+    pub fn is_fixed(&self) -> bool {
+        self.host_port != 0 && self.last_host_port.is_none()
+    }
+
+    /// What a port that somebody else holds on the host is when it is held for this request, leading where that one leads;
+    /// none where another one is asked for, or any.
+    pub fn inherited(&self, held: &PublishedPort) -> Option<PublishedPort> {
+        let is_same = self.is_fixed()
+            && self.host_port == held.host_port
+            && self.protocol == held.protocol
+            && self
+                .host_ip
+                .map_or(held.host_ip.is_unspecified(), |host| host == held.host_ip);
+        is_same.then(|| PublishedPort {
+            container_port: self.container_port,
+            ..held.clone()
+        })
+    }
 }
 
 /// A port that is held on the host.
@@ -216,6 +236,36 @@ mod tests {
             container_port,
             protocol,
         }
+    }
+
+    #[test]
+    fn a_port_is_inherited_by_whoever_asks_for_that_very_one() {
+        let held = |address: &str| PublishedPort {
+            host_ip: address.parse().expect("an address"),
+            host_port: 8080,
+            container_port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let asked = port(None, 8080, 81, Protocol::Tcp);
+        for address in ["0.0.0.0", "::"] {
+            let inherited = asked.inherited(&held(address)).expect("all addresses");
+            assert_eq!((inherited.host_port, inherited.container_port), (8080, 81));
+        }
+        assert_eq!(asked.inherited(&held("127.0.0.1")), None);
+        let on_one = port(Some("127.0.0.1"), 8080, 80, Protocol::Tcp);
+        assert!(on_one.inherited(&held("127.0.0.1")).is_some() && on_one.inherited(&held("::")).is_none());
+        for other in [
+            port(None, 8081, 80, Protocol::Tcp),
+            port(None, 8080, 80, Protocol::Udp),
+            port(None, 0, 80, Protocol::Tcp),
+        ] {
+            assert_eq!(other.inherited(&held("0.0.0.0")), None);
+        }
+        let range = PortRequest {
+            last_host_port: Some(8090),
+            ..asked
+        };
+        assert_eq!(range.inherited(&held("0.0.0.0")), None);
     }
 
     #[test]

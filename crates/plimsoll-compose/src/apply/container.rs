@@ -136,9 +136,22 @@ impl Work {
 
     /// Starts a container and what its service has to be done in it afterwards.
     pub(super) async fn run_container(&self, service: &str, container: &Container) -> Result<()> {
+        self.run_beside(service, container, None).await
+    }
+
+    /// As [`Work::run_container`], without the ports that another one still has.
+    pub(super) async fn run_beside(
+        &self,
+        service: &str,
+        container: &Container,
+        other: Option<&Container>,
+    ) -> Result<()> {
         let containers = &self.converge.containers;
         let started = async {
-            let supervisor = self.supervisor(container).await?;
+            let mut supervisor = self.supervisor(container).await?;
+            if let Some(other) = other {
+                supervisor.wait_for_ports_of(&containers.get(other.id())?);
+            }
             containers.start_with(supervisor, container, false).await
         };
         started.await.map_err(about("start", &container.name))?;

@@ -1,7 +1,8 @@
 //! A new version beside the old one: `deploy.update_config` with `order: start-first`.
 //!
 //! In batches of `parallelism`: new containers are started and watched until they are healthy, or for the time of
-//! `monitor` where nobody can ask them; then the old ones are stopped. They are removed only when all new ones are well, so
+//! `monitor` where nobody can ask them; then ports of the host that only one can have go over to them, and the old ones are
+//! stopped. They are removed only when all new ones are well, so
 //! that `failure_action: rollback` can start them again.
 
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Work {
                         _ => number,
                     };
                     let failed = names(&batches[from..=number]);
-                    return self.give_up(service, action, failed, stopped, &error).await;
+                    return self.give_up(service, action, failed, stopped, error).await;
                 }
                 let progress = &self.converge.progress;
                 let id = format!("Service {service}");
@@ -85,10 +86,10 @@ impl Work {
         for (old, number, name) in batch {
             let started = async {
                 let present = self.get(&old.name);
-                let container = self.make(service, *number, name.clone(), present).await?;
+                let container = self.make(service, *number, name.clone(), present.clone()).await?;
                 self.put(name, container.clone());
                 self.pre_start_of_update(service, name).await?;
-                self.run_container(service, &container).await
+                self.run_beside(service, &container, present.as_ref()).await
             };
             self.told(&id_of(name), "Starting", "Started", &old.reason, started)
                 .await?;
@@ -103,6 +104,12 @@ impl Work {
                 false => self.watch(&container, config.monitor.unwrap_or(MONITOR)).await?,
             }
         }
+        for (old, _, name) in batch {
+            if let (Some(from), Some(to)) = (self.get(&old.name), self.get(name)) {
+                let given = self.converge.containers.hand_over_ports(&from, &to).await;
+                given.map_err(about("hand the published ports to", name))?;
+            }
+        }
         Ok(())
     }
 
@@ -115,7 +122,7 @@ impl Work {
             Ok(state) => Err(ComposeError::Dependency {
                 message: format!("container {} exited ({})", container.name, state?.exit_code),
                 container: container.name.clone(),
-                tail: Vec::new(),
+                tail: self.converge.last_output(container).await,
             }),
         }
     }
@@ -127,7 +134,7 @@ impl Work {
         action: UpdateFailure,
         failed: Vec<String>,
         stopped: Vec<Container>,
-        error: &ComposeError,
+        error: ComposeError,
     ) -> Result<()> {
         let rolls_back = action == UpdateFailure::Rollback;
         if rolls_back {
@@ -153,7 +160,12 @@ impl Work {
         Err(ComposeError::Update {
             service: service.to_owned(),
             outcome: if rolls_back { "rolled back" } else { "paused" },
-            reason: chain(error),
+            reason: chain(&error),
+            failed: match error {
+                ComposeError::Dependency { container, tail, .. }
+                | ComposeError::Hook { container, tail, .. } => Some((container, tail)),
+                _ => None,
+            },
         })
     }
 }

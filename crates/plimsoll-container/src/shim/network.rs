@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::life::Shim;
 use super::names::NameServer;
+use super::proxy::Served;
 use super::{chain, proxy};
 use crate::Result;
 use crate::protocol::NetworkView;
@@ -23,6 +24,7 @@ pub(super) struct Network {
     run: Utf8PathBuf,
     /// Where published ports are proxied to.
     target: Rc<Cell<Option<IpAddr>>>,
+    served: RefCell<Vec<Served>>,
     names: RefCell<Option<Rc<NameServer>>>,
     tasks: RefCell<JoinSet<()>>,
 }
@@ -32,6 +34,7 @@ impl Network {
         Self {
             run: run.to_owned(),
             target: Rc::default(),
+            served: RefCell::default(),
             names: RefCell::default(),
             tasks: RefCell::default(),
         }
@@ -45,12 +48,41 @@ impl Network {
         names: Option<NameSockets>,
     ) {
         self.target.set(published_at(&view.endpoints));
-        proxy::serve(&mut self.tasks.borrow_mut(), &self.target, ports);
+        self.serve_ports(ports);
         self.answer(view, names);
+    }
+
+    fn serve_ports(&self, ports: Vec<(PublishedPort, OwnedFd)>) {
+        let served = proxy::serve(&mut self.tasks.borrow_mut(), &self.target, ports);
+        self.served.borrow_mut().extend(served);
+    }
+
+    /// The published ports, for another to serve, too.
+    pub(super) fn lend(&self) -> Vec<(PublishedPort, Rc<dyn AsFd>)> {
+        let served = self.served.borrow();
+        served.iter().map(Served::lend).collect()
+    }
+
+    /// Serves ports that another container has had so far.
+    pub(super) fn take(&self, shim: &Shim, ports: Vec<PublishedPort>, sockets: Vec<OwnedFd>) -> Result<()> {
+        let endpoints = shim.state.borrow().endpoints.clone();
+        plimsoll_network::publish(shim.definition().instance, &endpoints, &ports)?;
+        shim.update(|state| state.ports.extend(ports.iter().cloned()));
+        self.serve_ports(ports.into_iter().zip(sockets).collect());
+        Ok(())
+    }
+
+    /// Leaves ports to another container, to which the rules lead already. Connections that are there go on.
+    pub(super) fn leave(&self, shim: &Shim, ports: &[PublishedPort]) {
+        shim.update(|state| state.ports.retain(|port| !ports.contains(port)));
+        self.served
+            .borrow_mut()
+            .retain(|served| !ports.contains(&served.port));
     }
 
     /// Ends everything: ports are free afterwards.
     pub(super) async fn stop(&self) {
+        drop(self.served.take());
         let mut tasks = self.tasks.take();
         tasks.shutdown().await;
     }

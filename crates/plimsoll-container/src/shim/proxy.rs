@@ -6,14 +6,16 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use plimsoll_network::{Protocol, PublishedPort};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -33,29 +35,55 @@ impl Target {
     }
 }
 
+/// A port that is served until this is dropped. Connections that are there go on.
+pub(super) struct Served {
+    pub(super) port: PublishedPort,
+    socket: Rc<dyn AsFd>,
+    _leave: oneshot::Sender<Infallible>,
+}
+
+impl Served {
+    /// The port with its socket.
+    pub(super) fn lend(&self) -> (PublishedPort, Rc<dyn AsFd>) {
+        (self.port.clone(), self.socket.clone())
+    }
+}
+
 /// Starts a task for each socket.
 pub(super) fn serve(
     tasks: &mut JoinSet<()>,
     container: &Rc<Cell<Option<IpAddr>>>,
     sockets: Vec<(PublishedPort, OwnedFd)>,
-) {
+) -> Vec<Served> {
+    let mut all = Vec::new();
     for (port, socket) in sockets {
         let target = Rc::new(Target {
             container: container.clone(),
             port: port.container_port,
         });
+        let (leave, left) = oneshot::channel();
         let served = match port.protocol {
             Protocol::Tcp => listener(socket).map(|listener| {
-                tasks.spawn_local(tcp(listener, target));
+                let listener = Rc::new(listener);
+                tasks.spawn_local(tcp(listener.clone(), target, left));
+                listener as Rc<dyn AsFd>
             }),
             Protocol::Udp => udp_socket(socket).map(|socket| {
-                tasks.spawn_local(udp(socket, target));
+                let socket = Rc::new(socket);
+                tasks.spawn_local(udp(socket.clone(), target, left));
+                socket as Rc<dyn AsFd>
             }),
         };
-        if let Err(error) = served {
-            eprintln!("cannot serve port {}: {error}", port.host_port);
+        match served {
+            Ok(socket) => all.push(Served {
+                port,
+                socket,
+                _leave: leave,
+            }),
+            Err(error) => eprintln!("cannot serve port {}: {error}", port.host_port),
         }
     }
+    all
 }
 
 fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
@@ -70,10 +98,15 @@ fn udp_socket(socket: OwnedFd) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-async fn tcp(listener: TcpListener, target: Rc<Target>) {
+/// Until it is `left` to somebody else, and the last connection is over.
+async fn tcp(listener: Rc<TcpListener>, target: Rc<Target>, mut left: oneshot::Receiver<Infallible>) {
     let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut left => break,
+        };
+        match accepted {
             Ok((client, _)) => {
                 while connections.try_join_next().is_some() {}
                 connections.spawn_local(copy(client, target.clone()));
@@ -81,6 +114,8 @@ async fn tcp(listener: TcpListener, target: Rc<Target>) {
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn copy(mut client: TcpStream, target: Rc<Target>) {
@@ -93,18 +128,21 @@ async fn copy(mut client: TcpStream, target: Rc<Target>) {
 }
 
 /// One socket towards the container for each client, so that answers find their way back.
-async fn udp(socket: UdpSocket, target: Rc<Target>) {
+async fn udp(socket: Rc<UdpSocket>, target: Rc<Target>, mut left: oneshot::Receiver<Infallible>) {
     struct Peer {
         socket: Rc<UdpSocket>,
         used: Instant,
         answers: tokio::task::AbortHandle,
     }
-    let socket = Rc::new(socket);
     let mut peers: HashMap<SocketAddr, Peer> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let Ok((count, client)) = socket.recv_from(&mut buffer).await else {
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            _ = &mut left => return,
+        };
+        let Ok((count, client)) = received else {
             continue;
         };
         peers.retain(|_, peer| {
@@ -183,7 +221,7 @@ mod tests {
             let address = published.local_addr().unwrap();
             let port = port(Protocol::Tcp, address.port(), server.local_addr().unwrap().port());
             let mut tasks = JoinSet::new();
-            serve(
+            let _served = serve(
                 &mut tasks,
                 &Rc::new(Cell::new(Some(Ipv4Addr::LOCALHOST.into()))),
                 vec![(port, published.into())],
@@ -202,6 +240,40 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_left_keeps_its_connections() {
+        run(async {
+            let (old, new) = (
+                TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            );
+            let published = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = published.local_addr().unwrap();
+            let to = |server: &TcpListener| {
+                port(Protocol::Tcp, address.port(), server.local_addr().unwrap().port())
+            };
+            let target = Rc::new(Cell::new(Some(Ipv4Addr::LOCALHOST.into())));
+            let mut tasks = JoinSet::new();
+            let served = serve(&mut tasks, &target, vec![(to(&old), published.into())]);
+            let mut before = TcpStream::connect(address).await.unwrap();
+            let (mut inside, _) = old.accept().await.unwrap();
+            let (_, lent) = served[0].lend();
+            let lent = lent.as_fd().try_clone_to_owned().unwrap();
+            let _taken = serve(&mut tasks, &target, vec![(to(&new), lent)]);
+            drop(served);
+            // It hears of that when it is its turn.
+            tokio::task::yield_now().await;
+            for _ in 0..4 {
+                let _after = TcpStream::connect(address).await.unwrap();
+                new.accept().await.unwrap();
+            }
+            before.write_all(b"still").await.unwrap();
+            let mut text = [0; 5];
+            inside.read_exact(&mut text).await.unwrap();
+            assert_eq!(&text, b"still");
+        });
+    }
+
+    #[test]
     fn datagrams_find_their_way_back() {
         run(async {
             let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -209,7 +281,7 @@ mod tests {
             let address = published.local_addr().unwrap();
             let port = port(Protocol::Udp, address.port(), server.local_addr().unwrap().port());
             let mut tasks = JoinSet::new();
-            serve(
+            let _served = serve(
                 &mut tasks,
                 &Rc::new(Cell::new(Some(Ipv4Addr::LOCALHOST.into()))),
                 vec![(port, published.into())],

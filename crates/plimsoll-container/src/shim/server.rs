@@ -161,6 +161,22 @@ async fn answer(
                 Err(error) => refused(&chain(&error)),
             }
         }
+        Request::LendPorts => {
+            let (ports, sockets): (Vec<_>, Vec<_>) = shim.network.lend().into_iter().unzip();
+            let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+            return sender.message(&Reply::Ports { ports }, &fds).await;
+        }
+        Request::TakePorts { ports } => {
+            let fds = receiver.descriptors(fds, ports.len()).await?;
+            match shim.network.take(shim, ports, fds) {
+                Ok(()) => Reply::Done,
+                Err(error) => refused(&chain(&error)),
+            }
+        }
+        Request::LeavePorts { ports } => {
+            shim.network.leave(shim, &ports);
+            Reply::Done
+        }
         Request::Logs { follow } => return logs(shim, follow, sender, receiver).await,
         Request::Wait => {
             tokio::select! {

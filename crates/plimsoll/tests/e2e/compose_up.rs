@@ -479,44 +479,6 @@ configs:
 }
 
 #[test]
-fn an_update_that_starts_first_leaves_no_gap_and_comes_back_when_it_fails() {
-    needs!(root, overlay);
-    let text = |version: &str, healthy: &str| {
-        format!(
-            "services:
-  web:
-    image: busybox
-    command: SERVE
-    environment: {{VERSION: '{version}'}}
-    healthcheck: {{test: 'test {healthy}', interval: 50ms, retries: 1}}
-    deploy:
-      replicas: 2
-      update_config: {{order: start-first, failure_action: rollback}}
-"
-        )
-    };
-    let sandbox = project(&text("1", "1 = 1"));
-    up(&sandbox, &["--wait"]);
-    write(&sandbox, &text("2", "1 = 1"));
-    let said = up(&sandbox, &[]);
-    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text} in {said}"));
-    assert!(
-        at("Container p-web-3  Healthy") < at("Container p-web-1  Removed"),
-        "{said}"
-    );
-    let names = |sandbox: &Sandbox| sandbox.ok(["ps", "-a", "--format", "{{.Names}}"]);
-    assert_eq!(names(&sandbox).lines().count(), 2);
-    let before = names(&sandbox);
-    write(&sandbox, &text("3", "1 = 2"));
-    let said = sandbox.fails(1, ["compose", "up", "-d"]);
-    assert!(said.contains("update of service web rolled back"), "{said}");
-    assert_eq!(names(&sandbox), before);
-    for name in before.lines() {
-        assert_eq!(inspect(&sandbox, name)["State"]["Status"], "running");
-    }
-}
-
-#[test]
 fn killed_at_any_moment_it_is_mended_by_the_next_one() {
     needs!(root, overlay);
     let text = |version: usize| {

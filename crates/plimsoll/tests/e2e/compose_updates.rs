@@ -1,0 +1,198 @@
+//! `deploy.update_config` with `order: start-first`: a new version beside the old one.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use plimsoll_testkit::{Sandbox, needs};
+
+use crate::{inspect, with_busybox};
+
+fn project(text: &str) -> Sandbox {
+    let sandbox = with_busybox();
+    write(&sandbox, text);
+    sandbox
+}
+
+fn write(sandbox: &Sandbox, text: &str) {
+    const SERVE: &str = r#"['sh', '-c', 'trap "exit 0" TERM; sleep 1000 & wait']"#;
+    let text = text.replace("SERVE", SERVE);
+    sandbox.write("compose.yaml", format!("name: p\n{text}"));
+}
+
+#[track_caller]
+fn up(sandbox: &Sandbox, options: &[&str]) -> String {
+    let args = ["compose", "up", "-d"].iter().chain(options);
+    let outcome = sandbox.run(args);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    outcome.stderr
+}
+
+#[test]
+fn an_update_that_starts_first_leaves_no_gap_and_comes_back_when_it_fails() {
+    needs!(root, overlay);
+    let text = |version: &str, healthy: &str| {
+        format!(
+            "services:
+  web:
+    image: busybox
+    command: SERVE
+    environment: {{VERSION: '{version}'}}
+    healthcheck: {{test: 'test {healthy}', interval: 50ms, retries: 1}}
+    deploy:
+      replicas: 2
+      update_config: {{order: start-first, failure_action: rollback}}
+"
+        )
+    };
+    let sandbox = project(&text("1", "1 = 1"));
+    up(&sandbox, &["--wait"]);
+    write(&sandbox, &text("2", "1 = 1"));
+    let said = up(&sandbox, &[]);
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text} in {said}"));
+    assert!(
+        at("Container p-web-3  Healthy") < at("Container p-web-1  Removed"),
+        "{said}"
+    );
+    let names = |sandbox: &Sandbox| sandbox.ok(["ps", "-a", "--format", "{{.Names}}"]);
+    assert_eq!(names(&sandbox).lines().count(), 2);
+    let before = names(&sandbox);
+    write(&sandbox, &text("3", "1 = 2"));
+    let said = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert!(said.contains("update of service web rolled back"), "{said}");
+    assert_eq!(names(&sandbox), before);
+    for name in before.lines() {
+        assert_eq!(inspect(&sandbox, name)["State"]["Status"], "running");
+    }
+}
+
+/// A web server that says its version, on this port of the host.
+fn server(port: u16, version: &str, healthy: bool) -> String {
+    format!(
+        "services:
+  web:
+    image: busybox
+    command: [sh, -c, 'mkdir /www; echo {version} > /www/index.html; trap \"exit 0\" TERM; httpd -f -p 80 -h /www & wait']
+    ports: ['{port}:80']
+    healthcheck:
+      test: 'echo checked {version}; wget -qO- http://127.0.0.1/ && {healthy}'
+      interval: 100ms
+      start_period: 100ms
+      retries: 2
+    deploy: {{update_config: {{order: start-first, failure_action: rollback}}}}
+"
+    )
+}
+
+/// What a server says, or why it does not.
+fn get(address: &str) -> String {
+    let ask = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    };
+    match ask() {
+        Ok(text) => text.lines().last().unwrap_or("nothing").to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Asks again and again while something is done; returns all answers.
+fn answers(addresses: &[String], work: impl FnOnce()) -> BTreeSet<String> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = addresses
+            .iter()
+            .map(|address| {
+                scope.spawn(|| {
+                    let mut answers = BTreeSet::new();
+                    while !over.load(Ordering::Relaxed) {
+                        answers.insert(get(address));
+                    }
+                    answers
+                })
+            })
+            .collect();
+        work();
+        over.store(true, Ordering::Relaxed);
+        let asked = asking.into_iter().map(|asking| asking.join().expect("it asks"));
+        asked.flatten().collect()
+    })
+}
+
+#[test]
+fn a_port_of_the_host_goes_over_while_it_is_used() {
+    needs!(root, overlay, tool = "nft");
+    let free = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let sandbox = project(&server(port, "one", true));
+    up(&sandbox, &["--wait"]);
+    let gateway = sandbox.ok([
+        "network",
+        "inspect",
+        "-f",
+        "{{(index .IPAM.Config 0).Gateway}}",
+        "p_default",
+    ]);
+    // By the supervisor on loopback, by rules elsewhere.
+    let addresses = [format!("127.0.0.1:{port}"), format!("{}:{port}", gateway.trim())];
+    let all = |answer: &str| addresses.iter().all(|address| get(address) == answer);
+    assert!(all("one"), "{}", get(&addresses[1]));
+
+    write(&sandbox, &server(port, "two", true));
+    let seen = answers(&addresses, || drop(up(&sandbox, &[])));
+    assert!(seen.iter().all(|seen| seen == "one" || seen == "two"), "{seen:?}");
+    assert!(all("two"));
+    let published = sandbox.ok(["compose", "port", "web", "80"]);
+    assert!(published.contains(&format!(":{port}")), "{published}");
+
+    write(&sandbox, &server(port, "three", false));
+    let seen = answers(&addresses, || {
+        let said = sandbox.fails(1, ["compose", "up", "-d"]);
+        assert!(said.contains("update of service web rolled back"), "{said}");
+        assert!(
+            said.contains("last output of `p-web-1`:\n  checked three"),
+            "{said}"
+        );
+    });
+    assert_eq!(seen, BTreeSet::from(["two".to_owned()]));
+
+    sandbox.ok(["restart", "-t", "0", "p-web-2"]);
+    assert!(get(&addresses[0]) == "two", "it has the port for good");
+    sandbox.ok(["compose", "down"]);
+    TcpListener::bind(("0.0.0.0", port)).expect("the port is free again");
+    assert!(sandbox.ok(["system", "check", "--leaks"]).contains("No leaks"));
+}
+
+#[test]
+fn what_prepares_a_new_version_is_heard_when_it_fails() {
+    needs!(root, overlay);
+    let text = |version: &str| {
+        format!(
+            "services:
+  web:
+    image: busybox
+    command: SERVE
+    environment: {{VERSION: '{version}'}}
+    pre_start:
+      - {{command: [sh, -c, 'echo preparing $$VERSION; [ $$VERSION = 1 ]']}}
+    deploy: {{update_config: {{order: start-first, monitor: 100ms}}}}
+"
+        )
+    };
+    let sandbox = project(&text("1"));
+    up(&sandbox, &[]);
+    write(&sandbox, &text("2"));
+    let said = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert!(
+        said.contains("last output of `p-web-2`:\n  preparing 2\n") && said.contains("web paused"),
+        "{said}"
+    );
+    assert_eq!(sandbox.ok(["ps", "-a", "--format", "{{.Names}}"]), "p-web-1\n");
+}
