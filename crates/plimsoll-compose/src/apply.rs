@@ -173,7 +173,7 @@ impl Work {
             Action::CreateNetwork { key, name } => self.create_network(key, name).await,
             Action::RemoveNetwork { name, must } => self.remove_network(name, *must).await,
             Action::CreateVolume { key, name } => self.create_volume(key, name).await,
-            Action::RemoveVolume { name } => self.remove_volume(name).await,
+            Action::RemoveVolume { name, must } => self.remove_volume(name, *must).await,
             Action::RemoveImage { name } => self.remove_image(name).await,
             Action::Create {
                 service,

@@ -79,10 +79,12 @@ pub enum Action {
         /// In full.
         name: String,
     },
-    /// Takes a volume and what is in it away.
+    /// Takes a volume and what is in it away; `must` where one with the name is made after it.
     RemoveVolume {
         /// In full.
         name: String,
+        /// Whether it is an error if it is in use.
+        must: bool,
     },
     /// Takes an image away.
     RemoveImage {
@@ -212,7 +214,7 @@ impl fmt::Display for Action {
             Self::CreateNetwork { name, .. } => write!(formatter, "Network {name}  Create"),
             Self::RemoveNetwork { name, .. } => write!(formatter, "Network {name}  Remove"),
             Self::CreateVolume { name, .. } => write!(formatter, "Volume {name}  Create"),
-            Self::RemoveVolume { name } => write!(formatter, "Volume {name}  Remove"),
+            Self::RemoveVolume { name, .. } => write!(formatter, "Volume {name}  Remove"),
             Self::RemoveImage { name } => write!(formatter, "Image {name}  Remove"),
             Self::Create {
                 name, replaces: None, ..

@@ -75,13 +75,13 @@ impl Work {
             .await
     }
 
-    pub(super) async fn remove_volume(&self, name: &str) -> Result<()> {
+    pub(super) async fn remove_volume(&self, name: &str, must: bool) -> Result<()> {
         let id = format!("Volume {name}");
         self.converge.progress.working(&id, "Removing");
         let (containers, called) = (self.converge.containers.clone(), name.to_owned());
         let removed = blocking(move || Ok(containers.remove_volume(&called)?));
         match removed.await {
-            Err(ComposeError::Containers(ContainerError::VolumeInUse { .. })) => {
+            Err(ComposeError::Containers(ContainerError::VolumeInUse { .. })) if !must => {
                 let progress = &self.converge.progress;
                 progress.resource(&id, ResourceState::Warning, IN_USE, "");
                 Ok(())

@@ -79,7 +79,7 @@ impl Plan {
         }
         if options.volumes {
             for name in ours(&observed.volumes) {
-                self.push(Action::RemoveVolume { name }, removed.to_vec());
+                self.push(Action::RemoveVolume { name, must: false }, removed.to_vec());
             }
         }
         let (Some(desired), Some(which)) = (desired, options.images) else {

@@ -33,7 +33,11 @@ impl<'a> Planner<'a> {
         }
         self.warn_of_ports(name, service, count);
         judged.sort_by_key(|(member, _)| member.number);
-        let mut numbers = Numbers::of(self.observed.of(name).map(|member| member.number));
+        let present = self
+            .observed
+            .of(name)
+            .filter(|member| !self.gone.contains(&member.id));
+        let mut numbers = Numbers::of(present.map(|member| member.number));
         let missing = count - judged.len();
         let new: Vec<u32> = (0..missing).map(|_| numbers.next()).collect();
 
@@ -131,7 +135,7 @@ impl<'a> Planner<'a> {
         for member in observed
             .members
             .iter()
-            .filter(|member| member.service == name && !member.one_off)
+            .filter(|member| member.service == name && !member.one_off && !self.gone.contains(&member.id))
         {
             by_number.entry(member.number).or_default().push(member);
         }
@@ -295,10 +299,7 @@ impl<'a> Planner<'a> {
 
     fn create(&mut self, name: &str, number: u32, replaces: Option<Old>, resources: &[usize]) -> Waiting {
         let container = self.desired.container_name(name, number);
-        let mut after = resources.to_vec();
-        if replaces.is_some() {
-            after.extend(&self.mended);
-        }
+        let after = resources.iter().chain(&self.mended).copied().collect();
         let action = Action::Create {
             service: name.to_owned(),
             number,

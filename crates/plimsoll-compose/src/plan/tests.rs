@@ -162,6 +162,40 @@ fn a_changed_service_is_replaced_alone_and_those_who_follow_it_restart() {
     ");
 }
 
+#[test]
+fn a_changed_volume_is_kept_unless_it_can_go() {
+    let before = desired(STACK);
+    let mut observed = running(&before);
+    let things = [(labels::PROJECT, "p"), (labels::CONFIG_HASH, "before")];
+    let labels = things.map(|(label, value)| (label.to_owned(), value.to_owned()));
+    let volume = Thing {
+        labels: labels.into(),
+    };
+    observed.volumes.insert("p_data".to_owned(), volume);
+    let said = up(&before, &observed);
+    assert!(
+        said.contains("Container p-db-1  Running")
+            && said.contains("volume \"p_data\" was made with another"),
+        "{said}"
+    );
+    let options = UpOptions {
+        renew_volumes: true,
+        ..UpOptions::default()
+    };
+    assert_snapshot!(Plan::up(&before, &observed, &options).unwrap(), @r"
+    0  Container p-db-1  Stop
+    1  Container p-db-1  Remove  [after 0]
+    2  Volume p_data  Remove  [after 1]
+    3  Volume p_data  Create  [after 2]
+    4  Container p-db-1  Create  [after 1 3]
+    5  Container p-db-1  Start  [after 4]
+    6  Service db  Wait for service_healthy  [after 5]
+    7  Service job  Wait for service_completed_successfully
+    8  Container p-app-1  Restart (db was started anew)  [after 6 7]
+    -  Container p-job-1  Running
+    ");
+}
+
 fn with<'a>(observed: &'a mut Observed, service: &str) -> &'a mut Seen {
     let mut members = observed.members.iter_mut();
     members.find(|member| member.service == service).unwrap()

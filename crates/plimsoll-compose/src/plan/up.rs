@@ -24,6 +24,8 @@ pub struct UpOptions {
     pub no_recreate: bool,
     /// As `force_recreate`, of what the named services depend on.
     pub always_recreate_deps: bool,
+    /// Makes volumes anew that are not what the files say: what is in them is lost, and their containers go first.
+    pub renew_volumes: bool,
     /// Removes containers of services that the files do not have.
     pub remove_orphans: bool,
     /// Does not even warn of them.
@@ -60,6 +62,8 @@ pub(super) struct Planner<'a> {
     /// Steps that make networks and volumes, by full name.
     pub(super) networks: BTreeMap<String, usize>,
     pub(super) volumes: BTreeMap<String, usize>,
+    /// Containers that went with their volumes.
+    pub(super) gone: BTreeSet<String>,
     /// Networks that are made anew: their containers have to be.
     pub(super) new_networks: BTreeSet<String>,
     /// Steps after which the containers of a service are there.
@@ -70,7 +74,7 @@ pub(super) struct Planner<'a> {
     pub(super) replaced: BTreeSet<String>,
     /// Services with a container that is started, or replaced.
     pub(super) moved: BTreeSet<String>,
-    /// Steps that take away what a process left that died half-way.
+    /// Steps that take away what a process left that died half-way, and what goes with its volume.
     pub(super) mended: Vec<usize>,
     waits: BTreeMap<(String, &'static str), usize>,
 }
@@ -88,6 +92,7 @@ impl<'a> Planner<'a> {
             plan: Plan::default(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            gone: BTreeSet::new(),
             new_networks: BTreeSet::new(),
             made: BTreeMap::new(),
             started: BTreeMap::new(),
@@ -197,15 +202,43 @@ impl<'a> Planner<'a> {
                     }
                     let before = thing.label(labels::CONFIG_HASH);
                     if !before.is_empty() && before != self.desired.volume_hash(key) {
-                        self.plan.warnings.push(format!(
-                            "volume \"{name}\" was made with another configuration, and is kept with what is in it; \
-                             `down -v` removes it"
-                        ));
+                        self.changed_volume(key, name);
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// It is kept for what is in it, unless somebody has said that it can go.
+    fn changed_volume(&mut self, key: &str, name: String) {
+        if !self.options.renew_volumes {
+            return self.plan.warnings.push(format!(
+                "volume \"{name}\" was made with another configuration, and is kept with what is in it; `up -y` makes it anew, \
+                 and what is in it is lost"
+            ));
+        }
+        let members = self.observed.members.iter();
+        for member in members.filter(|member| member.volumes.contains(&name)) {
+            // It may have gone with another volume.
+            if self.gone.insert(member.id.clone()) {
+                let step = self.plan.take_away(member, false, Vec::new());
+                self.mended.push(step);
+                self.replaced.insert(member.service.clone());
+            }
+        }
+        let remove = Action::RemoveVolume {
+            name: name.clone(),
+            must: true,
+        };
+        let after = self.mended.clone();
+        let removed = self.plan.push(remove, after);
+        let create = Action::CreateVolume {
+            key: key.to_owned(),
+            name: name.clone(),
+        };
+        let step = self.plan.push(create, vec![removed]);
+        self.volumes.insert(name, step);
     }
 
     /// A network that somebody else made has somebody else's addresses.
@@ -276,6 +309,7 @@ impl<'a> Planner<'a> {
         let members = self.observed.members.iter();
         let orphans: Vec<_> = members
             .filter(|member| !member.one_off && !self.desired.knows(&member.service))
+            .filter(|member| !self.gone.contains(&member.id))
             .collect();
         if orphans.is_empty() || (self.options.ignore_orphans && !self.options.remove_orphans) {
             return;

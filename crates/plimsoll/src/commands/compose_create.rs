@@ -27,8 +27,8 @@ pub(crate) struct Args {
     /// How many containers a service has, over what the files say
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale)]
     scale: Vec<(String, u32)>,
-    /// Accepted for Docker's sake: nothing is asked
-    #[arg(short, long, hide = true)]
+    /// Make volumes anew whose definition has changed: what is in them is lost
+    #[arg(short, long)]
     yes: bool,
     /// Services, with what they depend on [default: all]
     #[arg(value_name = "SERVICE")]
@@ -56,6 +56,7 @@ async fn create(args: &Args, context: &Context) -> Result<ExitCode, CommandError
             services: args.services.clone(),
             force_recreate: args.force_recreate,
             no_recreate: args.no_recreate,
+            renew_volumes: args.yes,
             remove_orphans,
             ignore_orphans,
             no_start: true,

@@ -111,8 +111,8 @@ pub(crate) struct Args {
     /// Accepted for Docker's sake: there is no menu
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     menu: Option<bool>,
-    /// Accepted for Docker's sake: nothing is asked
-    #[arg(short, long, hide = true)]
+    /// Make volumes anew whose definition has changed: what is in them is lost
+    #[arg(short, long)]
     yes: bool,
     /// Services, with what they depend on [default: all]
     #[arg(value_name = "SERVICE")]
@@ -136,6 +136,7 @@ impl Args {
             // New volumes need new containers.
             force_recreate: self.force_recreate || self.renew_anon_volumes,
             no_recreate: self.no_recreate,
+            renew_volumes: self.yes,
             always_recreate_deps: self.always_recreate_deps,
             remove_orphans,
             ignore_orphans,

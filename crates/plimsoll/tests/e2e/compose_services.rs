@@ -138,3 +138,25 @@ fn inspect_tells_what_was_asked_for() {
     assert_eq!(host["Devices"][0]["PathOnHost"], "/dev/null");
     assert_eq!(host["Devices"][0]["PathInContainer"], "/dev/nothing");
 }
+
+#[test]
+fn a_volume_that_changes_is_kept_until_it_may_go() {
+    needs!(root, overlay);
+    let text = |label: &str| {
+        format!(
+            "services: {{db: {{image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, volumes: ['data:/data']}}}}
+volumes: {{data: {{labels: {{version: '{label}'}}}}}}
+"
+        )
+    };
+    let sandbox = project(&text("1"));
+    up(&sandbox, &[]);
+    sandbox.ok(["exec", "p-db-1", "touch", "/data/precious"]);
+    write(&sandbox, &text("2"));
+    let said = up(&sandbox, &[]);
+    assert!(said.contains("`up -y` makes it anew"), "{said}");
+    assert_eq!(sandbox.ok(["exec", "p-db-1", "ls", "/data"]), "precious\n");
+    up(&sandbox, &["-y"]);
+    assert_eq!(sandbox.ok(["exec", "p-db-1", "ls", "/data"]), "");
+    assert!(!up(&sandbox, &["-y"]).contains("p_data"));
+}
