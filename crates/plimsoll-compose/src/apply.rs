@@ -125,6 +125,7 @@ impl Work {
         let mut tasks = JoinSet::new();
         let mut waits = Vec::new();
         let mut failure = None;
+        self.foresee_new();
         loop {
             for (number, step) in steps.iter().enumerate() {
                 let is_due = !begun[number] && step.after.iter().all(|before| done[*before]);
@@ -230,11 +231,24 @@ impl Work {
         detail: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        self.told_of(id, doing, done, detail, work, |_| detail.to_owned()).await
+    }
+
+    /// As [`Work::told`], with more to say when it went well.
+    pub(crate) async fn told_of<T>(
+        &self,
+        id: &str,
+        doing: &str,
+        done: &str,
+        detail: &str,
+        work: impl Future<Output = Result<T>>,
+        more: impl FnOnce(&T) -> String,
+    ) -> Result<T> {
         let progress = &self.converge.progress;
         progress.resource(id, ResourceState::Working, doing, detail);
         let result = work.await;
         match &result {
-            Ok(_) => progress.resource(id, ResourceState::Done, done, detail),
+            Ok(value) => progress.resource(id, ResourceState::Done, done, &more(value)),
             Err(error) => progress.resource(id, ResourceState::Error, "Error", &chain(error)),
         }
         result

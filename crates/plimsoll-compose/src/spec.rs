@@ -20,6 +20,8 @@ use crate::error::{ComposeError, Result};
 use crate::labels;
 
 pub(crate) use files::given;
+pub(crate) use mounts::missing_files;
+pub(crate) use network::own_network;
 pub(crate) use unused::{unused, unused_of_network};
 
 /// Opts in to a restart of what is unhealthy: as a label, the word of the container that is usually run for this.
@@ -178,7 +180,8 @@ impl Making<'_> {
         if let Some(policy) = deploy.and_then(|deploy| deploy.restart_policy.as_ref()) {
             let retries = policy.max_attempts.and_then(|count| u32::try_from(count).ok());
             return Ok(match policy.condition.as_deref() {
-                Some("none") => RestartPolicy::No,
+                Some("none" | "no") => RestartPolicy::No,
+                Some("unless-stopped") => RestartPolicy::UnlessStopped,
                 Some("on-failure") => RestartPolicy::OnFailure {
                     retries: retries.unwrap_or(0),
                 },

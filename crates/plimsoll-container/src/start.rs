@@ -253,9 +253,9 @@ impl Containers {
 
     /// Starts a supervisor for a container that is to start soon, and makes what else takes time and is in nobody's way: no
     /// lock is held meanwhile, no address and no port taken.
-    pub fn ready_supervisor(&self, container: &Container) -> Result<Supervisor> {
-        let mut supervisor = self.supervisor(container.id())?;
-        supervisor.namespace = Namespace::begin(&container.definition.network)?;
+    pub fn ready_supervisor(&self, id: &str, mode: &NetworkMode) -> Result<Supervisor> {
+        let mut supervisor = self.supervisor(id)?;
+        supervisor.namespace = Namespace::begin(mode)?;
         Ok(supervisor)
     }
 }

@@ -393,8 +393,11 @@ impl Networks {
         let instance = self.store.instance();
         let table = firewall::table(instance);
         let rules = firewall::installation(instance, &self.store.db().read(rows::bridges)?);
-        nft::run(&(rules + &foreign::opening(&network.bridge, &table)?))?;
-        foreign::open_others(&network.bridge, &table);
+        let rules = rules + &foreign::opening(&network.bridge, &table)?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| foreign::open_others(&network.bridge, &table));
+            nft::run(&rules)
+        })?;
         netlink.set_alias(index, &alias(network)).map_err(failed)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_container::{Container, ContainerError};
+use plimsoll_progress::ResourceState;
 
 use super::{Work, id_of};
 use crate::converge::blocking;
@@ -92,6 +93,7 @@ impl Work {
             };
             let mut options = making.options(number)?;
             options.name = Some(name.clone());
+            options.id = work.foresight.id(&name);
             converge.hold_mounted(desired, &service, &mut options)?;
             let parent = converge.images.hold(&image)?;
             let made = converge.containers.create(&image, parent, &options);
@@ -154,7 +156,11 @@ impl Work {
             }
             containers.start_with(supervisor, container, false).await
         };
-        started.await.map_err(about("start", &container.name))?;
+        let started = started.await.map_err(about("start", &container.name))?;
+        for warning in started.iter().flat_map(|started| &started.warnings) {
+            let progress = &self.converge.progress;
+            progress.resource(&container.name, ResourceState::Warning, warning, "");
+        }
         self.tell_started(container.clone());
         self.post_start(service, container).await
     }

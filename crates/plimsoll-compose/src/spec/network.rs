@@ -1,11 +1,26 @@
 //! Networks, names and ports.
 
-use plimsoll_compose_file::model::{Port, ServiceNetwork};
+use plimsoll_compose_file::model::{Port, Service, ServiceNetwork};
 use plimsoll_container::{CreateOptions, NetworkMode};
 use plimsoll_network::{AttachOptions, INTERFACE_NAME, PortRequest, Resolver};
 
 use super::Making;
+use crate::desired::Desired;
 use crate::error::{ComposeError, Result};
+
+/// The first network of a service that says nothing of `network_mode`.
+pub(crate) fn own_network(desired: &Desired, service: &Service) -> Option<NetworkMode> {
+    if asked_mode(service).is_some() {
+        return None;
+    }
+    let first = service.networks_by_priority().into_iter().next()?;
+    let network = desired.model.networks.get(first)?;
+    Some(NetworkMode::User(network.name.clone()))
+}
+
+fn asked_mode(service: &Service) -> Option<&str> {
+    service.network_mode.as_deref().filter(|mode| !mode.is_empty())
+}
 
 impl Making<'_> {
     pub(super) fn connect(&self, options: &mut CreateOptions) -> Result<()> {
@@ -43,13 +58,8 @@ impl Making<'_> {
 
     fn mode(&self) -> Result<NetworkMode> {
         let service = self.service;
-        let Some(mode) = service.network_mode.as_deref().filter(|mode| !mode.is_empty()) else {
-            let first = service.networks_by_priority().into_iter().next();
-            let first = first.and_then(|key| self.desired.model.networks.get(key));
-            return Ok(match first {
-                Some(network) => NetworkMode::User(network.name.clone()),
-                None => NetworkMode::None,
-            });
+        let Some(mode) = asked_mode(service) else {
+            return Ok(own_network(self.desired, service).unwrap_or(NetworkMode::None));
         };
         Ok(match mode {
             "host" => NetworkMode::Host,
