@@ -63,7 +63,7 @@ impl<'a> Project<'a> {
     }
 }
 
-fn repository() -> Utf8PathBuf {
+pub(crate) fn repository() -> Utf8PathBuf {
     Utf8PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 

@@ -41,6 +41,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             "output folder {place} already exists"
         )));
     }
+    if matches!(args.from.as_str(), "kubernetes" | "helm") {
+        return Err(CommandError::user(format!(
+            "`{}` is built in, and has no templates to begin with",
+            args.from
+        ))
+        .hint(format!("`{DEFAULT_IMAGE}` is the image with Docker's")));
+    }
     if context.compose().dry_run {
         writeln!(
             context.stdout(),
@@ -91,11 +98,16 @@ fn copy(
         follow_link: false,
     };
     containers
-        .copy_out(container, Path::new(TEMPLATES), &folder.join("templates"), options)
+        .copy_out(
+            container,
+            Path::new(TEMPLATES),
+            &folder.join("templates"),
+            options,
+        )
         .map_err(|error| {
             CommandError::from(error)
                 .during(format!("`{image}` has no templates to begin with"))
-                .hint("name an image with templates by `--from`; `kubernetes` and `helm` are built in and have none")
+                .hint("name an image with templates by `--from`")
         })?;
     std::fs::write(folder.join("Dockerfile"), DOCKERFILE).map_err(cannot)?;
     std::fs::rename(&folder, place).map_err(cannot)
