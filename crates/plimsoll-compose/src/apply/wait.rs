@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use plimsoll_compose_file::model::Condition;
 use plimsoll_container::{Container, HealthStatus, LogQuery, RestartPolicy, State, Status};
 use plimsoll_progress::ResourceState;
@@ -15,6 +16,9 @@ use crate::error::{ComposeError, Result};
 const TAIL: usize = 10;
 /// So often a container may be started again by its policy before those who wait for it give up.
 const RESTARTS: u32 = 3;
+/// So long a program without a health check has to run before `--wait` believes that it does: what cannot do its work
+/// mostly ends at once.
+const FIRST_STEPS: Duration = Duration::from_millis(200);
 
 /// How the wait for one container came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +147,7 @@ impl Converge {
             .map(|container| container.name.clone())
             .collect();
         let mut waiting = JoinSet::new();
-        for container in containers {
+        for container in containers.clone() {
             let converge = self.clone();
             waiting.spawn(async move {
                 let settled = converge.settle_one(&container).await;
@@ -155,6 +159,13 @@ impl Converge {
                 let (name, settled) = waited.map_err(|_| ComposeError::Interrupted)?;
                 settled?;
                 names.retain(|known| *known != name);
+            }
+            // Some may have ended while others were waited for.
+            for container in &containers {
+                let state = self.containers.get(container.id())?.state;
+                if let Some(outcome @ Outcome::Ended(_)) = judge_settled(&state, container) {
+                    self.settled(container, outcome).await?;
+                }
             }
             Ok(())
         };
@@ -168,15 +179,28 @@ impl Converge {
     }
 
     async fn settle_one(&self, container: &Container) -> Result<()> {
-        let id = id_of(&container.name);
-        self.progress.working(&id, "Waiting");
+        self.progress.working(&id_of(&container.name), "Waiting");
         let judge = |state: &State| judge_settled(state, container);
-        let state = self
+        let mut state = self
             .containers
             .until(container, |state| judge(state).is_some())
             .await?;
+        if container.definition.health.is_none() && state.status == Status::Running {
+            let runs = state.started_at.map_or(Duration::MAX, |start| {
+                Timestamp::now().duration_since(start).unsigned_abs()
+            });
+            let end = self.containers.until(container, |state| !state.status.is_alive());
+            if let Ok(ended) = tokio::time::timeout(FIRST_STEPS.saturating_sub(runs), end).await {
+                state = ended?;
+            }
+        }
         let outcome = judge(&state).unwrap_or(Outcome::Ready("Started"));
-        let name = &container.name;
+        self.settled(container, outcome).await
+    }
+
+    /// Tells how a wait came out.
+    async fn settled(&self, container: &Container, outcome: Outcome) -> Result<()> {
+        let (id, name) = (id_of(&container.name), &container.name);
         let message = match outcome {
             Outcome::Ready(word) => {
                 self.progress.ready(&id, word);

@@ -139,3 +139,34 @@ fn an_attached_up_says_why_it_ends() {
     let up = sandbox.run(["compose", "up", "--no-attach", "job", "job"]);
     assert_eq!((up.code, up.stdout.as_str()), (0, ""));
 }
+#[test]
+fn waiting_for_a_service_that_fails_at_once_fails() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    let up = sandbox.fails(1, ["compose", "up", "--wait", "job"]);
+    assert!(up.contains("container shop-job-1 exited (3)"), "{up}");
+}
+
+#[test]
+fn waiting_sees_what_ends_while_others_are_waited_for() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: shop
+services:
+  slow:
+    image: busybox
+    command: [sleep, '1000']
+    healthcheck: {test: [CMD, test, -e, /tmp/ok], interval: 100ms, start_period: 1m}
+    post_start: [{command: [sh, -c, '(sleep 1.5; touch /tmp/ok) &']}]
+    stop_signal: SIGKILL
+  brief:
+    image: busybox
+    command: [sh, -c, 'sleep 0.7; exit 4']
+",
+    );
+    let up = sandbox.fails(1, ["compose", "up", "--wait"]);
+    assert!(up.contains("container shop-brief-1 exited (4)"), "{up}");
+}
