@@ -8,7 +8,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, nearest};
 
 use crate::dotenv;
 use crate::load::LoadOptions;
-use crate::node::{Entry, Node, Place, Value};
+use crate::node::{Collected, Entry, Node, Place, Value};
 use crate::project::Project;
 
 /// Finishes a project. What does not fit is added to `found`.
@@ -18,16 +18,13 @@ pub(crate) fn finish(
     found: &mut Vec<Diagnostic>,
 ) -> Option<Project> {
     choose(&mut project, options);
-    let names: Vec<String> = project
-        .section("services")
-        .iter()
-        .map(|entry| entry.key.clone())
-        .collect();
-    for name in &names {
-        let mut service = project.document.at(&["services", name])?.clone();
+    for at in 0..project.document.get("services")?.entries().len() {
+        let entry = &project.document.get("services")?.entries()[at];
+        let (name, mut service) = (&entry.key.clone(), entry.value.clone());
         if !options.no_env_resolution {
             add_files(&mut service, &project, found);
         }
+        drop_args(&mut service);
         if !options.no_normalize {
             imply_dependencies(&mut service);
             give_network(&mut service);
@@ -37,13 +34,16 @@ pub(crate) fn finish(
             check_service(name, &service, found);
             check_references(name, &service, &project, found);
         }
-        project.document.get_mut("services")?.set(name, service);
+        project.document.get_mut("services")?.entries_mut()?[at].value = service;
     }
     if !options.no_consistency {
         check_cycles(&project, found);
     }
+    if !options.no_consistency {
+        check_resources(&project, found);
+    }
     if !options.no_normalize {
-        name_resources(&mut project, options.all_resources, found);
+        name_resources(&mut project, options.all_resources);
     }
     Some(project)
 }
@@ -77,23 +77,21 @@ fn choose(project: &mut Project, options: &LoadOptions) {
 fn imply_dependencies(service: &mut Node) {
     let place = service.place.clone();
     // What is lost when the other service is replaced: `true`.
-    let mut wanted: Vec<(String, bool)> = Vec::new();
-    let texts = |key: &str| {
-        service
-            .get(key)
-            .map_or(&[][..], Node::items)
-            .iter()
-            .filter_map(Node::as_text)
-    };
-    let before_colon = |text: &str| text.split(':').next().unwrap_or(text).to_owned();
-    wanted.extend(texts("links").map(|link| (before_colon(link), true)));
-    let from = texts("volumes_from").filter(|from| !from.starts_with("container:"));
-    wanted.extend(from.map(|from| (before_colon(from), false)));
+    let mut wanted: Vec<(String, Place, bool)> = Vec::new();
+    for (key, restarts) in [("links", true), ("volumes_from", false)] {
+        let items = service.get(key).map_or(&[][..], Node::items);
+        for item in items {
+            let text = item.as_text().unwrap_or_default();
+            let name = text.split(':').next().unwrap_or(text);
+            if key == "links" || !text.starts_with("container:") {
+                wanted.push((name.to_owned(), item.place.clone(), restarts));
+            }
+        }
+    }
     for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
-        let of = service
-            .text_of(key)
-            .and_then(|text| text.strip_prefix("service:"));
-        wanted.extend(of.map(|of| (of.to_owned(), true)));
+        let Some(node) = service.get(key) else { continue };
+        let of = node.as_text().and_then(|text| text.strip_prefix("service:"));
+        wanted.extend(of.map(|of| (of.to_owned(), node.place.clone(), true)));
     }
     if wanted.is_empty() {
         return;
@@ -104,7 +102,7 @@ fn imply_dependencies(service: &mut Node) {
     let Some(dependencies) = service.get_mut("depends_on") else {
         return;
     };
-    for (name, restart) in wanted {
+    for (name, place, restart) in wanted {
         if dependencies.get(&name).is_none() {
             let mut long = Node::map(&place);
             long.set("condition", Node::text("service_started", &place));
@@ -122,44 +120,49 @@ fn add_files(service: &mut Node, project: &Project, found: &mut Vec<Diagnostic>)
     let lookup = |name: &str| project.environment.get(name).map(|origin| origin.value.clone());
     for (files, key) in [("env_file", "environment"), ("label_file", "labels")] {
         let Some(list) = service.take(files) else { continue };
-        let mut whole = Node::map(&list.place);
+        let mut whole = Collected::new(&list.place);
         for item in list.items() {
-            let path = item
-                .text_of("path")
-                .or_else(|| item.as_text())
-                .unwrap_or_default();
-            let path = project.folder.join(path);
-            let raw = item.text_of("format") == Some("raw");
-            let Some(source) = read(&path, item, found) else {
-                continue;
-            };
-            match dotenv::parse(&source, raw, &lookup) {
-                Ok(variables) => {
-                    found.extend(variables.warnings);
-                    for variable in variables.list {
-                        let place = Place {
-                            source: source.clone(),
-                            span: variable.span,
-                        };
-                        let value = variable.value.or_else(|| lookup(&variable.name));
-                        if let Some(value) = value {
-                            whole.set(&variable.name, Node::text(value, &place));
-                        }
-                    }
-                }
-                Err(error) => found.push(*error),
-            }
+            add_file(item, project, &mut whole, found);
         }
         for entry in service.get(key).map_or(&[][..], Node::entries) {
             whole.set(&entry.key, entry.value.clone());
         }
-        service.set(key, whole);
+        service.set(key, whole.into_node());
     }
     if let Some(environment) = service.get_mut("environment") {
         take_values(environment, &lookup);
     }
     if let Some(args) = service.get_mut("build").and_then(|build| build.get_mut("args")) {
         take_values(args, &lookup);
+    }
+}
+
+/// Adds the variables of one file; they see those of the files before it.
+fn add_file(item: &Node, project: &Project, whole: &mut Collected, found: &mut Vec<Diagnostic>) {
+    let path = item
+        .text_of("path")
+        .or_else(|| item.as_text())
+        .unwrap_or_default();
+    let raw = item.text_of("format") == Some("raw");
+    let Some(source) = read(&project.folder.join(path), item, found) else {
+        return;
+    };
+    let callers = |name: &str| project.environment.get(name).map(|origin| origin.value.clone());
+    let lookup = |name: &str| callers(name).or_else(|| Some(whole.get(name)?.as_text()?.to_owned()));
+    match dotenv::parse(&source, raw, &lookup) {
+        Ok(variables) => {
+            found.extend(variables.warnings);
+            for variable in variables.list {
+                let place = Place {
+                    source: source.clone(),
+                    span: variable.span,
+                };
+                if let Some(value) = variable.value.or_else(|| callers(&variable.name)) {
+                    whole.set(&variable.name, Node::text(value, &place));
+                }
+            }
+        }
+        Err(error) => found.push(*error),
     }
 }
 
@@ -172,13 +175,24 @@ fn take_values(pairs: &mut Node, lookup: &dyn Fn(&str) -> Option<String>) {
     }
 }
 
+/// Arguments of a build that nobody gives a value leave the default of the Dockerfile alone.
+fn drop_args(service: &mut Node) {
+    let args = service.get_mut("build").and_then(|build| build.get_mut("args"));
+    if let Some(entries) = args.and_then(Node::entries_mut) {
+        entries.retain(|entry| !entry.value.is_null());
+    }
+}
+
 fn read(path: &Utf8Path, item: &Node, found: &mut Vec<Diagnostic>) -> Option<Source> {
     match fs::read_to_string(path) {
         Ok(text) => Some(Source::new(path.as_str(), text)),
         Err(_) if item.get("required").is_some_and(|required| !required.is_true()) => None,
         Err(error) => {
             let message = format!("cannot read the file `{path}`: {error}");
-            let help = "with `required: false` a file may be missing";
+            let help = match item.value {
+                Value::Map(_) => "with `required: false` a file may be missing",
+                _ => "paths start at the folder of the file that names them",
+            };
             found.push(item.place.error("compose-file", message).with_help(help));
             None
         }
@@ -211,23 +225,26 @@ fn name_dockerfile(service: &mut Node) {
 
 /// What one service says against itself.
 fn check_service(name: &str, service: &Node, found: &mut Vec<Diagnostic>) {
-    let mut wrong = |node: &Node, message: String| found.push(node.place.error("compose-service", message));
-    let has = |key: &str| service.get(key).is_some_and(|node| !node.is_null());
+    let mut wrong = |node: &Node, message: String, help: &str| {
+        found.push(node.place.error("compose-service", message).with_help(help));
+    };
+    let has = |key: &str| {
+        let is_empty = |node: &Node| node.is_null() || node.as_text() == Some("");
+        service.get(key).is_some_and(|node| !is_empty(node))
+    };
     if !has("image") && !has("build") && !has("provider") {
         wrong(
             service,
             format!("service `{name}` has neither `image` nor `build`"),
+            "name the image that it runs, or the folder with its Dockerfile: `build: .`",
         );
     }
-    if let (Some(mode), true) = (
-        service.get("network_mode"),
-        service
-            .get("networks")
-            .is_some_and(|networks| !networks.entries().is_empty()),
-    ) {
+    let networks = service.get("networks").map_or(&[][..], Node::entries);
+    if let (Some(mode), false) = (service.get("network_mode"), networks.is_empty()) {
         wrong(
             mode,
             format!("service `{name}` has both `network_mode` and `networks`"),
+            "leave one of them out: with `network_mode` it is on no network of the project",
         );
     }
     let number = |path: &[&str]| service.at(path).and_then(Node::as_text).map(str::to_owned);
@@ -244,29 +261,117 @@ fn check_service(name: &str, service: &Node, found: &mut Vec<Diagnostic>) {
         if let (Some(one), Some(other)) = (number(&[short]), number(long))
             && one != other
         {
-            let node = service.get(short).unwrap_or(service);
+            let long = long.join(".");
             wrong(
-                node,
-                format!("`{short}` is {one}, but `{}` is {other}", long.join(".")),
+                service.get(short).unwrap_or(service),
+                format!("`{short}` is {one}, but `{long}` is {other}"),
+                "both say the same thing: leave one of them out",
             );
         }
     }
-    let replicas = number(&["deploy", "replicas"]).or_else(|| number(&["scale"]));
-    if let Some(fixed) = service.get("container_name")
-        && replicas
-            .and_then(|count| count.parse::<u64>().ok())
-            .is_some_and(|count| count > 1)
-    {
-        wrong(
-            fixed,
-            format!("service `{name}` has several replicas: they cannot have one `container_name`"),
-        );
-    }
+    check_name(name, service, &mut wrong);
     if let (Some(platform), Some(platforms)) = (service.get("platform"), service.at(&["build", "platforms"]))
     {
         let wanted = platform.as_text();
         if !platforms.items().is_empty() && !platforms.items().iter().any(|item| item.as_text() == wanted) {
-            wrong(platform, "`build.platforms` does not have it".to_owned());
+            let help = format!("add `{}` to it", wanted.unwrap_or_default());
+            wrong(platform, "`build.platforms` does not have it".to_owned(), &help);
+        }
+    }
+    check_parts(service, found);
+    check_targets(service, found);
+}
+
+/// The name of its container.
+fn check_name(name: &str, service: &Node, wrong: &mut dyn FnMut(&Node, String, &str)) {
+    let Some(fixed) = service.get("container_name") else {
+        return;
+    };
+    let text = fixed.as_text().unwrap_or_default();
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric();
+    let is_name = text.len() > 1
+        && text.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| is_letter(byte) || b"_.-".contains(&byte));
+    if !is_name && fixed.as_text().is_some() {
+        let help =
+            "it has letters, digits, `_`, `.` and `-`, at least two, and begins with a letter or digit";
+        wrong(fixed, format!("`{text}` is no name of a container"), help);
+    }
+    let replicas = service
+        .at(&["deploy", "replicas"])
+        .or_else(|| service.get("scale"));
+    let count = replicas
+        .and_then(Node::as_text)
+        .and_then(|count| count.parse::<u64>().ok());
+    if count.is_some_and(|count| count > 1) {
+        wrong(
+            fixed,
+            format!("service `{name}` has several replicas: they cannot have one `container_name`"),
+            "leave `container_name` out: then they are numbered",
+        );
+    }
+}
+
+/// Keys without which another one means nothing.
+fn check_parts(service: &Node, found: &mut Vec<Diagnostic>) {
+    let mut missing = |node: &Node, key: &str, help: &str| {
+        if node.get(key).is_none_or(Node::is_null) {
+            let message = format!("`{key}` is missing");
+            found.push(node.place.error("compose-service", message).with_help(help));
+        }
+    };
+    for hooks in ["post_start", "pre_stop"] {
+        for hook in service.get(hooks).map_or(&[][..], Node::items) {
+            missing(
+                hook,
+                "command",
+                "a hook is a `command` that runs in the container",
+            );
+        }
+    }
+    for watch in service.at(&["develop", "watch"]).map_or(&[][..], Node::items) {
+        missing(watch, "path", "name the file or folder to watch");
+        missing(
+            watch,
+            "action",
+            "it is one of rebuild, restart, sync, sync+restart, sync+exec",
+        );
+        if watch
+            .text_of("action")
+            .is_some_and(|action| action.starts_with("sync"))
+        {
+            missing(
+                watch,
+                "target",
+                "name the path in the container that files are copied to",
+            );
+        }
+    }
+}
+
+/// Two things at one path of the container: `volumes` are known by theirs, so that this is about `tmpfs`.
+fn check_targets(service: &Node, found: &mut Vec<Diagnostic>) {
+    let mut known: BTreeMap<&str, (&Place, String)> = BTreeMap::new();
+    let tmpfs = service.get("tmpfs").map_or(&[][..], Node::items).iter();
+    let tmpfs = tmpfs.map(|item| {
+        (
+            item.as_text().and_then(|text| text.split(':').next()),
+            item,
+            "tmpfs",
+        )
+    });
+    let mounts = service.get("volumes").map_or(&[][..], Node::items).iter();
+    let mounts = mounts.map(|item| (item.text_of("target"), item, "volumes"));
+    for (target, item, of) in tmpfs.chain(mounts) {
+        let Some(target) = target else { continue };
+        let target = target.trim_end_matches('/');
+        if let Some((first, of_first)) = known.insert(target, (&item.place, of.to_owned())) {
+            let message = format!("`{target}` is mounted twice: in `{of_first}` and in `{of}`");
+            let mut error = item.place.error("compose-mount", message);
+            if first.source == item.place.source {
+                error = error.with_label(first.span, "the first one");
+            }
+            found.push(error.with_help("leave one of them out"));
         }
     }
 }
@@ -300,12 +405,20 @@ fn check_references(name: &str, service: &Node, project: &Project, found: &mut V
             );
         }
     }
+    let contexts = service.at(&["build", "additional_contexts"]);
+    for entry in contexts.map_or(&[][..], Node::entries) {
+        let of = entry
+            .value
+            .as_text()
+            .and_then(|text| text.strip_prefix("service:"));
+        if let Some(of) = of.filter(|of| !project.inactive.contains_key(*of)) {
+            check("service", "services", of, &entry.value.place, found);
+        }
+    }
     for entry in service.get("depends_on").map_or(&[][..], Node::entries) {
         let required = entry.value.get("required").is_none_or(Node::is_true);
-        if !required {
-            continue;
-        }
         match project.inactive.get(&entry.key) {
+            Some(_) if !required => {}
             None => check("service", "services", &entry.key, &entry.place, found),
             Some(inactive) => {
                 let profiles = inactive.get("profiles").map_or(&[][..], Node::items);
@@ -354,7 +467,8 @@ fn check_cycles(project: &Project, found: &mut Vec<Diagnostic>) {
                 .document
                 .at(&["services", &cycle[0], "depends_on"])
                 .map_or(&entry.place, |node| &node.place);
-            found.push(place.error("compose-cycle", message));
+            let help = "one of them has to start without waiting for the other";
+            found.push(place.error("compose-cycle", message).with_help(help));
             return;
         }
     }
@@ -389,7 +503,7 @@ fn cycle(
 }
 
 /// Gives networks, volumes, secrets and configs their full names, adds `default`, and leaves out what nobody uses.
-fn name_resources(project: &mut Project, keeps_all: bool, found: &mut Vec<Diagnostic>) {
+fn name_resources(project: &mut Project, keeps_all: bool) {
     let used = used(project);
     let place = project.document.place.clone();
     if used["networks"].contains("default") && project.document.at(&["networks", "default"]).is_none() {
@@ -410,7 +524,7 @@ fn name_resources(project: &mut Project, keeps_all: bool, found: &mut Vec<Diagno
             if entry.value.is_null() {
                 entry.value = Node::map(&entry.value.place.clone());
             }
-            name_resource(&name, section, entry, found);
+            name_resource(&name, entry);
         }
         if entries.is_empty() {
             project.document.take(section);
@@ -418,70 +532,89 @@ fn name_resources(project: &mut Project, keeps_all: bool, found: &mut Vec<Diagno
     }
 }
 
-fn name_resource(project: &str, section: &str, entry: &mut Entry, found: &mut Vec<Diagnostic>) {
+fn name_resource(project: &str, entry: &mut Entry) {
     let place = entry.value.place.clone();
-    let external = entry.value.get("external").cloned();
-    let of_external = external
-        .as_ref()
-        .and_then(|node| node.text_of("name"))
-        .map(str::to_owned);
-    let is_external = external
-        .as_ref()
-        .is_some_and(|node| node.is_true() || matches!(node.value, Value::Map(_)));
-    if is_external {
-        let others = [
-            "driver",
-            "driver_opts",
-            "ipam",
-            "internal",
-            "file",
-            "environment",
-            "content",
-        ];
-        if let Some(other) = others.iter().find_map(|key| entry.value.entry(key)) {
-            let message = format!(
-                "`{section}.{}` is external: it cannot have `{}` as well",
-                entry.key, other.key
-            );
-            found.push(match section {
-                // The reference takes it, without effect.
-                "networks" => other.place.warning("compose-external", message),
-                _ => other.place.error("compose-external", message),
-            });
-        }
-        let name = of_external
-            .or_else(|| entry.value.text_of("name").map(str::to_owned))
-            .unwrap_or_else(|| entry.key.clone());
+    if is_external(&entry.value) {
+        let given = entry.value.at(&["external", "name"]).or(entry.value.get("name"));
+        let name = given.and_then(Node::as_text).unwrap_or(&entry.key).to_owned();
         entry.value.set("name", Node::text(name, &place));
         entry.value.set("external", Node::plain("true", &place));
+    } else if entry.value.get("name").is_none_or(Node::is_null) {
+        let name = format!("{project}_{}", entry.key);
+        entry.value.set("name", Node::text(name, &place));
+    }
+}
+
+fn is_external(resource: &Node) -> bool {
+    let external = resource.get("external");
+    external.is_some_and(|node| node.is_true() || matches!(node.value, Value::Map(_)))
+}
+
+/// What networks, volumes, secrets and configs say against themselves, used or not.
+fn check_resources(project: &Project, found: &mut Vec<Diagnostic>) {
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        for entry in project.document.get(section).map_or(&[][..], Node::entries) {
+            match is_external(&entry.value) {
+                true => check_external(section, entry, found),
+                false => check_source(section, entry, found),
+            }
+        }
+    }
+}
+
+/// What is not of this project is only named.
+fn check_external(section: &str, entry: &Entry, found: &mut Vec<Diagnostic>) {
+    let is_own =
+        |other: &&Entry| !matches!(other.key.as_str(), "external" | "name") && !other.key.starts_with("x-");
+    let Some(other) = entry.value.entries().iter().find(is_own) else {
         return;
-    }
-    if entry.value.get("name").is_none_or(Node::is_null) {
-        entry
-            .value
-            .set("name", Node::text(format!("{project}_{}", entry.key), &place));
-    }
+    };
+    let message = format!(
+        "`{section}.{}` is external: it cannot have `{}` as well",
+        entry.key, other.key
+    );
+    let found_here = match section {
+        "volumes" => other.place.error("compose-external", message),
+        // The reference takes it, without effect.
+        _ => other.place.warning("compose-external", message),
+    };
+    found.push(found_here.with_help("leave it out, or `external`"));
+}
+
+/// The content of a secret or config comes from one place.
+fn check_source(section: &str, entry: &Entry, found: &mut Vec<Diagnostic>) {
     let sources: &[&str] = match section {
         "secrets" => &["file", "environment", "driver"],
         "configs" => &["file", "environment", "content"],
         _ => return,
     };
-    let given = sources
-        .iter()
-        .filter(|key| entry.value.get(key).is_some())
-        .count();
-    if given != 1 {
-        let what = sources
-            .iter()
-            .map(|key| format!("`{key}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let message = format!(
-            "`{section}.{}` needs one of {what}, or `external: true`; it has {given}",
-            entry.key
-        );
-        found.push(entry.place.error("compose-source", message));
-    }
+    let given: Vec<&Entry> = sources.iter().filter_map(|key| entry.value.entry(key)).collect();
+    let what: Vec<String> = sources.iter().map(|key| format!("`{key}`")).collect();
+    let what = what.join(", ");
+    let of = format!("`{section}.{}`", entry.key);
+    found.push(match given[..] {
+        [_] => return,
+        [] => entry
+            .place
+            .error(
+                "compose-source",
+                format!("{of} needs one of {what}, or `external: true`"),
+            )
+            .with_help("with `file: PATH` it is read from there"),
+        [first, second, ..] => {
+            let message = format!("{of} has both `{}` and `{}`", first.key, second.key);
+            let mut error = second.place.error("compose-source", message);
+            error = match first.place.source == second.place.source {
+                true => error.with_label(first.place.span, "the other one"),
+                false => error,
+            };
+            let other = first.place.source.position(first.place.span.start);
+            error.with_help(format!(
+                "leave out `{}` ({}:{}:{}), or put `!override` before the value that replaces it",
+                first.key, first.place.source.name, other.line, other.column
+            ))
+        }
+    });
 }
 
 /// What services name, by section.

@@ -1,5 +1,7 @@
 //! Files of variables: `.env`, `env_file`, `--env-file`, `label_file`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 
 use crate::interpolate::interpolate;
@@ -49,10 +51,12 @@ pub fn parse(
         },
         lookup,
         found: Variables::default(),
+        missed: BTreeSet::new(),
+        values: HashMap::new(),
     };
     while reader.at < text.len() {
         match raw {
-            true => reader.raw_line(),
+            true => reader.raw_line()?,
             false => reader.line()?,
         }
     }
@@ -64,6 +68,10 @@ struct Reader<'a> {
     at: usize,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     found: Variables,
+    /// Variables that were said to be unset.
+    missed: BTreeSet<String>,
+    /// The values so far, to be found at once.
+    values: HashMap<String, Option<String>>,
 }
 
 impl Reader<'_> {
@@ -81,21 +89,28 @@ impl Reader<'_> {
         (start, line)
     }
 
-    fn raw_line(&mut self) {
+    fn raw_line(&mut self) -> Result<(), Box<Diagnostic>> {
         let (start, line) = self.take_line();
         let trimmed = line.trim_start();
         if trimmed.is_empty() || trimmed.starts_with('#') {
-            return;
+            return Ok(());
         }
         let (name, value) = match trimmed.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (trimmed, None),
         };
         let at = start + line.len() - trimmed.len();
-        self.add(name.trim_end(), value, at);
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            let error = self.error(at, format!("`{name}` is no name of a variable"));
+            let help = "with `format: raw` a line is NAME=VALUE: no `export`, no blanks around `=`";
+            return Err(Box::new(error.with_help(help)));
+        }
+        self.add(name, value, at);
+        Ok(())
     }
 
     fn add(&mut self, name: &str, value: Option<String>, at: usize) {
+        self.values.insert(name.to_owned(), value.clone());
         self.found.list.push(Variable {
             name: name.to_owned(),
             value,
@@ -123,12 +138,15 @@ impl Reader<'_> {
         self.skip(|letter| letter == ' ' || letter == '\t');
         if name.is_empty()
             || !name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-[]".contains(&byte))
+                .chars()
+                .all(|letter| letter.is_alphanumeric() || "_.-[]".contains(letter))
         {
-            return Err(self.error(
+            let error = self.error(
                 start,
                 format!("unexpected character in the variable name `{name}`"),
+            );
+            return Err(Box::new(
+                error.with_help("a line is NAME=VALUE, or begins with `#`"),
             ));
         }
         match self.rest().chars().next() {
@@ -144,10 +162,11 @@ impl Reader<'_> {
                 self.add(&name, None, start);
                 Ok(())
             }
-            Some(_) => Err(self.error(
-                start,
-                format!("`{name}` is followed by neither `=` nor the end of the line"),
-            )),
+            Some(_) => {
+                let message = format!("`{name}` is followed by neither `=` nor the end of the line");
+                let help = "a name has no blanks; a comment begins with `#`";
+                Err(Box::new(self.error(start, message).with_help(help)))
+            }
         }
     }
 
@@ -168,10 +187,9 @@ impl Reader<'_> {
         let mut value = String::new();
         loop {
             let Some(letter) = self.rest().chars().next() else {
-                return Err(self.error(
-                    start,
-                    format!("unterminated quoted value: the {quote} has no second one"),
-                ));
+                let message = format!("unterminated quoted value: the {quote} has no second one");
+                let help = format!("add the second {quote}; a value may go over several lines");
+                return Err(Box::new(self.error(start, message).with_help(help)));
             };
             self.at += letter.len_utf8();
             match letter {
@@ -180,14 +198,21 @@ impl Reader<'_> {
                     let next = self.rest().chars().next();
                     self.at += next.map_or(0, char::len_utf8);
                     escape(&mut value, next, quote);
+                    if (quote, next) == ('"', Some('0')) {
+                        self.octal(&mut value);
+                    }
                 }
                 letter => value.push(letter),
             }
         }
-        let (at, after) = self.take_line();
-        let after = after.trim();
-        if !after.is_empty() && !after.starts_with('#') {
-            return Err(self.error(at, "text after the closing quote".to_owned()));
+        self.skip(|letter| letter == ' ' || letter == '\t');
+        if !self.rest().starts_with(['#', '\n', '\r']) && !self.rest().is_empty() {
+            let line = self.source.line_at(self.at);
+            let span = Span::new(self.at, line.end);
+            let message = "what follows the closing quote counts as a line of its own";
+            let warning = Diagnostic::warning("env-file", self.source, span, message);
+            let help = "put all of the value into quotes";
+            self.found.warnings.push(warning.with_help(help));
         }
         match quote {
             '"' => self.interpolated(&value, name_at),
@@ -196,9 +221,13 @@ impl Reader<'_> {
     }
 
     fn interpolated(&mut self, value: &str, at: usize) -> Result<String, Box<Diagnostic>> {
-        let known = |name: &str| (self.lookup)(name).or_else(|| self.found.get(name).map(str::to_owned));
-        let done = interpolate(value, &known).map_err(|error| self.error(at, error.to_string()))?;
+        let known = |name: &str| (self.lookup)(name).or_else(|| self.values.get(name).cloned().flatten());
+        let done = interpolate(value, &known)
+            .map_err(|error| Box::new(self.error(at, error.to_string()).with_help(error.help())))?;
         for name in &done.unset {
+            if !self.missed.insert(name.clone()) {
+                continue;
+            }
             let line = self.source.line_at(at);
             let message = format!("the variable `{name}` is not set: `${name}` comes to nothing");
             let warning = Diagnostic::warning("unset-variable", self.source, line, message);
@@ -213,19 +242,32 @@ impl Reader<'_> {
         self.at += rest.find(|letter| !wanted(letter)).unwrap_or(rest.len());
     }
 
-    fn error(&self, at: usize, message: String) -> Box<Diagnostic> {
+    /// `\0101`: the letter of an octal number, of which the zero was read.
+    fn octal(&mut self, value: &mut String) {
+        let digits: String = self
+            .rest()
+            .chars()
+            .take(3)
+            .take_while(|letter| letter.is_digit(8))
+            .collect();
+        let letter = u32::from_str_radix(&digits, 8).ok().and_then(char::from_u32);
+        if let Some(letter) = letter {
+            self.at += digits.len();
+            value.truncate(value.len() - "\\0".len());
+            value.push(letter);
+        }
+    }
+
+    fn error(&self, at: usize, message: String) -> Diagnostic {
         let line = self.source.line_at(at);
         let span = Span::new(at.min(line.end), line.end);
-        Box::new(Diagnostic::error("env-file", self.source, span, message))
+        Diagnostic::error("env-file", self.source, span, message)
     }
 }
 
-/// A comment begins after a blank, or is all there is.
+/// A comment begins after a blank: `K=#1` and `K= #1` are values.
 fn without_comment(line: &str) -> &str {
-    let at = line
-        .match_indices('#')
-        .find(|(at, _)| *at == 0 || line[..*at].ends_with([' ', '\t']));
-    at.map_or(line, |(at, _)| &line[..at])
+    line.find(" #").map_or(line, |at| &line[..at])
 }
 
 fn escape(value: &mut String, letter: Option<char>, quote: char) {
@@ -233,6 +275,10 @@ fn escape(value: &mut String, letter: Option<char>, quote: char) {
         ('"', Some('n')) => value.push('\n'),
         ('"', Some('r')) => value.push('\r'),
         ('"', Some('t')) => value.push('\t'),
+        ('"', Some('a')) => value.push('\u{7}'),
+        ('"', Some('b')) => value.push('\u{8}'),
+        ('"', Some('f')) => value.push('\u{c}'),
+        ('"', Some('v')) => value.push('\u{b}'),
         ('"', Some('$')) => value.push_str("$$"),
         ('"', Some(letter @ ('"' | '\\'))) | ('\'', Some(letter @ '\'')) => value.push(letter),
         (_, letter) => {
@@ -267,6 +313,10 @@ mod tests {
             ("\u{feff}K=v\r\n", "v"),
             ("K=v # comment", "v"),
             ("K=v#no comment", "v#no comment"),
+            ("K=#no comment", "#no comment"),
+            ("K= #no comment", "#no comment"),
+            ("K=v\t#no comment", "v\t#no comment"),
+            ("K=\"\\a\\0101\"", "\u{7}A"),
             ("K='v # $X \\n'", "v # $X \\n"),
             ("K='it\\'s'", "it's"),
             ("K=\"a\\nb\\t\\\"c\\\\\"", "a\nb\t\"c\\"),
@@ -297,7 +347,7 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_line() {
-        for text in ["K=\"open", "=v", "K x", "K='a' b", "K=${X/y}"] {
+        for text in ["K=\"open", "=v", "K x", "K='a' b c", "K=${X/y}"] {
             let error = parse(&Source::new(".env", format!("A=1\n{text}\n")), false, &|_| None).unwrap_err();
             assert_eq!(
                 error.source.position(error.span().unwrap().start).line,
@@ -305,6 +355,13 @@ mod tests {
                 "{text}"
             );
         }
+        for text in ["export K=v", "K =v", "=v"] {
+            let error = parse(&Source::new(".env", text), true, &|_| None).unwrap_err();
+            assert!(error.help.is_some(), "{text}");
+        }
+        let found = parse(&Source::new(".env", "K='a' b=1"), false, &|_| None).unwrap();
+        assert_eq!((found.get("K"), found.get("b")), (Some("a"), Some("1")));
+        assert_eq!(found.warnings.len(), 1);
         let found = parse(&Source::new(".env", "P=a$b"), false, &|_| None).unwrap();
         assert!(found.warnings[0].message.contains("`b` is not set"));
     }

@@ -83,25 +83,70 @@ fn line(out: &mut String, value: &Value) {
     out.push('\n');
 }
 
-/// Whether a text reads better as a block of lines, and survives as one.
+/// Whether a text is written as a block of lines, as go-yaml decides it.
 fn is_block(text: &str) -> bool {
-    let printable = |letter: char| letter == '\n' || (!letter.is_control() && letter != '\u{feff}');
-    text.contains('\n')
-        && text.chars().all(printable)
-        && !text.starts_with([' ', '\n'])
-        && text.lines().all(|line| !line.ends_with(' '))
-        && !text.ends_with("\n\n")
+    let readable = |letter: char| letter == '\n' || letter == '\t' || is_printable(letter);
+    text.contains('\n') && text.chars().all(readable) && !text.contains(" \n") && !text.ends_with(' ')
 }
 
 fn literal(out: &mut String, text: &str, indent: usize) {
-    out.push_str(if text.ends_with('\n') { " |\n" } else { " |-\n" });
-    for line in text.lines() {
+    out.push_str(" |");
+    // Where the first line does not show how far the block is indented, a number does.
+    if text.starts_with([' ', '\n']) {
+        out.push('2');
+    }
+    let ends = text.len() - text.trim_end_matches('\n').len();
+    out.push_str(match ends {
+        0 => "-\n",
+        1 if text.len() > 1 => "\n",
+        _ => "+\n",
+    });
+    for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
         if !line.is_empty() {
             out.push_str(&" ".repeat(indent));
         }
         out.push_str(line);
         out.push('\n');
     }
+}
+
+/// What go-yaml writes as it is: nothing beyond the basic plane.
+fn is_printable(letter: char) -> bool {
+    matches!(letter, '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
+        && !matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}')
+}
+
+/// A text in double quotes, as go-yaml escapes it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0' => out.push_str("\\0"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            '\u{1b}' => out.push_str("\\e"),
+            '\u{85}' => out.push_str("\\N"),
+            '\u{2028}' => out.push_str("\\L"),
+            '\u{2029}' => out.push_str("\\P"),
+            letter if is_printable(letter) => out.push(letter),
+            letter => {
+                let code = u32::from(letter);
+                out.push_str(&match code {
+                    0..=0xff => format!("\\x{code:02X}"),
+                    0x100..=0xffff => format!("\\u{code:04X}"),
+                    _ => format!("\\U{code:08X}"),
+                });
+            }
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A text as go-yaml writes it: without quotes where it stays a text, in double quotes where another reader could take
@@ -111,11 +156,9 @@ fn scalar(text: &str) -> String {
         text: text.to_owned(),
         plain: true,
     };
-    let printable = text
-        .chars()
-        .all(|letter| !letter.is_control() && !matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}'));
+    let printable = text.chars().all(is_printable);
     if plain.kind() != crate::ScalarKind::Text || is_ambiguous(text) || !printable {
-        return Value::from(text).to_string();
+        return quoted(text);
     }
     match is_safe(text) {
         true => text.to_owned(),

@@ -28,6 +28,22 @@ pub enum InterpolationError {
     },
 }
 
+impl InterpolationError {
+    /// The likely way out.
+    pub(crate) fn help(&self) -> String {
+        match self {
+            Self::Format(expression) if !expression.ends_with('}') => {
+                "the brace is not closed; a dollar sign itself is written as `$$`".to_owned()
+            }
+            Self::Format(_) => {
+                "there are ${NAME}, ${NAME:-default}, ${NAME:?error} and ${NAME:+value}; a dollar sign itself is `$$`"
+                    .to_owned()
+            }
+            Self::Required { name, .. } => format!("set `{name}` in the environment or in `.env`"),
+        }
+    }
+}
+
 impl std::fmt::Display for InterpolationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -172,7 +188,10 @@ impl Reader<'_> {
     }
 
     fn braced(&mut self, whole: &str, depth: usize) -> Result<String, InterpolationError> {
-        let wrong = || InterpolationError::Format(whole[..closing(&whole[2..]) + 2].to_owned() + "}");
+        let wrong = || {
+            let end = closing(&whole[2..]) + 2;
+            InterpolationError::Format(whole[..(end + 1).min(whole.len())].to_owned())
+        };
         let name = name(self.rest);
         if name.is_empty() || depth > MAX_DEPTH {
             return Err(wrong());

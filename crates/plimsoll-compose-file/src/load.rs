@@ -4,7 +4,7 @@ mod extends;
 mod find;
 mod include;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,10 +13,10 @@ use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use crate::dotenv;
 use crate::interpolate::{interpolate, needs_interpolation};
 use crate::merge::{merge, settle, unique};
-use crate::node::{Node, Scalar, Value};
+use crate::node::{Mark, Node, Scalar, Value};
 use crate::project::Project;
 use crate::schema::{Kind, PROJECT};
-use crate::shape::{Base, has_errors, is_remote, shape};
+use crate::shape::{Base, absolute, has_errors, is_remote, shape};
 use crate::{check, yaml};
 
 pub use find::{file_in, find_files};
@@ -40,6 +40,8 @@ pub struct LoadOptions {
     pub named: Vec<String>,
     /// `--env-file`; none is `.env` in the project's folder, where there is one.
     pub env_files: Option<Vec<Utf8PathBuf>>,
+    /// The files were looked for from the current folder: a `.env` there counts as well.
+    pub looked_for: bool,
     /// The caller's environment.
     pub environment: BTreeMap<String, String>,
     /// The folder that the files are named from, absolute.
@@ -117,8 +119,12 @@ struct Loader<'a> {
     keeps_paths: bool,
     /// The file in work, and those that led to it.
     stack: Vec<Utf8PathBuf>,
-    /// Documents read for `extends`, by path.
-    others: BTreeMap<Utf8PathBuf, Node>,
+    /// Documents read for `extends`, by path and service.
+    others: BTreeMap<(Utf8PathBuf, String), Node>,
+    /// The service that the file in work is read for, if one extends it.
+    only: Option<String>,
+    /// Variables that were said to be unset.
+    missed: BTreeSet<String>,
     fetch: &'a Fetch<'a>,
     found: &'a mut Vec<Diagnostic>,
 }
@@ -132,7 +138,7 @@ impl<'a> Loader<'a> {
             (None, Some(file)) if file.file_name() != Some("-") => file.parent().map(Utf8Path::to_owned)?,
             (None, _) => options.current.clone(),
         };
-        let folder = Utf8PathBuf::from(crate::shape::absolute(
+        let folder = Utf8PathBuf::from(absolute(
             &Base {
                 folder: &folder,
                 home: None,
@@ -149,6 +155,8 @@ impl<'a> Loader<'a> {
             keeps_paths: options.no_path_resolution,
             stack: Vec::new(),
             others: BTreeMap::new(),
+            only: None,
+            missed: BTreeSet::new(),
             folder,
             fetch,
             found,
@@ -166,20 +174,32 @@ impl<'a> Loader<'a> {
             };
             self.environment.insert(name.clone(), origin);
         }
-        let files = match &options.env_files {
+        let files: Vec<(Utf8PathBuf, bool)> = match &options.env_files {
             Some(files) => files
                 .iter()
                 .map(|file| (options.current.join(file), true))
                 .collect(),
-            None => vec![(self.folder.join(".env"), false)],
+            // Of the folder that the caller is in, where the file was looked for from, then of the project's.
+            None => {
+                let mut folders = vec![&self.folder];
+                if options.looked_for && options.current != self.folder {
+                    folders.insert(0, &options.current);
+                }
+                let path = |folder: &Utf8PathBuf| (folder.join(".env"), false);
+                folders.into_iter().map(path).collect()
+            }
         };
-        let mut of_files = BTreeMap::new();
+        let first_wins = options.env_files.is_none();
+        let mut of_files: BTreeMap<String, Origin> = BTreeMap::new();
         for (file, required) in files {
             if !required && !file.is_file() {
                 continue;
             }
             let source = self.read(&file)?;
-            let lookup = |name: &str| self.environment.get(name).map(|origin| origin.value.clone());
+            let lookup = |name: &str| {
+                let known = self.environment.get(name).or_else(|| of_files.get(name));
+                known.map(|origin| origin.value.clone())
+            };
             match dotenv::parse(&source, false, &lookup) {
                 Ok(variables) => {
                     self.found.extend(variables.warnings);
@@ -188,7 +208,12 @@ impl<'a> Loader<'a> {
                             .value
                             .or_else(|| options.environment.get(&variable.name).cloned());
                         let from = file.to_string();
-                        of_files.extend(value.map(|value| (variable.name, Origin { value, from })));
+                        let Some(value) = value else { continue };
+                        // Within one file the last one wins.
+                        let known = of_files.get(&variable.name);
+                        if !first_wins || known.is_none_or(|known| known.from == from) {
+                            of_files.insert(variable.name, Origin { value, from });
+                        }
                     }
                 }
                 Err(error) => {
@@ -250,11 +275,32 @@ impl<'a> Loader<'a> {
                 Some(earlier) => merge(earlier, document, Kind::Object(PROJECT), self.found),
             });
         }
+        let mut merged = merged?;
+        self.default_contexts(&mut merged);
         let depth = self.stack.len();
         self.stack.extend(texts.iter().map(|(path, _)| path.clone()));
-        let whole = self.include(merged?);
+        let whole = self.include(merged);
         self.stack.truncate(depth);
         whole
+    }
+
+    /// A build that names no folder has the project's: known when all files are merged.
+    fn default_contexts(&self, document: &mut Node) {
+        let base = Base {
+            folder: &self.folder,
+            home: self.home.as_deref(),
+            keeps_paths: self.keeps_paths,
+        };
+        let services = document.get_mut("services").and_then(Node::entries_mut);
+        for service in services.into_iter().flatten() {
+            let Some(build) = service.value.get_mut("build") else {
+                continue;
+            };
+            if matches!(build.value, Value::Map(_)) && build.get("context").is_none_or(Node::is_null) {
+                let place = build.place.clone();
+                build.set("context", Node::text(absolute(&base, "."), &place));
+            }
+        }
     }
 
     /// One file, with what its services extend.
@@ -293,6 +339,7 @@ impl<'a> Loader<'a> {
 
     /// One document of a text.
     fn shaped_document(&mut self, mut node: Node, folder: &Utf8Path) -> Option<Node> {
+        self.prune(&mut node);
         if self.interpolates {
             self.interpolate(&mut node);
         }
@@ -325,9 +372,13 @@ impl<'a> Loader<'a> {
                 let lookup = |name: &str| self.environment.get(name).map(|origin| origin.value.clone());
                 match interpolate(&scalar.text, &lookup) {
                     Ok(done) => {
-                        let unset = done.unset.into_iter().map(|name| {
+                        let missed = &mut self.missed;
+                        let unset = done.unset.into_iter().filter(|name| missed.insert(name.clone()));
+                        let unset = unset.map(|name| {
                             let message = format!("the variable `{name}` is not set: it counts as empty");
-                            node.place.warning("unset-variable", message)
+                            let help =
+                                format!("set it, also in `.env`, or give it a default: `${{{name}:-}}`");
+                            node.place.warning("unset-variable", message).with_help(help)
                         });
                         self.found.extend(unset);
                         *scalar = Scalar {
@@ -335,9 +386,11 @@ impl<'a> Loader<'a> {
                             plain: false,
                         };
                     }
-                    Err(error) => self
-                        .found
-                        .push(node.place.error("interpolation", error.to_string())),
+                    Err(error) => self.found.push(
+                        node.place
+                            .error("interpolation", error.to_string())
+                            .with_help(error.help()),
+                    ),
                 }
             }
             Value::Scalar(_) => {}
@@ -363,12 +416,30 @@ impl<'a> Loader<'a> {
                 .into_iter()
                 .rev()
                 .filter_map(|mut node| node.take("name"));
-            if let Some(mut name) = names.find(|name| !name.is_null()) {
-                let before = self.found.len();
-                self.interpolate(&mut name);
-                self.found.truncate(before);
-                return self.checked_name(normal_name(name.as_text().unwrap_or_default()));
+            let Some(mut name) = names.find(|name| !name.is_null() || name.mark.is_some()) else {
+                continue;
+            };
+            // `!reset` leaves the name of the folder.
+            if name.mark == Some(Mark::Reset) {
+                break;
             }
+            if name.as_text() == Some("") {
+                continue;
+            }
+            let before = (self.found.len(), self.missed.clone());
+            self.interpolate(&mut name);
+            self.found.truncate(before.0);
+            self.missed = before.1;
+            let text = normal_name(name.as_text().unwrap_or_default());
+            if text.is_empty() {
+                let error = name
+                    .place
+                    .error("compose-name", "the project name comes to nothing");
+                let help = "it needs a letter or digit; give it a default: `${NAME:-default}`";
+                self.found.push(error.with_help(help));
+                return None;
+            }
+            return Some(text);
         }
         let name = normal_name(self.folder.file_name().unwrap_or_default());
         if name.is_empty() {
@@ -387,9 +458,13 @@ impl<'a> Loader<'a> {
         if !name.is_empty() && normal_name(&name) == name {
             return Some(name);
         }
-        self.found.push(unplaced(format!(
+        let error = unplaced(format!(
             "invalid project name `{name}`: it has lower case letters, digits, `_` and `-`, and begins with a letter or digit"
-        )));
+        ));
+        self.found.push(match normal_name(&name) {
+            near if near.is_empty() => error.with_help("give another one with `-p NAME`"),
+            near => error.with_help(format!("did you mean `{near}`?")),
+        });
         None
     }
 

@@ -118,9 +118,13 @@ impl Merger<'_> {
                 Node::new(Value::List(lists(base, over_items, rule)), &over.place)
             }
             (Value::Scalar(_), Value::Scalar(scalar)) => Node::new(Value::Scalar(scalar), &over.place),
+            // Keys of the user's have no type.
+            (_, value) if matches!(kind, Kind::Any) => Node::new(value, &over.place),
             (base_value, _) => {
                 let message = format!("cannot override `{}`: another kind of value", self.path.join("."));
-                self.found.push(over.place.error("compose-merge", message));
+                let error = over.place.error("compose-merge", message);
+                let help = "`!override` before the value replaces what earlier files say";
+                self.found.push(error.with_help(help));
                 Node::new(base_value, &base.place)
             }
         }
@@ -138,6 +142,11 @@ impl Merger<'_> {
             base.push(entry);
             return;
         };
+        // A name alone is a value, too: it takes the caller's.
+        if matches!(kind.long(), Kind::Pairs) {
+            base[at] = entry;
+            return;
+        }
         let (kind, rule) = below(kind, &entry.key);
         self.path.push(entry.key);
         let known = base[at].value.clone();

@@ -1,5 +1,7 @@
 //! The tree of a YAML document, with a place for every node.
 
+use std::collections::HashMap;
+
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
 use serde_json::{Map, Value as Json};
 
@@ -66,6 +68,49 @@ pub struct Entry {
     pub value: Node,
 }
 
+/// Lines of a mapping in the making, found by their key at once however many there are.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    entries: Vec<Entry>,
+    known: HashMap<String, usize>,
+    place: Place,
+}
+
+impl Collected {
+    /// A mapping that stands for what is written at `place`.
+    pub(crate) fn new(place: &Place) -> Self {
+        Self {
+            entries: Vec::new(),
+            known: HashMap::new(),
+            place: place.clone(),
+        }
+    }
+
+    /// Sets a key; a new one stands where the value does.
+    pub(crate) fn set(&mut self, key: &str, value: Node) {
+        if let Some(at) = self.known.get(key) {
+            self.entries[*at].value = value;
+            return;
+        }
+        self.known.insert(key.to_owned(), self.entries.len());
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            place: value.place.clone(),
+            value,
+        });
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        Some(&self.entries[*self.known.get(key)?].value)
+    }
+
+    /// What was collected.
+    pub(crate) fn into_node(self) -> Node {
+        Node::new(Value::Map(self.entries), &self.place)
+    }
+}
+
 /// The two tags of compose files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -102,6 +147,66 @@ impl Scalar {
             text if is_integer(text) => ScalarKind::Int,
             text if is_float(text) => ScalarKind::Float,
             _ => ScalarKind::Text,
+        }
+    }
+}
+
+impl Scalar {
+    /// The text that the reference makes of a plain number or truth value where a text is wanted: as Go prints it.
+    pub(crate) fn go_text(&self) -> Option<String> {
+        match self.kind() {
+            ScalarKind::Bool => Some(self.text.to_ascii_lowercase()),
+            ScalarKind::Null => None,
+            ScalarKind::Int | ScalarKind::Float | ScalarKind::Text if self.plain => number_text(&self.text),
+            _ => None,
+        }
+    }
+}
+
+/// A number as go-yaml reads it and Go prints it: `0x10` is `16`, `1.50` is `1.5`, `1_000` is `1000`.
+fn number_text(text: &str) -> Option<String> {
+    if !text.starts_with(|letter: char| letter.is_ascii_digit() || "+-.".contains(letter)) {
+        return None;
+    }
+    let plain = text.replace('_', "");
+    if let Some(number) = whole(&plain) {
+        return Some(number);
+    }
+    let number = plain.parse::<f64>().ok().filter(|_| is_float(&plain))?;
+    Some(go_float(number))
+}
+
+/// A whole number by Go's prefixes; a zero in front is octal.
+fn whole(text: &str) -> Option<String> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    let number = u64::from_str_radix(digits, radix).ok()?;
+    (!digits.starts_with('+')).then(|| match number {
+        0 => "0".to_owned(),
+        number => format!("{sign}{number}"),
+    })
+}
+
+/// Go's `%v`: the shortest digits, with an exponent from a million on and below a ten thousandth.
+fn go_float(number: f64) -> String {
+    let shortest = format!("{number:e}");
+    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    match exponent {
+        -4..=5 => format!("{number}"),
+        exponent => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
         }
     }
 }
@@ -331,6 +436,34 @@ mod tests {
             ("inf", ScalarKind::Text),
         ] {
             assert_eq!(kind(text), expected, "{text}");
+        }
+        let go = |text: &str| {
+            let scalar = Scalar {
+                text: text.to_owned(),
+                plain: true,
+            };
+            scalar.go_text().unwrap_or_else(|| text.to_owned())
+        };
+        for (text, expected) in [
+            ("0x10", "16"),
+            ("010", "8"),
+            ("080", "80"),
+            ("0b11", "3"),
+            ("1_000", "1000"),
+            ("-0", "0"),
+            ("1.50", "1.5"),
+            (".5", "0.5"),
+            ("1e3", "1000"),
+            ("1e6", "1e+06"),
+            ("123456789.5", "1.234567895e+08"),
+            ("0.00001", "1e-05"),
+            ("12345678901234567890", "12345678901234567890"),
+            ("True", "true"),
+            ("1.2.3", "1.2.3"),
+            ("1:30", "1:30"),
+            ("yes", "yes"),
+        ] {
+            assert_eq!(go(text), expected, "{text}");
         }
         assert_eq!(integer("0o17"), Some(15));
         assert_eq!(integer("-0x10"), Some(-16));

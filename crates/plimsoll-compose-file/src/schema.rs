@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Scalar,
     /// A whole number.
     Integer,
+    /// A whole number that is not below zero.
+    Count,
     /// A number.
     Number,
     /// `true` or `false`.
@@ -80,6 +82,7 @@ pub(crate) enum Form {
     Count,
     Mode,
     VolumeOptions,
+    Paths,
 }
 
 /// What a merge does with a value that both files have.
@@ -131,6 +134,7 @@ impl Kind {
                 Form::Devices => Self::List(&t::DEVICE_KIND),
                 Form::Gpus | Form::Requests => Self::List(&t::DEVICE_REQUEST_KIND),
                 Form::Extends => Self::Object(t::EXTENDS),
+                Form::Paths => Self::List(&Self::Path),
                 Form::VolumeOptions => Self::Map(&Self::Scalar),
                 form => Self::Form(form),
             },

@@ -4,11 +4,12 @@
 mod forms;
 mod mounts;
 mod ports;
+mod words;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use plimsoll_diagnostics::{Diagnostic, Severity, nearest};
 
-use crate::node::{Entry, Mark, Node, Scalar, ScalarKind, Value, integer};
+use crate::node::{Collected, Entry, Mark, Node, Scalar, ScalarKind, Value, integer};
 use crate::schema::{Field, Kind, find};
 
 /// From where paths start.
@@ -57,6 +58,10 @@ impl Shaper<'_, '_> {
             Kind::Integer => self.number(node, "a whole number", |text| {
                 integer(text).map(|number| number.to_string())
             }),
+            Kind::Count => self.number(node, "a whole number from 0 on", |text| {
+                let number = integer(text).filter(|number| *number >= 0);
+                number.map(|number| number.to_string())
+            }),
             Kind::Number => self.number(node, "a number", |text| {
                 text.parse::<f64>().ok().map(|_| text.to_owned())
             }),
@@ -73,6 +78,7 @@ impl Shaper<'_, '_> {
                 }
                 _ => self.list(node, Kind::Text),
             },
+            Kind::Map(Kind::Scalar) => self.options(node),
             Kind::Map(kind) => self.map(node, *kind),
             Kind::Object(fields) => self.object(node, fields),
             Kind::Either(first, second) => match &node.value {
@@ -98,25 +104,29 @@ impl Shaper<'_, '_> {
                 ScalarKind::Text => "a text",
             },
         };
-        let error = node.place.error(
-            "compose-type",
-            format!("`{}` must be {wanted}, not {is}", self.name()),
-        );
-        let quotable = wanted == "a text" && matches!(node.value, Value::Scalar(_)) && !node.is_null();
-        self.found.push(match (quotable, &node.value) {
-            (true, Value::Scalar(scalar)) => {
-                error.with_help(format!("put it into quotes: \"{}\"", scalar.text))
-            }
-            _ => error,
-        });
+        let what = match self.path.is_empty() {
+            true => "a compose file".to_owned(),
+            false => format!("`{}`", self.name()),
+        };
+        let mut error = node
+            .place
+            .error("compose-type", format!("{what} must be {wanted}, not {is}"));
+        error.help = came_to(node).or_else(|| likely(node, wanted));
+        self.found.push(error);
         nothing(node)
     }
 
     /// Says what is wrong with a value of the right type.
     fn invalid(&mut self, node: &Node, why: impl std::fmt::Display) -> Node {
-        let error = node
+        self.invalid_with(node, why, None)
+    }
+
+    /// As [`Self::invalid`], with what is likely meant.
+    fn invalid_with(&mut self, node: &Node, why: impl std::fmt::Display, help: Option<String>) -> Node {
+        let mut error = node
             .place
             .error("compose-value", format!("`{}`: {why}", self.name()));
+        error.help = came_to(node).or(help);
         self.found.push(error);
         nothing(node)
     }
@@ -136,9 +146,28 @@ impl Shaper<'_, '_> {
     fn scalar(&mut self, node: Node) -> Node {
         match &node.value {
             Value::Scalar(scalar) if scalar.kind() == ScalarKind::Null => node,
-            Value::Scalar(scalar) => Node::text(scalar.text.clone(), &node.place),
+            Value::Scalar(scalar) => {
+                let text = scalar.go_text().unwrap_or_else(|| scalar.text.clone());
+                self.tell_number(&node, &text);
+                Node::text(text, &node.place)
+            }
             _ => self.wrong(&node, "a text, a number or a truth value"),
         }
+    }
+
+    /// Says that a number is not the text it looks like.
+    fn tell_number(&mut self, node: &Node, text: &str) {
+        let written = node.as_text().unwrap_or_default();
+        if written.eq_ignore_ascii_case(text) {
+            return;
+        }
+        let message = format!(
+            "`{}` is the number `{written}`, which is `{text}` as a text",
+            self.name()
+        );
+        let warning = node.place.warning("compose-number", message);
+        self.found
+            .push(warning.with_help(format!("put it into quotes to keep it as it is: \"{written}\"")));
     }
 
     fn number(&mut self, node: Node, wanted: &str, read: impl Fn(&str) -> Option<String>) -> Node {
@@ -157,8 +186,8 @@ impl Shaper<'_, '_> {
             return node;
         }
         let value = match node.as_text().map(str::to_ascii_lowercase).as_deref() {
-            Some("true" | "y" | "yes" | "on" | "1" | "t") => "true",
-            Some("false" | "n" | "no" | "off" | "0" | "f") => "false",
+            Some("true" | "y" | "yes" | "on") => "true",
+            Some("false" | "n" | "no" | "off") => "false",
             _ => return self.wrong(&node, "`true` or `false`"),
         };
         Node::plain(value, &node.place)
@@ -187,7 +216,10 @@ impl Shaper<'_, '_> {
         let node = self.text(node);
         match node.as_text() {
             Some(text) if !words.contains(&text) => {
-                self.invalid(&node, format!("`{text}` is not one of {}", words.join(", ")))
+                let why = format!("`{text}` is not one of {}", words.join(", "));
+                let near = nearest(text, words.iter().copied());
+                let help = near.map(|near| format!("did you mean `{near}`?"));
+                self.invalid_with(&node, why, help)
             }
             _ => node,
         }
@@ -227,6 +259,17 @@ impl Shaper<'_, '_> {
             );
             self.found.push(entry.place.error("compose-name", message));
         }
+    }
+
+    /// Options with a name each: one without a value is an empty text.
+    fn options(&mut self, node: Node) -> Node {
+        let mut options = self.map(node, Kind::Scalar);
+        for entry in options.entries_mut().into_iter().flatten() {
+            if entry.value.is_null() && entry.value.mark.is_none() {
+                entry.value = Node::text("", &entry.value.place);
+            }
+        }
+        options
     }
 
     fn map(&mut self, node: Node, kind: Kind) -> Node {
@@ -299,7 +342,7 @@ impl Shaper<'_, '_> {
         );
         match node.value {
             Value::List(items) => {
-                let mut map = Node::map(&place);
+                let mut map = Collected::new(&place);
                 for item in items {
                     let item = self.scalar(item);
                     let Some(text) = item.as_text() else { continue };
@@ -308,14 +351,60 @@ impl Shaper<'_, '_> {
                         None if takes_values => (text, Node::plain("", &item.place)),
                         None => (text, Node::text("", &item.place)),
                     };
+                    if takes_values && key.ends_with(char::is_whitespace) {
+                        self.invalid(&item, format!("the name `{key}` ends with a blank"));
+                        continue;
+                    }
                     map.set(key, value);
                 }
-                map
+                map.into_node()
             }
-            Value::Map(_) => self.map(node, Kind::Scalar),
+            Value::Map(_) if takes_values => self.map(node, Kind::Scalar),
+            Value::Map(_) => self.options(node),
             Value::Scalar(_) if node.is_null() => node,
             Value::Scalar(_) => self.wrong(&node, "a list or a mapping"),
         }
+    }
+}
+
+/// What a variable came to where that is what is wrong.
+fn came_to(node: &Node) -> Option<String> {
+    let Value::Scalar(scalar) = &node.value else {
+        return None;
+    };
+    let written = node.place.source.slice(node.place.span);
+    let has_variable = written.contains('$') && !written.contains("$$") && !scalar.plain;
+    has_variable.then(|| match scalar.text.as_str() {
+        "" => "the variable is empty: a default is written as `${NAME:-default}`".to_owned(),
+        text => format!("with its variables it came to `{text}`"),
+    })
+}
+
+/// How a value of the wrong type is likely meant.
+fn likely(node: &Node, wanted: &str) -> Option<String> {
+    let flat = |text: &str| text.chars().count() < 60 && !text.contains('\n');
+    match (&node.value, wanted) {
+        (Value::Scalar(scalar), "a text") if !node.is_null() => {
+            Some(format!("put it into quotes: \"{}\"", scalar.text))
+        }
+        (Value::Scalar(scalar), _)
+            if !node.is_null() && wanted.starts_with("a list") && flat(&scalar.text) =>
+        {
+            Some(format!("write it as a list: [\"{}\"]", scalar.text))
+        }
+        (Value::Scalar(scalar), "a list or a mapping") if flat(&scalar.text) => {
+            Some(format!("write it as a list: [\"{}\"]", scalar.text))
+        }
+        (Value::List(_), "a mapping") => Some("it is written as `KEY: VALUE` lines, without `- `".to_owned()),
+        (Value::List(items), "a text") if items.len() == 1 => {
+            Some("write it without `- ` or brackets".to_owned())
+        }
+        (Value::Scalar(_), "a mapping") => Some("it is written as `KEY: VALUE` lines below it".to_owned()),
+        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "1" => Some("write `true`".to_owned()),
+        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "0" => {
+            Some("write `false`".to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -339,6 +428,9 @@ pub(crate) fn has_errors(found: &[Diagnostic]) -> bool {
 /// A path as the program sees it: `~` and relative ones from the folder of the project.
 pub(crate) fn absolute(base: &Base<'_>, path: &str) -> String {
     if base.keeps_paths {
+        return path.to_owned();
+    }
+    if path.starts_with('/') {
         return path.to_owned();
     }
     let home = base.home.filter(|_| path == "~" || path.starts_with("~/"));
@@ -449,7 +541,7 @@ mod tests {
             ("../z", "/work/z"),
             ("~/k", "/home/me/k"),
             ("~", "/home/me"),
-            ("/etc/", "/etc"),
+            ("/etc/", "/etc/"),
         ] {
             assert_eq!(absolute(&base, path), expected, "{path}");
         }

@@ -279,12 +279,18 @@ fn mistakes_are_said_with_their_place() {
 #[test]
 fn another_kind_of_value_does_not_override() {
     let folder = Folder::new(&[
-        ("compose.yaml", "services:\n  web: {image: a, x-own: {a: 1}}\n"),
-        ("over.yaml", "services:\n  web: {x-own: [1]}\n"),
+        (
+            "compose.yaml",
+            "services:\n  web: {image: a, x-own: {a: 1}}\nvolumes: {v: {external: true}}\n",
+        ),
+        (
+            "over.yaml",
+            "services:\n  web: {x-own: [1]}\nvolumes: {v: {external: {name: w}}}\n",
+        ),
     ]);
     assert_eq!(
         folder.errors(&["compose.yaml", "over.yaml"]),
-        "over.yaml:2:16: cannot override `services.web.x-own`: another kind of value\n"
+        "over.yaml:3:25: cannot override `volumes.v.external`: another kind of value (`!override` before the value replaces what earlier files say)\n"
     );
 }
 

@@ -56,16 +56,18 @@ impl Loader<'_> {
                 .chain([name])
                 .collect();
             let message = format!("circular reference: {}", names.join(" -> "));
-            self.found.push(extends.place.error("compose-extends", message));
+            let error = extends.place.error("compose-extends", message);
+            self.found
+                .push(error.with_help("one of them has to stand on its own: take its `extends` out"));
             return None;
         }
         chain.push(here);
         let Some(wanted) = extends.text_of("service").map(str::to_owned) else {
-            self.found.push(
-                extends
-                    .place
-                    .error("compose-extends", "`extends` needs a `service`"),
-            );
+            let error = extends
+                .place
+                .error("compose-extends", "`extends` needs a `service`");
+            self.found
+                .push(error.with_help("name the service of that file: `service: NAME`"));
             return None;
         };
         let file = match extends.text_of("file").map(str::to_owned) {
@@ -96,9 +98,12 @@ impl Loader<'_> {
         chain: &mut Vec<(Utf8PathBuf, String)>,
     ) -> Option<Node> {
         let folder = path.parent()?.to_owned();
-        if !self.others.contains_key(path) {
+        let key = (path.to_owned(), wanted.to_owned());
+        if !self.others.contains_key(&key) {
             let before = self.found.len();
+            self.only = Some(wanted.to_owned());
             let document = self.read(path).and_then(|source| self.shaped(&source, &folder));
+            self.only = None;
             let Some(document) = document else {
                 // A file that is not there is said where it is named.
                 if self.found[before..].iter().all(|found| found.labels.is_empty()) {
@@ -106,13 +111,15 @@ impl Loader<'_> {
                     let message = why
                         .first()
                         .map_or_else(String::new, |found| found.message.clone());
-                    self.found.push(extends.place.error("compose-extends", message));
+                    let error = extends.place.error("compose-extends", message);
+                    let help = "paths start at the folder of the file that names them";
+                    self.found.push(error.with_help(help));
                 }
                 return None;
             };
-            self.others.insert(path.to_owned(), document);
+            self.others.insert(key.clone(), document);
         }
-        let document = self.others[path].clone();
+        let document = self.others[&key].clone();
         self.found_service(&document, wanted, extends)?;
         self.stack.push(path.to_owned());
         let service = self.extended(&document, wanted, &folder, chain);
@@ -132,8 +139,46 @@ impl Loader<'_> {
         let near = nearest(wanted, services.iter().map(|entry| entry.key.as_str()));
         self.found.push(match near {
             Some(near) => error.with_help(format!("did you mean `{near}`?")),
-            None => error,
+            None => error.with_help(known_services(services)),
         });
         None
+    }
+
+    /// Leaves in a document that is extended only the service that is wanted, and those of the same file below it:
+    /// what is wrong elsewhere in it is nobody's concern.
+    pub(super) fn prune(&self, document: &mut Node) {
+        let Some(wanted) = &self.only else { return };
+        let services = document.get("services").map_or(&[][..], Node::entries);
+        let find = |name: &str| services.iter().find(|entry| entry.key == name);
+        let mut kept: Vec<&str> = Vec::new();
+        let mut next = Some(wanted.as_str());
+        while let Some(entry) = next
+            .and_then(find)
+            .filter(|entry| !kept.contains(&entry.key.as_str()))
+        {
+            kept.push(&entry.key);
+            let extends = entry.value.get("extends");
+            let here = extends.filter(|extends| extends.get("file").is_none_or(Node::is_null));
+            next = here.and_then(|extends| extends.as_text().or_else(|| extends.text_of("service")));
+        }
+        // Nothing of that name: all names are left for "did you mean".
+        if kept.is_empty() {
+            return;
+        }
+        let kept: Vec<String> = kept.into_iter().map(str::to_owned).collect();
+        if let Some(services) = document.get_mut("services").and_then(Node::entries_mut) {
+            services.retain(|entry| kept.contains(&entry.key));
+        }
+        if let Some(sections) = document.entries_mut() {
+            sections.retain(|section| section.key == "services");
+        }
+    }
+}
+
+fn known_services(services: &[Entry]) -> String {
+    let names: Vec<&str> = services.iter().map(|entry| entry.key.as_str()).take(8).collect();
+    match names.is_empty() {
+        true => "that file has no services".to_owned(),
+        false => format!("that file has {}", names.join(", ")),
     }
 }

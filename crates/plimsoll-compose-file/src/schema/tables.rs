@@ -3,8 +3,8 @@
 use super::{Field, Form, Kind, Merge, field};
 
 use Kind::{
-    Any, Boolean, Duration, Integer, List, Map, Number, Object, Pairs, Path, Scalar, Size, Text, TextOrList,
-    Word,
+    Any, Boolean, Count, Duration, Integer, List, Map, Number, Object, Pairs, Path, Scalar, Size, Text,
+    TextOrList, Word,
 };
 
 const TEXTS: Kind = List(&Text);
@@ -73,13 +73,13 @@ pub(crate) static SERVICE: &[Field] = &[
     field("ipc", Text),
     field("isolation", Text),
     field("labels", Pairs),
-    field("label_file", TextOrList),
+    field("label_file", Kind::Form(Form::Paths)),
     field("links", TEXTS).merged(Merge::Unique),
     field("logging", Object(LOGGING)).merged(Merge::Logging),
     field("mem_limit", Size),
     field("mem_reservation", Size),
     field("memswap_limit", Size),
-    field("mem_swappiness", Scalar),
+    field("mem_swappiness", Size),
     field("mac_address", Text),
     field("models", Kind::Form(Form::Models)),
     field("network_mode", Text),
@@ -101,7 +101,7 @@ pub(crate) static SERVICE: &[Field] = &[
     field("read_only", Boolean),
     field("restart", Text),
     field("runtime", Text),
-    field("scale", Integer),
+    field("scale", Count),
     field("secrets", Kind::Form(Form::FileReferences)).merged(Merge::ByPath),
     field("security_opt", TEXTS),
     field("shm_size", Size),
@@ -158,7 +158,7 @@ static HEALTHCHECK: &[Field] = &[
     field("test", Kind::Form(Form::HealthTest)).merged(Merge::Replace),
     field("timeout", Duration),
     field("interval", Duration),
-    field("retries", Integer),
+    field("retries", Count),
     field("start_period", Duration),
     field("start_interval", Duration),
     field("disable", Boolean),
@@ -171,7 +171,7 @@ pub(crate) static DEPLOY: &[Field] = &[
         "mode",
         Word(&["global", "replicated", "replicated-job", "global-job"]),
     ),
-    field("replicas", Integer),
+    field("replicas", Count),
     field("labels", Pairs),
     field("update_config", Object(UPDATE_CONFIG)),
     field("rollback_config", Object(UPDATE_CONFIG)),
@@ -184,7 +184,7 @@ pub(crate) static DEPLOY: &[Field] = &[
 static PLACEMENT: &[Field] = &[
     field("constraints", TEXTS),
     field("preferences", List(&Map(&Any))),
-    field("max_replicas_per_node", Integer),
+    field("max_replicas_per_node", Count),
 ];
 
 static RESOURCES: &[Field] = &[
@@ -215,14 +215,17 @@ pub(crate) static DEVICE_REQUEST: &[Field] = &[
 ];
 
 static RESTART_POLICY: &[Field] = &[
-    field("condition", Word(&["none", "on-failure", "any"])),
+    field(
+        "condition",
+        Word(&["none", "on-failure", "any", "no", "always", "unless-stopped"]),
+    ),
     field("delay", Duration),
     field("max_attempts", Integer),
     field("window", Duration),
 ];
 
 static UPDATE_CONFIG: &[Field] = &[
-    field("parallelism", Integer),
+    field("parallelism", Count),
     field("delay", Duration),
     field("failure_action", Word(&["continue", "pause", "rollback"])),
     field("monitor", Duration),

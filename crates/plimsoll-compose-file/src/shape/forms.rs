@@ -1,7 +1,9 @@
 //! Values that have a short and a long form.
 
-use super::{Shaper, absolute, is_remote, mounts, ports};
-use crate::node::{Node, Place, Value, integer};
+use super::{Shaper, absolute, is_remote, mounts, ports, words};
+use plimsoll_diagnostics::nearest;
+
+use crate::node::{Mark, Node, Place, Value, integer};
 use crate::schema::{Field, Form, Kind, tables};
 
 impl Shaper<'_, '_> {
@@ -35,6 +37,14 @@ impl Shaper<'_, '_> {
             Form::Count => self.count(node),
             Form::Mode => self.mode(node),
             Form::VolumeOptions => self.volume_options(node),
+            Form::Paths => {
+                let place = node.place.clone();
+                let list = match node.value {
+                    Value::Scalar(_) => Node::new(Value::List(vec![node]), &place),
+                    _ => node,
+                };
+                self.list(list, Kind::Path)
+            }
         }
     }
 
@@ -68,15 +78,25 @@ impl Shaper<'_, '_> {
     /// Words as a shell takes them apart, without running one.
     fn command(&mut self, node: Node) -> Node {
         match &node.value {
-            Value::Scalar(_) => match shell_words::split(node.as_text().unwrap_or_default()) {
-                Ok(words) => {
-                    let words = words
-                        .into_iter()
-                        .map(|word| Node::text(word, &node.place))
-                        .collect();
-                    Node::new(Value::List(words), &node.place)
+            Value::Scalar(_) => match words::split(node.as_text().unwrap_or_default()) {
+                Some(split) => {
+                    if let Some(rest) = &split.rest {
+                        let message = format!(
+                            "`{}`: no shell reads this: all from `{rest}` on is left out",
+                            self.name()
+                        );
+                        let warning = node.place.warning("compose-command", message);
+                        self.found
+                            .push(warning.with_help("write `sh -c \"...\"` to have a shell read it"));
+                    }
+                    let words = split.words.into_iter().map(|word| Node::text(word, &node.place));
+                    Node::new(Value::List(words.collect()), &node.place)
                 }
-                Err(_) => self.invalid(&node, "a quote is not closed"),
+                None => self.invalid_with(
+                    &node,
+                    "a quote or bracket is not closed, or a bracket has no `$` before it",
+                    Some("write it as a list, or put that part into quotes".to_owned()),
+                ),
             },
             Value::List(_) => self.list(node, Kind::Scalar),
             Value::Map(_) => self.wrong(&node, "a text or a list"),
@@ -97,6 +117,11 @@ impl Shaper<'_, '_> {
                         self.invalid(&port, "`target` is the port in the container, from 1 to 65535"),
                     ];
                 }
+            }
+            let address = port.text_of("host_ip").unwrap_or_default();
+            if !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
+                let why = format!("`host_ip` is no IP address: `{address}`");
+                return vec![self.invalid(&port, why)];
             }
             default(&mut port, "mode", "ingress");
             default(&mut port, "protocol", "tcp");
@@ -157,21 +182,36 @@ impl Shaper<'_, '_> {
         if mount.read_only {
             map.set("read_only", Node::plain("true", &place));
         }
-        if let Some(consistency) = &mount.consistency {
-            map.set("consistency", text(consistency));
-        }
-        let mut own = Node::map(&place);
+        let mut bind = Node::map(&place);
         if mount.bind {
-            own.set("create_host_path", Node::plain("true", &place));
-            for (key, value) in [("selinux", &mount.selinux), ("propagation", &mount.propagation)] {
-                if let Some(value) = value {
-                    own.set(key, text(value));
-                }
-            }
-        } else if mount.nocopy {
-            own.set("nocopy", Node::plain("true", &place));
+            bind.set("create_host_path", Node::plain("true", &place));
         }
-        map.set(if mount.bind { "bind" } else { "volume" }, own);
+        for (key, value) in [("selinux", &mount.selinux), ("propagation", &mount.propagation)] {
+            if let Some(value) = value {
+                bind.set(key, text(value));
+            }
+        }
+        let mut volume = Node::map(&place);
+        if mount.nocopy {
+            volume.set("nocopy", Node::plain("true", &place));
+        }
+        for (key, own, always) in [("bind", bind, mount.bind), ("volume", volume, !mount.bind)] {
+            if always || !own.entries().is_empty() {
+                map.set(key, own);
+            }
+        }
+        for option in &mount.unknown {
+            let message = format!(
+                "`{}`: the option `{option}` is not known: it has no effect",
+                self.name()
+            );
+            let warning = node.place.warning("compose-mount", message);
+            self.found
+                .push(match nearest(option, mounts::OPTIONS.iter().copied()) {
+                    Some(near) => warning.with_help(format!("did you mean `{near}`?")),
+                    None => warning.with_help(format!("options are {}", mounts::OPTIONS.join(", "))),
+                });
+        }
         vec![map]
     }
 
@@ -179,6 +219,10 @@ impl Shaper<'_, '_> {
         let mut mount = self.object(node, tables::MOUNT);
         let place = mount.place.clone();
         let Some(kind) = mount.text_of("type").map(str::to_owned) else {
+            // A wrong one has been said.
+            if mount.entry("type").is_some() {
+                return mount;
+            }
             return self.invalid(&mount, "`type` is missing: it is bind, volume, tmpfs or image");
         };
         let Some(target) = mount.text_of("target").map(clean) else {
@@ -196,17 +240,13 @@ impl Shaper<'_, '_> {
     }
 
     fn build(&mut self, node: Node) -> Node {
-        let place = node.place.clone();
-        let mut build = self.text_or(node, tables::BUILD, "context");
-        if build.get("context").is_none() {
-            build.set("context", Node::text(absolute(self.base, "."), &place));
-        }
+        let build = self.text_or(node, tables::BUILD, "context");
         if let (Some(_), Some(inline)) = (build.get("dockerfile"), build.entry("dockerfile_inline")) {
             let error = inline.place.error(
                 "compose-value",
                 format!("`{}` has both `dockerfile` and `dockerfile_inline`", self.name()),
             );
-            self.found.push(error);
+            self.found.push(error.with_help("leave one of them out"));
         }
         build
     }
@@ -221,7 +261,8 @@ impl Shaper<'_, '_> {
 
     fn additional_contexts(&mut self, node: Node) -> Node {
         let mut map = self.pairs(node);
-        for entry in map.entries_mut().into_iter().flatten() {
+        let entries = map.entries_mut().into_iter().flatten();
+        for entry in entries.filter(|entry| entry.value.mark.is_none()) {
             let value = entry.value.as_text().unwrap_or_default().to_owned();
             if !is_remote(&value) && !value.starts_with("service:") {
                 entry.value = Node::text(absolute(self.base, &value), &entry.value.place);
@@ -232,7 +273,8 @@ impl Shaper<'_, '_> {
 
     fn depends_on(&mut self, node: Node) -> Node {
         let mut map = self.names_or_map(node, tables::DEPENDENCY);
-        for entry in map.entries_mut().into_iter().flatten() {
+        let entries = map.entries_mut().into_iter().flatten();
+        for entry in entries.filter(|entry| entry.value.mark != Some(Mark::Reset)) {
             let place = entry.value.place.clone();
             if entry.value.is_null() {
                 entry.value = Node::map(&place);
@@ -298,7 +340,7 @@ impl Shaper<'_, '_> {
     fn hosts(&mut self, node: Node) -> Node {
         let place = node.place.clone();
         let mut hosts = Node::map(&place);
-        let mut add = |name: &str, address: Node| match hosts.get_mut(name) {
+        let add = |hosts: &mut Node, name: &str, address: Node| match hosts.get_mut(name) {
             Some(Node {
                 value: Value::List(addresses),
                 ..
@@ -314,7 +356,9 @@ impl Shaper<'_, '_> {
                     let item = self.text(item);
                     let Some(text) = item.as_text() else { continue };
                     match text.split_once('=').or_else(|| text.split_once(':')) {
-                        Some((name, address)) => add(name, Node::text(bare(address), &item.place)),
+                        Some((name, address)) => {
+                            add(&mut hosts, name, Node::text(bare(address), &item.place))
+                        }
                         None => drop(self.invalid(&item, "it is written as `NAME=ADDRESS`")),
                     }
                 }
@@ -322,13 +366,17 @@ impl Shaper<'_, '_> {
             Value::Map(entries) => {
                 for entry in entries {
                     let place = entry.value.place.clone();
+                    if entry.value.mark == Some(Mark::Reset) {
+                        hosts.set(&entry.key, entry.value);
+                        continue;
+                    }
                     let list = match &entry.value.value {
                         Value::List(_) => entry.value,
                         _ => Node::new(Value::List(vec![entry.value]), &place),
                     };
                     for address in self.list(list, Kind::Text).items() {
                         let text = bare(address.as_text().unwrap_or_default());
-                        add(&entry.key, Node::text(text, &address.place));
+                        add(&mut hosts, &entry.key, Node::text(text, &address.place));
                     }
                 }
             }
@@ -340,7 +388,9 @@ impl Shaper<'_, '_> {
     fn device(&mut self, node: Node) -> Vec<Node> {
         if let Value::Map(_) = node.value {
             let mut device = self.object(node, tables::DEVICE);
-            let source = device.text_of("source").unwrap_or_default().to_owned();
+            let Some(source) = device.text_of("source").map(str::to_owned) else {
+                return vec![self.invalid(&device, "`source` is missing: the device of the host")];
+            };
             default(&mut device, "target", &source);
             default(&mut device, "permissions", "rwm");
             return vec![device];
@@ -370,12 +420,11 @@ impl Shaper<'_, '_> {
     fn gpus(&mut self, node: Node) -> Node {
         match node.as_text() {
             Some("all") => {
-                let mut request = Node::map(&node.place);
-                request.set("count", Node::plain("-1", &node.place));
-                Node::new(Value::List(vec![request]), &node.place)
+                let request = Node::map(&node.place);
+                all_without_count(Node::new(Value::List(vec![request]), &node.place))
             }
             Some(_) => self.invalid(&node, "it is `all` or a list"),
-            None => self.list(node, Kind::Object(tables::DEVICE_REQUEST)),
+            None => all_without_count(self.list(node, Kind::Object(tables::DEVICE_REQUEST))),
         }
     }
 
@@ -383,15 +432,19 @@ impl Shaper<'_, '_> {
     fn requests(&mut self, node: Node) -> Node {
         let requests = self.list(node, Kind::Object(tables::DEVICE_REQUEST));
         for request in requests.items() {
-            let has = |key| request.get(key).is_some_and(|value| !value.is_null());
-            if !has("capabilities") {
+            if !has(request, "capabilities") {
                 self.invalid(request, "`capabilities` is missing, such as `[gpu]`");
             }
-            if has("count") && has("device_ids") {
-                self.invalid(request, "it has both `count` and `device_ids`");
+            if has(request, "count") && has(request, "device_ids") {
+                let help = "`count` is any so many of them, `device_ids` says which";
+                self.invalid_with(
+                    request,
+                    "it has both `count` and `device_ids`",
+                    Some(help.to_owned()),
+                );
             }
         }
-        requests
+        all_without_count(requests)
     }
 
     fn ulimits(&mut self, node: Node) -> Node {
@@ -432,7 +485,7 @@ impl Shaper<'_, '_> {
 
     /// Options of the local driver: the device of a bind is a path of the host.
     fn volume_options(&mut self, node: Node) -> Node {
-        let mut options = self.map(node, Kind::Scalar);
+        let mut options = self.options(node);
         let is_bind = options
             .text_of("o")
             .is_some_and(|o| o.split(',').any(|option| matches!(option, "bind" | "rbind")));
@@ -499,9 +552,34 @@ impl Shaper<'_, '_> {
         let list = self.list(node, Kind::Scalar);
         match list.items().first().and_then(Node::as_text) {
             Some("NONE" | "CMD" | "CMD-SHELL") => list,
-            _ => self.invalid(&list, "a list begins with NONE, CMD or CMD-SHELL"),
+            None if list.items().is_empty() => list,
+            _ => self.invalid_with(
+                &list,
+                "a list begins with NONE, CMD or CMD-SHELL",
+                Some("as a text it is run by a shell; as a list it is `[\"CMD\", ...]`".to_owned()),
+            ),
         }
     }
+}
+
+fn has(map: &Node, key: &str) -> bool {
+    map.get(key).is_some_and(|value| !value.is_null())
+}
+
+/// A request that says neither how many devices nor which is for all of them.
+fn all_without_count(mut requests: Node) -> Node {
+    if let Value::List(items) = &mut requests.value {
+        for request in items
+            .iter_mut()
+            .filter(|request| matches!(request.value, Value::Map(_)))
+        {
+            if !has(request, "count") && !has(request, "device_ids") {
+                let place = request.place.clone();
+                request.set("count", Node::plain("-1", &place));
+            }
+        }
+    }
+    requests
 }
 
 fn default(map: &mut Node, key: &str, value: &str) {

@@ -11,8 +11,14 @@ pub(super) struct Mount {
     pub(super) nocopy: bool,
     pub(super) selinux: Option<String>,
     pub(super) propagation: Option<String>,
-    pub(super) consistency: Option<String>,
+    /// What is not known, and has no effect.
+    pub(super) unknown: Vec<String>,
 }
+
+/// The options there are.
+pub(super) const OPTIONS: &[&str] = &[
+    "ro", "rw", "z", "Z", "nocopy", "private", "rprivate", "shared", "rshared", "slave", "rslave",
+];
 
 /// Reads the short form. A source that begins like a path is one; a name of one letter is a name.
 pub(super) fn parse(text: &str) -> Result<Mount, String> {
@@ -39,12 +45,13 @@ pub(super) fn parse(text: &str) -> Result<Mount, String> {
         let own = || Some(option.to_owned());
         match option {
             "ro" => mount.read_only = true,
-            "rw" => {}
-            "nocopy" => mount.nocopy = true,
+            "rw" => mount.read_only = false,
+            "nocopy" | "volume-nocopy" => mount.nocopy = true,
             "z" | "Z" => mount.selinux = own(),
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => mount.propagation = own(),
-            "cached" | "delegated" | "consistent" => mount.consistency = own(),
-            other => return Err(format!("unknown option `{other}`")),
+            // Of file sharing with a virtual machine, and dropped by the reference, too.
+            "cached" | "delegated" | "consistent" => {}
+            other => mount.unknown.push(other.to_owned()),
         }
     }
     Ok(mount)
@@ -63,8 +70,10 @@ mod tests {
             (Some("./a"), Some("z"))
         );
         assert!(!parse("v:/x").unwrap().bind);
+        assert_eq!(parse("a:/b:ro,what").unwrap().unknown, ["what"]);
+        assert!(!parse("a:/b:ro,rw").unwrap().read_only);
         assert_eq!(parse("/data").unwrap().source, None);
-        for text in ["", "a", "a:b", ":/x", "a:/b:what", "a:/b:ro:x"] {
+        for text in ["", "a", "a:b", ":/x", "a:/b:ro:x"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

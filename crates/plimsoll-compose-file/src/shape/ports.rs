@@ -27,9 +27,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Port>, String> {
             None => (None, Some(host)),
         },
     };
-    let targets = range(container)?;
+    let targets = range(container, 1)?;
     let published = published.filter(|port| !port.is_empty());
-    let hosts = published.map(range).transpose()?;
+    // Port 0 of the host is any that is free.
+    let hosts = published.map(|port| range(port, 0)).transpose()?;
     let several = targets.1 > targets.0;
     if let Some(hosts) = hosts
         && several
@@ -61,9 +62,9 @@ fn address_of(text: &str) -> Result<String, String> {
     }
 }
 
-fn range(text: &str) -> Result<(u16, u16), String> {
+fn range(text: &str, least: u16) -> Result<(u16, u16), String> {
     let number = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
+        Ok(port) if port >= least => Ok(port),
         _ => Err(format!("invalid port `{text}`: it is a number from 1 to 65535")),
     };
     let (from, to) = text.split_once('-').unwrap_or((text, text));
@@ -107,6 +108,7 @@ mod tests {
             ("8000-8001:80-81", "- 8000 80/tcp, - 8001 81/tcp"),
             ("8000-8010:80", "- 8000-8010 80/tcp"),
             ("80-81", "- - 80/tcp, - - 81/tcp"),
+            ("0:80", "- 0 80/tcp"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
