@@ -226,6 +226,13 @@ pub(crate) fn display_as(
     context.progress_on(status_outlet(), verb, mode)
 }
 
+/// As [`display`], line by line also on a terminal: beside what others write.
+pub(crate) fn display_lines(context: &Context, verb: &'static str) -> Result<Display, CommandError> {
+    let asked = context.compose().progress;
+    let mode = asked.filter(|mode| !matches!(mode, Mode::Auto | Mode::Tty));
+    display_as(context, verb, Some(mode.unwrap_or(Mode::Plain)))
+}
+
 /// Where it is said what is being done.
 pub(crate) fn status_outlet() -> Outlet {
     match env::says_yes(env::COMPOSE_STATUS_STDOUT) {

@@ -155,11 +155,12 @@ impl Args {
 
     /// Services whose output is shown.
     fn shown(&self, desired: &Arc<Desired>) -> BTreeSet<String> {
-        let mut shown = match (self.attach.is_empty(), self.services.is_empty()) {
-            (false, _) => self.attach.iter().cloned().collect(),
-            (true, false) if !self.attach_dependencies => self.services.iter().cloned().collect(),
-            _ => shown_by_default(desired),
-        };
+        let mut shown = shown_by_default(desired);
+        if !self.attach.is_empty() {
+            shown = self.attach.iter().cloned().collect();
+        } else if !self.services.is_empty() && !self.attach_dependencies {
+            shown.retain(|name| self.services.contains(name));
+        }
         shown.retain(|name| !self.no_attach.contains(name));
         shown
     }
@@ -232,7 +233,7 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
         }
     };
     let desired = changing.desired.clone().expect("its files were read");
-    if let Some(service) = &args.exit_code_from {
+    for service in args.attach.iter().chain(&args.exit_code_from) {
         desired.service(service)?;
     }
     let (sender, mut receiver) = unbounded_channel();
@@ -262,6 +263,15 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
         audience: audience.clone(),
         watches: args.watch,
         shown,
+        services: match args.services.is_empty() {
+            true => desired.model.services.keys().cloned().collect(),
+            false => args
+                .services
+                .iter()
+                .chain(&args.exit_code_from)
+                .cloned()
+                .collect(),
+        },
         ending: Ending {
             on_exit: args.abort_on_container_exit,
             on_failure: args.abort_on_container_failure,

@@ -170,3 +170,45 @@ services:
     let up = sandbox.fails(1, ["compose", "up", "--wait"]);
     assert!(up.contains("container shop-brief-1 exited (4)"), "{up}");
 }
+
+#[test]
+fn an_attached_up_is_about_the_services_it_names() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: shop
+x-still: &still {image: busybox, command: [sleep, '1000'], stop_signal: SIGKILL}
+services:
+  db: {<<: *still, command: [sh, -c, 'echo ready; exec sleep 1000']}
+  other: *still
+  migrate: {image: busybox, command: [sh, -c, 'echo done; exit 5'], depends_on: [db]}
+  quiet: {image: busybox, command: [echo, psst], attach: false}
+",
+    );
+    sandbox.ok(["compose", "up", "-d", "other"]);
+    let running = ["compose", "ps", "--services"];
+    // It is over with what it is about, and what that depends on goes on.
+    let up = sandbox.run(["compose", "up", "migrate"]);
+    let said = "Attaching to migrate-1\nmigrate-1  | done\nmigrate-1 exited with code 5\n";
+    assert_eq!((up.code, up.stdout.as_str()), (0, said));
+    assert_eq!(sandbox.ok(running), "db\nother\n");
+    let up = sandbox.run([
+        "compose",
+        "up",
+        "--abort-on-container-exit",
+        "--attach-dependencies",
+        "migrate",
+    ]);
+    assert_eq!(up.code, 5, "{up}");
+    assert!(up.stdout.contains("migrate-1  | done\n"), "{up}");
+    assert_eq!(sandbox.ok(running), "db\nother\n");
+    let up = sandbox.run(["compose", "up", "quiet"]);
+    assert_eq!((up.code, up.stdout.as_str()), (0, ""));
+    let up = sandbox.fails(1, ["compose", "up", "--attach", "othr"]);
+    assert!(
+        up.contains("no such service: othr") && up.contains("did you mean `other`?"),
+        "{up}"
+    );
+}

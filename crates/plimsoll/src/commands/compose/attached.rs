@@ -8,12 +8,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use plimsoll_compose::{ApplyOptions, Converge, Plan};
 use plimsoll_container::{Container, ContainerError, Containers};
-use plimsoll_progress::Progress;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::audience::{Audience, Leaving};
 use super::converging::Changing;
+use super::display_lines;
 use super::members::Member;
 use super::printer::{Printer, Window, Writing};
 use crate::command_error::CommandError;
@@ -44,6 +44,9 @@ pub(crate) struct Attached<'a> {
     pub(crate) watches: bool,
     /// Services whose output is shown.
     pub(crate) shown: BTreeSet<String>,
+    /// Services that this is about: it is over when they have ended, and they are stopped when it is. What they depend
+    /// on goes on.
+    pub(crate) services: Vec<String>,
     pub(crate) ending: Ending,
     pub(crate) timeout: Option<i64>,
 }
@@ -127,7 +130,7 @@ impl Attached<'_> {
         match ended {
             Ok(ended) => self.stop(ended, follows).await,
             Err(error) => {
-                follows.finish().await;
+                follows.finish(&self.audience).await;
                 Err(error)
             }
         }
@@ -149,12 +152,13 @@ impl Attached<'_> {
         let Some(member) = Member::of(container) else {
             return;
         };
-        if !self.audience.follow(member.container.id()) {
+        let is_shown = self.shown.contains(&member.service);
+        let counts = self.services.contains(&member.service);
+        if !(is_shown || counts) || !self.audience.follow(member.container.id(), counts) {
             return;
         }
         let (containers, project) = (self.containers.clone(), self.project.clone());
         let (printer, audience) = (printer.clone(), self.audience.clone());
-        let is_shown = self.shown.contains(&member.service);
         let window = Window {
             since: Some(since),
             follow: true,
@@ -191,7 +195,7 @@ impl Attached<'_> {
             if let Some(what) = what.filter(|_| is_shown) {
                 printer.say(member.short_name(&project), &what).await;
             }
-            let code = code.filter(|_| leaving.is_none());
+            let code = code.filter(|_| counts && leaving.is_none());
             Ok(Followed {
                 id: id.to_owned(),
                 gone: code.map(|code| Gone {
@@ -205,7 +209,7 @@ impl Attached<'_> {
     /// Stops all, dependents first; a second Ctrl-C kills.
     async fn stop(&self, ended: Ended, follows: Follows) -> Result<Ended, CommandError> {
         if ended == Ended::AllGone {
-            follows.finish().await;
+            follows.finish(&self.audience).await;
             return Ok(ended);
         }
         let why = match ended {
@@ -213,9 +217,10 @@ impl Attached<'_> {
             _ => "Gracefully stopping... (press Ctrl+C again to force)",
         };
         writeln!(self.context.stderr(), "{why}")?;
-        let changing = Changing::new(self.context, &self.project, None, &Progress::none()).await?;
+        let display = display_lines(self.context, "Stopping")?;
+        let changing = Changing::new(self.context, &self.project, None, display.progress()).await?;
         let observed = changing.observe()?;
-        let plan = Plan::stop(&observed, None, &[]);
+        let plan = Plan::stop(&observed, None, &self.services);
         let options = ApplyOptions {
             timeout: self.timeout,
             ..ApplyOptions::default()
@@ -224,7 +229,8 @@ impl Attached<'_> {
             stopped = changing.apply(plan, options) => stopped,
             _ = tokio::signal::ctrl_c() => self.kill(&changing).await,
         };
-        follows.finish().await;
+        follows.finish(&self.audience).await;
+        display.finish();
         stopped.map(|()| ended)
     }
 
@@ -234,7 +240,7 @@ impl Attached<'_> {
             .observe()?
             .members
             .iter()
-            .filter(|member| member.is_running())
+            .filter(|member| member.is_running() && self.services.contains(&member.service))
         {
             let killed = match self.containers.get(&member.id) {
                 Ok(container) => self.containers.kill(&container, KILL).await,
@@ -257,8 +263,15 @@ struct Follows {
 }
 
 impl Follows {
-    async fn finish(mut self) {
-        while self.tasks.join_next().await.is_some() {}
+    /// Waits for the last words of all whose end is waited for; the others go on unseen.
+    async fn finish(mut self, audience: &Audience) {
+        while audience.is_waiting() {
+            match self.tasks.join_next().await {
+                Some(Ok(Ok(followed))) => audience.leave_off(&followed.id),
+                _ => break,
+            }
+        }
+        self.tasks.shutdown().await;
         self.printer.finish(self.writing).await;
     }
 }

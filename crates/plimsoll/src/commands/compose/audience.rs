@@ -1,6 +1,6 @@
 //! What an attached `up` and those who work on its containers meanwhile tell each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plimsoll_container::Container;
@@ -25,12 +25,18 @@ pub(crate) enum Leaving {
 
 #[derive(Default)]
 struct Scene {
-    /// Ids of containers whose output is shown, or whose end is waited for.
-    followed: BTreeSet<String>,
+    /// Ids of containers whose output is shown, or whose end is waited for; and whether it is.
+    followed: BTreeMap<String, bool>,
     /// Those whose end means nothing, and why.
     leaving: BTreeMap<String, Leaving>,
     /// Nobody starts anything any more, or not now.
     is_settled: bool,
+}
+
+impl Scene {
+    fn is_waiting(&self) -> bool {
+        self.followed.values().any(|counts| *counts)
+    }
 }
 
 impl Audience {
@@ -66,15 +72,20 @@ impl Audience {
     pub(crate) async fn seen_off(&self, id: &str) {
         let mut scenes = self.scene.subscribe();
         // It has an end itself only with all who could wait.
-        let _ = scenes.wait_for(|scene| !scene.followed.contains(id)).await;
+        let _ = scenes.wait_for(|scene| !scene.followed.contains_key(id)).await;
     }
 
-    /// Notes that a container is followed; false if it is already.
-    pub(super) fn follow(&self, id: &str) -> bool {
+    /// Notes that a container is followed, and whether its end is waited for; false if it is followed already.
+    pub(super) fn follow(&self, id: &str, counts: bool) -> bool {
         let mut is_new = false;
         self.scene
-            .send_modify(|scene| is_new = scene.followed.insert(id.to_owned()));
+            .send_modify(|scene| is_new = scene.followed.insert(id.to_owned(), counts).is_none());
         is_new
+    }
+
+    /// Whether the end of any is waited for.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.scene.borrow().is_waiting()
     }
 
     /// Whether a container that has ended was meant to.
@@ -90,11 +101,11 @@ impl Audience {
         });
     }
 
-    /// Returns when there is nobody to follow, and nobody will come.
+    /// Returns when nobody's end is waited for, and nobody will come.
     pub(super) async fn over(&self) {
         let mut scenes = self.scene.subscribe();
         let _ = scenes
-            .wait_for(|scene| scene.is_settled && scene.followed.is_empty())
+            .wait_for(|scene| scene.is_settled && !scene.is_waiting())
             .await;
     }
 }
@@ -113,7 +124,11 @@ mod tests {
             tokio::time::timeout(soon, audience.over()).await.is_ok()
         };
         assert!(!is_over().await, "the first is about to start");
-        assert!(audience.follow("web") && !audience.follow("web"), "once");
+        assert!(
+            audience.follow("web", true) && !audience.follow("web", true),
+            "once"
+        );
+        assert!(audience.follow("db", false), "it is only looked at");
         audience.settle(true);
         assert!(!is_over().await, "it runs");
         audience.settle(false);
@@ -122,7 +137,7 @@ mod tests {
         audience.leave_off("web");
         audience.seen_off("web").await;
         assert!(!is_over().await, "its place will be taken");
-        assert!(audience.follow("web") && audience.leaving("web").is_none());
+        assert!(audience.follow("web", true) && audience.leaving("web").is_none());
         audience.settle(true);
         audience.leave_off("web");
         assert!(is_over().await);
