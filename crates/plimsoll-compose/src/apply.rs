@@ -3,6 +3,7 @@
 mod container;
 mod foresight;
 mod hooks;
+mod ports;
 mod pre_start;
 mod roll;
 mod things;

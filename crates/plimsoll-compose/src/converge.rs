@@ -15,7 +15,7 @@ use crate::desired::Desired;
 use crate::error::{ComposeError, Result};
 use crate::labels;
 use crate::observed::{Observed, Seen, Thing};
-use crate::spec::given;
+use crate::spec::{given, missing_files};
 
 /// Works on the projects of a store. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +99,10 @@ impl Converge {
             observed.volumes.insert(volume.name, Thing { labels });
         }
         for service in desired.iter().flat_map(|desired| desired.model.services.keys()) {
+            let missing = desired.map(|desired| missing_files(desired, service));
+            observed
+                .missing_files
+                .extend(missing.map(|files| (service.clone(), files)));
             if let Some(image) = desired
                 .map(|desired| self.image(desired, service))
                 .transpose()?

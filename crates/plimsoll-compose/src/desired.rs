@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use crate::error::{ComposeError, Result};
 use crate::graph;
-use crate::reason::essence;
-use crate::spec::{unused, unused_of_network};
+use crate::spec::{AUTOHEAL, unused, unused_of_network};
 
 /// A project as its files have it, and what of it is written on its things.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ impl Desired {
             environment_files: Vec::new(),
             environment: secrets(&model, project),
             essences: essences
-                .map(|(name, service)| (name.clone(), essence(service)))
+                .map(|(name, service)| (name.clone(), essence(service, model.services.get(name))))
                 .collect(),
             hashes: hash(model.services.keys().collect(), &|name| project.config_hash(name)),
             network_hashes: hash(model.networks.keys().collect(), &|key| {
@@ -156,6 +155,16 @@ impl Desired {
     pub(crate) fn knows(&self, service: &str) -> bool {
         self.model.services.contains_key(service) || self.inactive.contains(service)
     }
+}
+
+/// What is kept with the containers of a service: what they depend on, with the key of ours that Docker does not know.
+fn essence(service: &Value, read: Option<&Service>) -> Value {
+    let mut kept = crate::reason::essence(service);
+    let healing = read.and_then(|read| read.extensions.get(AUTOHEAL));
+    if let (Some(fields), Some(healing)) = (kept.as_object_mut(), healing) {
+        fields.insert(AUTOHEAL.to_owned(), healing.clone());
+    }
+    kept
 }
 
 /// The variables that secrets and configs name, and no others.

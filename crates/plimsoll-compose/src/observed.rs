@@ -19,6 +19,8 @@ pub struct Observed {
     pub volumes: BTreeMap<String, Thing>,
     /// Ids of the images that services have at the moment; nothing for one that is not here.
     pub images: BTreeMap<String, String>,
+    /// Of each service, files of the host that it mounts and that are not there: source and target.
+    pub missing_files: BTreeMap<String, Vec<(String, String)>>,
     /// Containers whose secrets or configs are not what they are to be: which of them.
     pub stale_files: BTreeMap<String, String>,
 }

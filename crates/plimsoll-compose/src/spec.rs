@@ -24,8 +24,10 @@ pub(crate) use mounts::missing_files;
 pub(crate) use network::own_network;
 pub(crate) use unused::{unused, unused_of_network};
 
-/// Opts in to a restart of what is unhealthy: as a label, the word of the container that is usually run for this.
-const AUTOHEAL: [&str; 2] = ["autoheal", "x-autoheal"];
+/// Opts in to a restart of what is unhealthy, as a label: the word of the container that is usually run for this.
+const AUTOHEAL_LABEL: &str = "autoheal";
+/// The same as a key of the service.
+pub(crate) const AUTOHEAL: &str = "x-autoheal";
 
 /// Everything a container of a service is made from.
 pub(crate) struct Making<'a> {
@@ -201,15 +203,14 @@ impl Making<'_> {
     }
 
     fn health(&self) -> HealthOptions {
-        let heals = self
-            .service
+        let service = self.service;
+        let heals = service
             .labels
-            .get(AUTOHEAL[0])
+            .get(AUTOHEAL_LABEL)
             .is_some_and(|value| value == "true")
-            || self
-                .desired
-                .essence(self.name)
-                .and_then(|service| service.get(AUTOHEAL[1]))
+            || service
+                .extensions
+                .get(AUTOHEAL)
                 .is_some_and(|value| *value == true);
         let on_failure = match heals {
             true => OnFailure::Restart,

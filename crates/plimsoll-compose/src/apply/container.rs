@@ -132,8 +132,13 @@ impl Work {
         let Some(container) = self.get(name) else {
             return Ok(());
         };
-        let started = self.run_container(service, &container);
-        self.told(&id_of(name), "Starting", "Started", "", started).await
+        let started = async {
+            self.run_container(service, &container).await?;
+            Ok(self.found_ports(service, &container))
+        };
+        self.told_of(&id_of(name), "Starting", "Started", "", started, String::clone)
+            .await
+            .map(|_| ())
     }
 
     /// Starts a container and what its service has to be done in it afterwards.

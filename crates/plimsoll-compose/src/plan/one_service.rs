@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::graph;
 use crate::observed::Seen;
 use crate::reason::reason;
+use crate::spec::AUTOHEAL;
 
 /// A container to be started, and the step after which it is there.
 type Waiting = (String, Option<usize>);
@@ -58,6 +59,10 @@ impl<'a> Planner<'a> {
         names.extend(new.iter().map(|number| desired.container_name(name, *number)));
         self.plan.names.insert(name.to_owned(), names);
 
+        let is_replaced = judged.iter().any(|(_, reason)| reason.is_some());
+        if is_replaced || !new.is_empty() || !replacements.is_empty() {
+            self.warn_of_files(name);
+        }
         let resources = self.resources(service);
         let stays = |(member, reason): &(&Seen, Option<String>)| reason.is_none() && member.is_running();
         let runs = judged.iter().any(stays);
@@ -96,6 +101,17 @@ impl<'a> Planner<'a> {
                      give a range as long as that"
                 ));
             }
+        }
+    }
+
+    /// A file that is not there becomes a folder, which is seldom meant.
+    fn warn_of_files(&mut self, name: &str) {
+        let missing = self.observed.missing_files.get(name);
+        for (source, target) in missing.into_iter().flatten() {
+            self.plan.warnings.push(format!(
+                "service {name}: {source} is not there: a folder is made in its place and mounted on {target}; with \
+                 `bind: {{create_host_path: false}}` that is an error"
+            ));
         }
     }
 
@@ -168,6 +184,12 @@ impl<'a> Planner<'a> {
                 member.origin.as_ref(),
                 now.unwrap_or(&serde_json::Value::Null),
             ));
+        }
+        // The fingerprint is Docker's, which does not have it.
+        let heals =
+            |service: Option<&serde_json::Value>| service.and_then(|service| service.get(AUTOHEAL)).cloned();
+        if member.origin.is_some() && heals(member.origin.as_ref()) != heals(self.desired.essence(name)) {
+            return Some(format!("{AUTOHEAL} changed"));
         }
         let image = self.observed.images.get(name);
         if image.is_some_and(|image| *image != member.image) {

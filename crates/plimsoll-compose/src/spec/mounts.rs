@@ -7,7 +7,28 @@ use plimsoll_compose_file::model::{Mount, MountType};
 use plimsoll_container::{ImageMount, MountRequest, MountSource, VolumeMount, VolumeOptions};
 
 use super::{Making, files};
+use crate::desired::Desired;
 use crate::error::Result;
+
+/// What a service binds that is not there and would become a folder, though it looks like a file: source and target.
+pub(crate) fn missing_files(desired: &Desired, service: &str) -> Vec<(String, String)> {
+    let mounts = desired.model.services.get(service);
+    let mounts = mounts.into_iter().flat_map(|service| &service.volumes);
+    let missing = mounts.filter_map(|mount| {
+        let source = mount.source.as_deref()?;
+        let looks_so = looks_like_a_file(source) || looks_like_a_file(&mount.target);
+        let is_made = mount.kind == MountType::Bind && mount.bind.creates_host_path();
+        let is_missing = is_made && looks_so && !Utf8Path::new(source).exists();
+        is_missing.then(|| (source.to_owned(), mount.target.clone()))
+    });
+    missing.collect()
+}
+
+/// `app.conf`, and not `conf.d` or `python3.11`.
+fn looks_like_a_file(path: &str) -> bool {
+    let extension = Utf8Path::new(path).extension().unwrap_or("d");
+    extension != "d" && !path.ends_with('/') && !extension.bytes().all(|letter| letter.is_ascii_digit())
+}
 
 impl Making<'_> {
     /// What others have goes first, so that the service's own words go over it.
@@ -156,6 +177,27 @@ impl Making<'_> {
                 }),
                 _ => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_from_folders_by_their_names() {
+        for file in ["/etc/app.conf", "./init.sql", "/run/docker.sock"] {
+            assert!(looks_like_a_file(file), "{file}");
+        }
+        for folder in [
+            "/data",
+            "/etc/nginx/conf.d",
+            "/opt/python3.11",
+            "./x.y/",
+            "/home/.ssh",
+        ] {
+            assert!(!looks_like_a_file(folder), "{folder}");
         }
     }
 }

@@ -192,9 +192,11 @@ impl Scope {
     }
 }
 
-/// What is not needed to find containers is not read: it may be missing by now.
+/// What is not needed to find containers is not read: it may be missing by now. Nor need a dependency have an active profile:
+/// what is there can be looked at and stopped.
 fn lenient(options: &mut LoadOptions) {
     options.no_env_resolution = true;
+    options.no_consistency = true;
 }
 
 /// A service that was named and is not there.

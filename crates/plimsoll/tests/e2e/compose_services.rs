@@ -2,7 +2,7 @@
 
 use plimsoll_testkit::{Sandbox, needs};
 
-use crate::{inspect, with_busybox};
+use crate::{inspect, wait_for, with_busybox};
 
 fn project(text: &str) -> Sandbox {
     let sandbox = with_busybox();
@@ -159,4 +159,111 @@ volumes: {{data: {{labels: {{version: '{label}'}}}}}}
     up(&sandbox, &["-y"]);
     assert_eq!(sandbox.ok(["exec", "p-db-1", "ls", "/data"]), "");
     assert!(!up(&sandbox, &["-y"]).contains("p_data"));
+}
+
+#[test]
+fn what_the_host_does_not_give_is_said() {
+    needs!(root, overlay);
+    // More than any kernel allows: held at what there is, or refused, but never passed over.
+    let sandbox = project(
+        "services: {app: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, \
+         ulimits: {memlock: -1}}}\n",
+    );
+    let said = up(&sandbox, &[]);
+    let limits = sandbox.ok(["exec", "p-app-1", "cat", "/proc/1/limits"]);
+    let is_endless = limits
+        .lines()
+        .any(|line| line.starts_with("Max locked memory") && line.contains("unlimited"));
+    assert!(
+        is_endless || said.contains("p-app-1  ulimit `memlock` is held at"),
+        "{said}{limits}"
+    );
+}
+
+#[test]
+fn ports_of_a_range_are_told_when_they_are_found() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = project(
+        "services: {web: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, scale: 2, ports: ['127.0.0.1:24800-24801:80']}}\n",
+    );
+    let said = up(&sandbox, &[]);
+    for port in [24800, 24801] {
+        assert!(
+            said.contains(&format!("Started  127.0.0.1:{port}->80/tcp")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_file_that_becomes_a_folder_is_told() {
+    needs!(root, overlay);
+    let sandbox =
+        project("services: {web: {image: busybox, volumes: ['./app.conf:/etc/app.conf', './data:/data']}}\n");
+    let outcome = sandbox.run(["compose", "create"]);
+    assert_eq!(outcome.code, 0, "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("app.conf is not there: a folder is made in its place and mounted on /etc/app.conf"),
+        "{outcome}"
+    );
+    assert!(!outcome.stderr.contains("/data is not there"), "{outcome}");
+    assert!(sandbox.path("work/app.conf").is_dir());
+    write(
+        &sandbox,
+        "services: {web: {image: busybox, volumes: [{type: bind, source: ./no.conf, target: /c, bind: {create_host_path: false}}]}}\n",
+    );
+    let said = sandbox.fails(1, ["compose", "create"]);
+    assert!(
+        said.contains("no.conf") && !sandbox.path("work/no.conf").exists(),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_project_goes_whatever_profiles_are_active() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  app: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, depends_on: [db]}
+  db: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, profiles: [back]}
+",
+    );
+    let said = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert!(said.contains("--profile back"), "{said}");
+    sandbox.ok(["compose", "--profile", "back", "up", "-d"]);
+    assert_eq!(sandbox.ok(["compose", "ps", "-q"]).lines().count(), 2);
+    sandbox.ok(["compose", "stop"]);
+    sandbox.ok(["compose", "down"]);
+    assert_eq!(sandbox.ok(["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_key_of_a_service_heals_it_and_comes_and_goes_with_a_new_container() {
+    needs!(root, overlay);
+    let text = |key: &str| {
+        format!(
+            "services:
+  app:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    {key}
+    healthcheck: {{test: 'test ! -e /sick', interval: 50ms, retries: 1}}
+"
+        )
+    };
+    let sandbox = project(&text("x-autoheal: true"));
+    up(&sandbox, &[]);
+    sandbox.ok(["exec", "p-app-1", "touch", "/sick"]);
+    wait_for("a restart", 20, || {
+        let count = inspect(&sandbox, "p-app-1")["RestartCount"].as_i64();
+        count.filter(|count| *count > 0)
+    });
+    assert!(up(&sandbox, &[]).contains("Container p-app-1  "));
+    write(&sandbox, &text("x-other: true"));
+    let said = up(&sandbox, &[]);
+    assert!(said.contains("Recreated  x-autoheal changed"), "{said}");
+    assert!(up(&sandbox, &[]).contains("Container p-app-1  Running"));
 }
