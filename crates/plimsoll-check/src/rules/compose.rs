@@ -30,6 +30,7 @@ family! { "compose":
     network_not_segmented,
     no_new_privileges_missing,
     port_all_interfaces,
+    port_merged_twice,
     read_only_missing,
     restart_policy_missing,
     seccomp_off,
