@@ -21,6 +21,7 @@ pub(crate) fn of_service(app: &App<'_>, name: &str, service: &Service, mounts: &
     container
         .set("workingDir", service.working_dir.clone())
         .set("env", environment(&service.environment, &BTreeMap::new()));
+    note_variables(app, name, service);
     let listening = ports::listening(app, name, service);
     let list: Vec<Value> = listening
         .iter()
@@ -154,6 +155,18 @@ fn environment(
     all.iter()
         .filter_map(|(name, value)| Some(json!({ "name": name, "value": literal(value.as_ref()?) })))
         .collect()
+}
+
+/// Kubernetes before 1.34 takes no other names.
+fn note_variables(app: &App<'_>, name: &str, service: &Service) {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let is_good =
+        |key: &str| key.chars().all(fits) && !key.starts_with(|letter: char| letter.is_ascii_digit());
+    for key in service.environment.keys().filter(|key| !is_good(key)) {
+        let path = ["services", name, "environment", key];
+        app.notes
+            .warn(&path, format!("Kubernetes before 1.34 has no variable `{key}`"));
+    }
 }
 
 fn policy(service: &Service) -> &'static str {

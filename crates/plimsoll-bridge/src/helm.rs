@@ -37,18 +37,16 @@ pub(crate) fn files(app: &App<'_>, manifests: &[Manifest]) -> Vec<File> {
     });
     all.push(plain("Chart.yaml", &about));
     all.push(plain("values.yaml", &Value::Object(chart.values)));
-    let mut ignored = String::new();
     if !chart.secrets.is_empty() {
         let mut file = plain(SECRETS, &json!({ "secrets": chart.secrets }));
         file.is_secret = true;
         all.push(file);
-        ignored = format!("{SECRETS}\n");
+        all.push(File {
+            path: Utf8PathBuf::from(".helmignore"),
+            text: format!("{SECRETS}\n"),
+            is_secret: false,
+        });
     }
-    all.push(File {
-        path: Utf8PathBuf::from(".helmignore"),
-        text: ignored,
-        is_secret: false,
-    });
     all
 }
 

@@ -36,6 +36,12 @@ pub(crate) struct Published {
 }
 
 impl Published {
+    /// By protocol and number, which nobody else has.
+    fn renamed(self) -> Self {
+        let name = format!("{}-{}", self.to.protocol.to_lowercase(), self.number);
+        Self { name, ..self }
+    }
+
     pub(crate) fn served(&self) -> Value {
         let mut port = json!({
             "name": self.name,
@@ -122,7 +128,12 @@ pub(crate) fn published(app: &App<'_>, name: &str, service: &Service) -> Vec<Pub
             );
             continue;
         }
-        all.push(published);
+        let is_taken = all.iter().any(|other| other.name == published.name);
+        all.push(match is_taken {
+            // Compose lets TCP and UDP have one name.
+            true => published.renamed(),
+            false => published,
+        });
     }
     all
 }

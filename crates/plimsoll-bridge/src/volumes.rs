@@ -54,8 +54,7 @@ pub(crate) fn of(app: &App<'_>, name: &str, service: &Service) -> Mounts {
         all.mount("device", &device.target, volume, Fields::new());
     }
     if let Some(size) = service.shm_size {
-        let volume = json!({ "emptyDir": { "medium": "Memory", "sizeLimit": limits::bytes(size) } });
-        all.mount("shm", "/dev/shm", volume, Fields::new());
+        all.tmpfs("/dev/shm", Some(size), Fields::new());
     }
     all.given(app, name, service);
     all

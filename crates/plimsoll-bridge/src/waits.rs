@@ -39,7 +39,7 @@ pub(crate) fn of(app: &App<'_>, name: &str, service: &Service) -> Vec<Value> {
 fn command(app: &App<'_>, name: &str, other: &str, dependency: &Dependency) -> Option<Vec<String>> {
     let path = ["services", name, "depends_on", other];
     let awaited = app.model.services.get(other)?;
-    note_restart(app, name, &path, dependency);
+    note_restart(app, &path, dependency);
     if !dependency.required {
         app.notes.warn(
             &path,
@@ -104,13 +104,13 @@ fn of_unknown(app: &App<'_>, other: &str) -> &'static str {
     }
 }
 
-/// `links` imply a restart without anybody having written it.
-fn note_restart(app: &App<'_>, name: &str, path: &[&str], dependency: &Dependency) {
-    let path = [path, &["restart"]].concat();
+/// `links` imply a restart without anybody having written it: then it stands where the dependency does.
+fn note_restart(app: &App<'_>, path: &[&str], dependency: &Dependency) {
+    let restart = [path, &["restart"]].concat();
     let place = |path: &[&str]| app.project.document.at(path).map(|node| &node.place);
-    if dependency.restart && place(&path) != place(&["services", name]) {
+    if dependency.restart && place(&restart) != place(path) {
         app.notes.warn(
-            &path,
+            &restart,
             "Kubernetes does not restart a service with the one it depends on",
         );
     }

@@ -90,6 +90,13 @@ pub(crate) fn of(app: &App<'_>, name: &str, service: &Service) -> Vec<Manifest> 
     let mut manifests = std::mem::take(&mut mounts.manifests);
     if matches!(kind, Workload::Job | Workload::DaemonSet) {
         // Nobody keeps these for them.
+        if kind == Workload::DaemonSet && !mounts.claims.is_empty() {
+            let path = ["services", name, "volumes"];
+            app.notes.warn(
+                &path,
+                "a volume without a name is empty again in each new pod of a DaemonSet",
+            );
+        }
         mounts.volumes.extend(
             mounts
                 .claims
@@ -136,6 +143,7 @@ fn deployment(app: &App<'_>, name: &str, service: &Service, template: Value) -> 
     spec.set("replicas", service.replicas())
         .set("selector", json!({ "matchLabels": app.selector(name) }))
         .set("minReadySeconds", pause(update))
+        .set("progressDeadlineSeconds", deadline(update))
         .set("strategy", strategy(update, service.replicas()))
         .set("template", template);
     spec.into()
@@ -164,6 +172,14 @@ fn pause(update: Option<&UpdateConfig>) -> Option<u64> {
     let update = update?;
     let longest = update.delay.max(update.monitor).filter(|time| !time.is_zero());
     longest.map(seconds)
+}
+
+/// How long an update may take; Kubernetes wants it longer than the pause.
+fn deadline(update: Option<&UpdateConfig>) -> Option<u64> {
+    const DEFAULT: u64 = 600;
+    pause(update)
+        .filter(|pause| *pause >= DEFAULT)
+        .map(|pause| pause + DEFAULT)
 }
 
 fn stateful(app: &App<'_>, name: &str, service: &Service, template: Value, claims: Vec<Value>) -> Value {

@@ -96,7 +96,7 @@ services:
     image: nginx:alpine
     ports: ["8080:80"]
     command: ["serve", "$$(HOME)", "$$HOME", "a$$$$b"]
-    environment: {A: "1", EMPTY: "", UNSET: , QUOTED: "{{ x }}", EXPANDED: "$$(A)"}
+    environment: {A: "1", EMPTY: "", UNSET: , QUOTED: "{{ x }}", EXPANDED: "$$(A)", "0 x": y}
     working_dir: /srv
     labels: {com.example.team: shop, "not a key!": x}
     stop_grace_period: 1m30s
@@ -121,6 +121,7 @@ services:
       - "192.168.1.1:90:90"
       - "9000-9002:9000"
       - {target: 443, published: "8443", name: https, app_protocol: https}
+      - {target: 443, published: "8443", name: https, protocol: udp}
       - "7000"
     expose: ["3000-3001", "4000/udp"]
     networks: {front: {aliases: [www, db]}}
@@ -390,8 +391,8 @@ fn workloads_fit_what_runs() {
 name: p
 services:
   rolled: {image: x, deploy: {replicas: 4, update_config: {parallelism: 2, order: start-first, delay: 10s, failure_action: rollback}}}
-  batches: {image: x, deploy: {replicas: 4, update_config: {parallelism: 2}, labels: {a.b: c}}}
-  everywhere: {image: x, deploy: {mode: global, placement: {constraints: [node.labels.disk == ssd, node.role == manager], preferences: [{spread: node.labels.zone}]}}}
+  batches: {image: x, deploy: {replicas: 4, update_config: {parallelism: 2, monitor: 10m}, labels: {a.b: c}}}
+  everywhere: {image: x, volumes: [/cache], deploy: {mode: global, placement: {constraints: [node.labels.disk == ssd, node.role == manager], preferences: [{spread: node.labels.zone}]}}}
   job: {image: x, deploy: {mode: replicated-job, replicas: 3, restart_policy: {condition: on-failure, max_attempts: 2}}}
   once: {image: x, restart: "no"}
   server: {image: x, restart: "no", ports: ["80:80"]}
