@@ -485,6 +485,6 @@ mod tests {
             last_line: 4,
         };
         let expected = "Dockerfile:4\n--------------------\n   2 |     A\n   3 |     B\n   4 | >>> MAINTAINER y\n   5 |     \n--------------------\n";
-        assert_eq!(frame(&warning, &source, &source.text), expected);
+        assert_eq!(frame(&warning, filename(&source), &source.text), expected);
     }
 }
