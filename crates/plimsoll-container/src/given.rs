@@ -236,6 +236,14 @@ fn write(folder: &Utf8Path, number: usize, place: &FilePlace, bytes: &[u8]) -> R
     written().map_err(ContainerError::file("write", &path))
 }
 
+impl Containers {
+    /// The user and the group that the program of a container is, by the files of its image.
+    pub fn user_ids(&self, container: &Container) -> Result<(u32, u32)> {
+        let definition = &container.definition;
+        owner(&definition.spec.user, &definition.rootfs.lowers)
+    }
+}
+
 /// Who the container's program is.
 fn owner(user: &str, lowers: &[PathBuf]) -> Result<(u32, u32)> {
     let tree = MergedTree::new(lowers.to_vec());

@@ -100,7 +100,17 @@ impl<'a> Watching<'a> {
         model: &'a Model,
         services: &[String],
     ) -> Result<Self, CommandError> {
-        let rules = Rule::of(model, services)?;
+        let mut rules = Rule::of(model, services)?;
+        rules.retain(|rule| {
+            !rule.is_mounted || {
+                context.warn(format_args!(
+                    "path `{}` is mounted into service `{}` as well: it is not watched",
+                    rule.root.display(),
+                    rule.service
+                ));
+                false
+            }
+        });
         if rules.is_empty() {
             return Err(
                 CommandError::user("none of the selected services is configured for watch").hint(
@@ -108,11 +118,12 @@ impl<'a> Watching<'a> {
                 ),
             );
         }
-        if let Some(missing) = rules.iter().find(|rule| !rule.root.exists()) {
-            return Err(CommandError::user(format!(
-                "cannot watch `{}`: it is not there",
-                missing.root.display()
-            )));
+        for missing in rules.iter().filter(|rule| !rule.root.exists()) {
+            context.warn(format_args!(
+                "`{}` is not there: service `{}` gets its files when it comes",
+                missing.root.display(),
+                missing.service
+            ));
         }
         Ok(Self {
             context,
@@ -284,7 +295,8 @@ impl Watching<'_> {
             };
             self.execute(container, &hook).await?;
         }
-        let archive = archive(&there)
+        // Or what others may not read its program could not.
+        let archive = archive(&there, self.containers.user_ids(container)?)
             .map_err(|error| CommandError::user(format!("cannot read what changed: {error}")))?;
         Ok(self
             .containers
@@ -392,7 +404,7 @@ impl Watching<'_> {
         Ok(())
     }
 
-    /// Builds and starts all that is to run.
+    /// Builds what is watched, and starts all that is to run.
     async fn up(&self, services: &[String]) -> Result<(), CommandError> {
         let display = display_as(self.context, "Running", None)?;
         let options = UpOptions {
@@ -415,9 +427,11 @@ impl Watching<'_> {
         let desired = changing.desired.clone().expect("its files were read");
         if let Some(images) = images {
             let services = desired.selected(&options.services, true)?;
-            changing
-                .images(self.project, &services, &images, progress)
-                .await?;
+            let is_watched = |name: &String| self.rules.iter().any(|rule| rule.service == *name);
+            let (watched, others) = services.into_iter().partition(is_watched);
+            changing.images(self.project, &watched, &images, progress).await?;
+            let images = ImageArgs::missing(self.quiet);
+            changing.images(self.project, &others, &images, progress).await?;
         }
         let plan = Plan::up(&desired, &changing.observe()?, &options)?;
         self.apply(&changing, plan).await
@@ -463,8 +477,8 @@ fn files_below(path: &Path, rule: &Rule, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A tar archive of files under the names they get; their owner is root. What vanishes meanwhile is left out.
-fn archive(files: &[(&PathBuf, &PathBuf)]) -> io::Result<Vec<u8>> {
+/// A tar archive of files under the names they get, with this owner. What vanishes meanwhile is left out.
+fn archive(files: &[(&PathBuf, &PathBuf)], (user, group): (u32, u32)) -> io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (source, destination) in files {
         let Ok(metadata) = source.symlink_metadata() else {
@@ -473,8 +487,8 @@ fn archive(files: &[(&PathBuf, &PathBuf)]) -> io::Result<Vec<u8>> {
         let name = destination.strip_prefix("/").unwrap_or(destination);
         let mut header = tar::Header::new_gnu();
         header.set_metadata(&metadata);
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(user.into());
+        header.set_gid(group.into());
         if metadata.is_symlink() {
             header.set_size(0);
             builder.append_link(&mut header, name, std::fs::read_link(source)?)?;

@@ -1,6 +1,7 @@
 //! `compose watch`, and `up --watch`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -9,25 +10,40 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{wait_for, with_busybox};
 
-/// A command that goes on, and what it has written to standard output; ended when this is dropped.
+/// A command that goes on, and what it has written; ended when this is dropped.
 struct Session {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    errors: Arc<Mutex<Vec<String>>>,
+}
+
+/// Collects lines as they come.
+fn collect(out: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let read = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            read.lock().expect("nobody panics with it").push(line);
+        }
+    });
+    lines
 }
 
 impl Session {
     fn of(sandbox: &Sandbox, args: &[&str]) -> Self {
         let mut command = sandbox.command(args);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let read = lines.clone();
-        std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                read.lock().expect("nobody panics with it").push(line);
-            }
-        });
-        Self { child, lines }
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        Self {
+            lines: collect(child.stdout.take().expect("a pipe")),
+            errors: collect(child.stderr.take().expect("a pipe")),
+            child,
+        }
+    }
+
+    /// What it has written to standard error.
+    fn complained(&self) -> String {
+        self.errors.lock().expect("nobody panics with it").join("\n")
     }
 
     fn said(&self) -> String {
@@ -58,7 +74,7 @@ impl Session {
         let ended = wait_for(&format!("its end; {}", self.said()), 30, || {
             self.child.try_wait().expect("it is ours")
         });
-        assert_eq!(ended.code(), Some(code), "{}", self.said());
+        assert_eq!(ended.code(), Some(code), "{}\n{}", self.said(), self.complained());
     }
 }
 
@@ -155,6 +171,70 @@ fn changed_files_come_into_containers() {
 }
 
 #[test]
+fn what_is_copied_belongs_to_the_program() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: dev
+services:
+  app:
+    image: busybox
+    user: '1000:50'
+    command: sleep 1000
+    stop_signal: SIGKILL
+    volumes: ['./mounted:/mounted']
+    develop:
+      watch:
+        - {action: sync, path: ./src, target: /src, include: ['*.key']}
+        - {action: sync, path: ./mounted/part, target: /part}
+  other: {build: other, command: sleep 1000, stop_signal: SIGKILL}
+",
+    );
+    sandbox.write("src/a.key", "before");
+    sandbox.write("mounted/part/x", "");
+    sandbox.write("other/Dockerfile", "FROM busybox\n");
+    sandbox.ok(["compose", "up", "-d", "--build"]);
+    let built = || sandbox.ok(["images", "-q", "--no-trunc", "dev-other"]);
+    let before = built();
+    sandbox.write("other/Dockerfile", "FROM busybox\nRUN echo new > /new\n");
+    let mut watching = Session::of(&sandbox, &["compose", "watch"]);
+    watching.until(1, "Watch enabled");
+    assert_eq!(built(), before, "only what is watched is built anew");
+    let warned = watching.complained();
+    assert!(
+        warned.contains("mounted/part` is mounted into service `app`"),
+        "{warned}"
+    );
+    let key = sandbox.path("work/src/.new");
+    std::fs::write(&key, "secret").expect("it can be written");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    std::fs::rename(&key, sandbox.path("work/src/a.key")).expect("it is ours");
+    sandbox.write("src/a.txt", "");
+    sandbox.write("mounted/part/y", "");
+    wait_for("the key", 30, || {
+        (inside(&sandbox, "/src/a.key").as_deref() == Some("secret")).then_some(())
+    });
+    let listed = sandbox.ok([
+        "compose",
+        "exec",
+        "-T",
+        "app",
+        "stat",
+        "-c",
+        "%a %u:%g",
+        "/src/a.key",
+    ]);
+    assert_eq!(listed, "600 1000:50\n");
+    assert_eq!(inside(&sandbox, "/src/a.txt"), None);
+    assert_eq!(inside(&sandbox, "/part/y"), None);
+    watching.interrupt();
+    watching.ends(130);
+    sandbox.ok(["compose", "down"]);
+}
+
+#[test]
 fn an_up_that_watches_shows_each_run_once() {
     needs!(root, overlay, tool = "nft");
     let sandbox = project();
@@ -246,16 +326,11 @@ services:
 #[test]
 fn nothing_to_watch_is_an_error() {
     let sandbox = crate::sandbox();
-    sandbox.write(
-        "compose.yaml",
-        "services:\n  web: {image: busybox}\n  dev: {image: busybox, profiles: [dev], develop: {watch: [{action: restart, path: ./none}]}}\n",
-    );
+    sandbox.write("compose.yaml", "services:\n  web: {image: busybox}\n");
     for args in [["compose", "watch", "web"], ["compose", "up", "-w"]] {
         let said = sandbox.fails(1, args);
         assert!(said.contains("configured for watch"), "{said}");
     }
-    let said = sandbox.fails(1, ["compose", "up", "--watch", "dev"]);
-    assert!(said.contains("none`: it is not there"), "{said}");
     assert_eq!(sandbox.ok(["network", "ls", "-q", "--filter", "type=custom"]), "");
     for other in ["--detach", "--wait", "--no-build"] {
         let said = sandbox.fails(1, ["compose", "up", "--watch", other]);

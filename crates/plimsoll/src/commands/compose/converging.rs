@@ -42,12 +42,19 @@ pub(crate) struct ImageArgs {
 }
 
 impl ImageArgs {
+    /// Gets what is not here.
+    pub(crate) fn missing(quiet: bool) -> Self {
+        Self {
+            quiet_build: quiet,
+            ..Self::default()
+        }
+    }
+
     /// Builds all that can be built.
     pub(crate) fn building(quiet: bool) -> Self {
         Self {
             build: true,
-            quiet_build: quiet,
-            ..Self::default()
+            ..Self::missing(quiet)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll_compose_file::model::{Hook, Model, WatchAction};
+use plimsoll_compose_file::model::{Hook, Model, MountType, Service, Watch, WatchAction};
 use plimsoll_diagnostics::Source;
 use plimsoll_dockerfile::IgnoreFile;
 
@@ -20,6 +20,8 @@ pub(crate) struct Rule {
     pub(crate) target: Option<String>,
     pub(crate) exec: Option<Hook>,
     pub(crate) initial_sync: bool,
+    /// Its files are in the container as they are here.
+    pub(crate) is_mounted: bool,
     include: Option<IgnoreFile>,
     ignore: IgnoreFile,
     temporary: IgnoreFile,
@@ -56,6 +58,7 @@ impl Rule {
                     target: watch.target.clone(),
                     exec: watch.exec.clone(),
                     initial_sync: watch.initial_sync,
+                    is_mounted: is_mounted(service, watch),
                     include: match watch.include.is_empty() {
                         true => None,
                         false => Some(patterns(&place("include"), &watch.include.join("\n"))?),
@@ -106,6 +109,17 @@ impl Rule {
             false => target.join(rest),
         })
     }
+}
+
+/// Whether files that a rule copies are below a folder that is mounted.
+fn is_mounted(service: &Service, watch: &Watch) -> bool {
+    let mounts = service
+        .volumes
+        .iter()
+        .filter(|mount| mount.kind == MountType::Bind);
+    let mut sources = mounts.filter_map(|mount| mount.source.as_deref());
+    let copies = !matches!(watch.action, WatchAction::Rebuild | WatchAction::Restart);
+    copies && sources.any(|source| Path::new(&watch.path).starts_with(source))
 }
 
 /// The path from a folder, with slashes; None when it is not below.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Which folders are not looked into.
 type Skip = Box<dyn Fn(&Path) -> bool + Send + Sync>;
 
-/// Watches folders with all that is below, and single files.
+/// Watches folders with all that is below, and single files; also those that are not there yet.
 pub(crate) struct Watcher {
     inotify: AsyncFd<OwnedFd>,
+    roots: Vec<PathBuf>,
     folders: HashMap<i32, PathBuf>,
     skip: Skip,
 }
@@ -40,14 +41,17 @@ impl Watcher {
         let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         let mut watcher = Self {
             inotify,
+            roots: roots.to_vec(),
             folders: HashMap::new(),
             skip,
         };
         for root in roots {
-            match root.is_dir() {
-                true => watcher.add(root, &mut BTreeSet::new())?,
-                // A file that is saved is often another one of the same name: its folder tells of both.
-                false => watcher.add_one(root.parent().unwrap_or(root))?,
+            // A file that is saved is often another one of the same name, and a folder may go and come again: the one
+            // above tells of both.
+            let above = root.ancestors().skip(1).find(|folder| folder.is_dir());
+            watcher.add_one(above.unwrap_or(root))?;
+            if root.is_dir() {
+                watcher.add(root, &mut BTreeSet::new())?;
             }
         }
         Ok(watcher)
@@ -96,6 +100,19 @@ impl Watcher {
         Ok(())
     }
 
+    /// What was moved away with all below it has other names now.
+    fn forget(&mut self, folder: &Path) {
+        let inotify = self.inotify.get_ref();
+        self.folders.retain(|number, path| {
+            let stays = !path.starts_with(folder);
+            if !stays {
+                // It may be gone.
+                let _ = remove_watch(inotify, *number);
+            }
+            stays
+        });
+    }
+
     /// Waits for changes and returns their paths, once there is a pause.
     pub(crate) async fn changes(&mut self) -> io::Result<BTreeSet<PathBuf>> {
         let mut changed = BTreeSet::new();
@@ -141,11 +158,18 @@ impl Watcher {
                 continue;
             }
             let is_new = kind.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+            let is_root = self.roots.contains(&path);
             match kind.contains(ReadFlags::ISDIR) {
                 true if is_new => {
                     self.add(&path, changed)?;
-                    changed.insert(path);
+                    changed.extend((!is_root).then_some(path));
                 }
+                true if kind.contains(ReadFlags::MOVED_FROM) => {
+                    self.forget(&path);
+                    changed.extend((!is_root).then_some(path));
+                }
+                // Its files have told themselves. What they were copied to may be where a program stands: it stays.
+                true if is_root => {}
                 // Its looks only.
                 true if kind.contains(ReadFlags::ATTRIB) => {}
                 // An empty file is about to be written to, which is told, too; a link is not.
@@ -200,6 +224,11 @@ mod tests {
                 .iter()
                 .any(|path| path.starts_with(root.join("src/skipped")))
         );
+        std::fs::rename(root.join("new/deep"), root.join("src/skipped/deep")).unwrap();
+        while !watcher.changes().await.unwrap().contains(&root.join("new/deep")) {}
+        std::fs::write(root.join("src/skipped/deep/two"), "elsewhere").unwrap();
+        std::fs::create_dir(root.join("new/deep")).unwrap();
+        while !watcher.changes().await.unwrap().contains(&root.join("new/deep")) {}
         std::fs::write(root.join("new/deep/three"), "3").unwrap();
         assert!(
             watcher
@@ -208,5 +237,33 @@ mod tests {
                 .unwrap()
                 .contains(&root.join("new/deep/three"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_folder_may_come_late_and_come_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("late/root");
+        let inside = root.clone();
+        let skip: Skip = Box::new(move |path| !path.starts_with(&inside) && !inside.starts_with(path));
+        let mut watcher = Watcher::new(std::slice::from_ref(&root), skip).unwrap();
+        for name in ["first", "second"] {
+            std::fs::write(folder.path().join("other"), name).unwrap();
+            std::fs::create_dir_all(&root).unwrap();
+            std::fs::write(root.join(name), "").unwrap();
+            let mut changed = BTreeSet::new();
+            while !changed.contains(&root.join(name)) {
+                changed.extend(watcher.changes().await.unwrap());
+            }
+            assert!(!changed.contains(&folder.path().join("other")));
+            std::fs::remove_dir_all(&root).unwrap();
+            let mut changed = BTreeSet::new();
+            while !changed.contains(&root.join(name)) {
+                changed.extend(watcher.changes().await.unwrap());
+            }
+            assert!(
+                !changed.contains(&root),
+                "it is not taken away with what is in it"
+            );
+        }
     }
 }
