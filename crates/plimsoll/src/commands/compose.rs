@@ -235,6 +235,14 @@ pub(crate) fn display_lines(context: &Context, verb: &'static str) -> Result<Dis
     display_as(context, verb, Some(mode.unwrap_or(Mode::Plain)))
 }
 
+/// What a thing is called where it is said what is done with it, or would be.
+pub(crate) fn told(context: &Context, name: impl std::fmt::Display) -> String {
+    match context.compose().dry_run {
+        true => format!("DRY-RUN MODE -  {name}"),
+        false => name.to_string(),
+    }
+}
+
 /// Where it is said what is being done.
 pub(crate) fn status_outlet() -> Outlet {
     match env::says_yes(env::COMPOSE_STATUS_STDOUT) {

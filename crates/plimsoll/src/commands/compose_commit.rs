@@ -6,7 +6,7 @@ use plimsoll_oci::ImageRef;
 
 use super::commit;
 use super::compose::members::Which;
-use super::compose::{Scope, display};
+use super::compose::{Scope, display, told};
 use super::containers::containers;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let member = scope.member(&containers, &args.service, args.index, Which::SERVICES)?;
     let container = &member.container;
     let name = &container.name;
-    let id = format!("{name} Commit {name}");
+    let id = told(context, format_args!("{name} Commit {name}"));
     let display = display(context, "Committing")?;
     display.progress().working(&id, "Committing");
     if context.compose().dry_run {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::compose::members::{Member, Which};
-use super::compose::{Scope, display};
+use super::compose::{Scope, display, told};
 use super::containers::containers;
 use super::cp::{self, End};
 use crate::command_error::CommandError;
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             End::Host(path) => path.to_owned(),
         };
         let (source, destination) = (end(&args.source), end(&args.destination));
-        let id = format!("{name} copy {source} to {destination}");
+        let id = told(context, format_args!("{name} copy {source} to {destination}"));
         if !context.compose().dry_run {
             display.progress().working(&id, "Copying");
             let request = cp::Args {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::compose::members::Which;
-use super::compose::{Scope, display};
+use super::compose::{Scope, display, told};
 use super::containers::containers;
 use super::export;
 use crate::command_error::CommandError;
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         .output
         .as_ref()
         .map_or("-".into(), |path| path.to_string_lossy());
-    let id = format!("{name} export {name} to {place}");
+    let id = told(context, format_args!("{name} export {name} to {place}"));
     if context.compose().dry_run {
         display.progress().ready(&id, "Exported");
         return Ok(ExitCode::SUCCESS);

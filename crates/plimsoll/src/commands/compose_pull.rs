@@ -10,7 +10,7 @@ use plimsoll_image::Images;
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_progress::{Progress, ResourceState};
 
-use super::compose::{display_as, model, project};
+use super::compose::{display_as, model, project, told};
 use super::compose_build::chosen;
 use super::interruptible;
 use crate::command_error::CommandError;
@@ -62,7 +62,7 @@ async fn pull(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.images()?;
     let display = display_as(context, "Pulling", args.quiet.then_some(Mode::Quiet))?;
     let progress = display.progress();
-    let wanted = wanted(&args, &model, &services, &images, progress)?;
+    let wanted = wanted(&args, &model, &services, context, progress)?;
     let mut to_build = Vec::new();
     let mut failure = None;
     let pulling = |(name, service): (&str, &Service)| {
@@ -83,7 +83,7 @@ async fn pull(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
                 false => ResourceState::Error,
             };
             let word = if can_be_built { "Warning" } else { "Error" };
-            progress.resource(&name, state, word, &error.to_string());
+            progress.resource(&told(context, &name), state, word, &error.to_string());
             match can_be_built {
                 true => to_build.push(name),
                 false if args.ignore_pull_failures => {}
@@ -116,7 +116,7 @@ fn wanted<'a>(
     args: &Args,
     model: &'a Model,
     services: &[String],
-    images: &Images,
+    context: &Context,
     progress: &Progress,
 ) -> Result<Vec<(&'a str, &'a Service)>, CommandError> {
     let skip = |name: &str, why: &str| {
@@ -125,8 +125,9 @@ fn wanted<'a>(
         } else {
             format!("Skipped - {why}")
         };
-        progress.ready(name, &text);
+        progress.ready(&told(context, name), &text);
     };
+    let images = context.images()?;
     let mut first: BTreeMap<&str, &str> = BTreeMap::new();
     let mut wanted = Vec::new();
     for (name, service) in &model.services {
@@ -173,10 +174,11 @@ async fn pull_one(
         })?,
         None => Platform::host(),
     };
-    progress.working(name, "Pulling");
+    let id = told(context, name);
+    progress.working(&id, "Pulling");
     if !context.compose().dry_run {
         images.pull(&reference, &platform, progress).await?;
     }
-    progress.ready(name, "Pulled");
+    progress.ready(&id, "Pulled");
     Ok(())
 }

@@ -8,7 +8,7 @@ use plimsoll_image::{Images, Packing};
 use plimsoll_oci::ImageRef;
 use plimsoll_progress::{Progress, ResourceState};
 
-use super::compose::{display_as, model, project};
+use super::compose::{display_as, model, project, told};
 use super::compose_build::chosen;
 use super::interruptible;
 use crate::command_error::CommandError;
@@ -56,7 +56,7 @@ async fn push(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
                 let tags = build.tags.iter().chain([image]);
                 wanted.extend(tags.map(|tag| (name.as_str(), tag.as_str())));
             }
-            _ => progress.ready(name, "Skipped"),
+            _ => progress.ready(&told(context, name), "Skipped"),
         }
     }
     let limit = context.compose().parallel().unwrap_or(wanted.len()).max(1);
@@ -86,7 +86,7 @@ async fn push_one(
     progress: &Progress,
 ) -> Result<(), CommandError> {
     let reference: ImageRef = tag.parse()?;
-    let id = format!("Pushing {name}: {}", reference.familiar());
+    let id = told(context, format_args!("Pushing {name}: {}", reference.familiar()));
     progress.working(&id, "Pushing");
     if context.compose().dry_run {
         progress.ready(&id, "Pushed");

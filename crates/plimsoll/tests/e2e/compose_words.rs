@@ -212,3 +212,36 @@ services:
         "{up}"
     );
 }
+
+#[test]
+fn a_dry_run_says_so_on_every_line() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok(["compose", "up", "-d", "db"]);
+    for command in [
+        &["kill", "db"][..],
+        &["pause", "db"],
+        &["stop", "db"],
+        &["restart", "db"],
+        &["rm", "-fs", "db"],
+        &["pull", "db"],
+        &["push", "db"],
+        &["cp", "db:/etc/hosts", "hosts"],
+        &["export", "-o", "db.tar", "db"],
+        &["commit", "db", "kept"],
+        &["up", "-d", "--force-recreate", "db"],
+        &["down"],
+    ] {
+        let said = sandbox.run([&["compose", "--dry-run"], command].concat()).stderr;
+        let mut lines = said.lines();
+        assert!(
+            !said.is_empty() && lines.all(|line| line.trim_start().starts_with("DRY-RUN MODE - ")),
+            "{command:?}: {said}"
+        );
+    }
+    assert_eq!(
+        sandbox.ok(["compose", "ps", "--format", "{{.Name}} {{.State}}"]),
+        "shop-db-1 running\n"
+    );
+    assert!(!sandbox.path("hosts").exists() && !sandbox.path("db.tar").exists());
+}

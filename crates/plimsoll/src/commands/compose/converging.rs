@@ -16,7 +16,7 @@ use plimsoll_store::Lock;
 
 use super::building::{Building, Site};
 use super::members::Which;
-use super::{Scope, no_such_service, status_outlet};
+use super::{Scope, no_such_service, status_outlet, told};
 use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
 use crate::env;
@@ -264,7 +264,7 @@ pub(crate) async fn signalled(
         .filter(|member| is_meant(member.container.state.status))
         .map(|member| async {
             let container = &member.container;
-            let id = format!("Container {}", container.name);
+            let id = told(context, format_args!("Container {}", container.name));
             progress.working(&id, doing);
             if !context.compose().dry_run {
                 work(&containers, container).await?;
