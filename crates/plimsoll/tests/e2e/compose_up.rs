@@ -137,7 +137,10 @@ fn what_is_done_may_be_said_on_standard_output() {
     };
     let planned = said(&["compose", "--dry-run", "up"], "1");
     assert!(
-        planned.stdout.contains("DRY-RUN MODE -  Container p-app-1  Create") && planned.stderr.is_empty(),
+        planned
+            .stdout
+            .contains("DRY-RUN MODE -  Container p-app-1  Create")
+            && planned.stderr.is_empty(),
         "{planned}"
     );
     let made = said(&["compose", "up", "-d"], "true");
@@ -476,6 +479,46 @@ configs:
     assert!(outcome.stderr.contains("p-app-1  Running"), "{outcome}");
     let outcome = with("hunter3", &["compose", "up", "-d"]);
     assert!(outcome.stderr.contains("/run/secrets/token changed"), "{outcome}");
+}
+
+/// Supervisors of these containers, by what they are called among the processes of the host.
+fn supervisors(id: &str) -> usize {
+    let own = format!("shim\0{}\0", &id[..12]);
+    let folders = std::fs::read_dir("/proc").expect("a host").flatten();
+    let lines = folders.filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok());
+    lines
+        .filter(|line| String::from_utf8_lossy(line).ends_with(&own))
+        .count()
+}
+
+#[test]
+fn what_stands_ready_is_in_nobodys_way_and_goes_with_who_waits() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  app: {image: busybox, command: SERVE, ports: ['127.0.0.1::80'], depends_on: {db: {condition: service_healthy}}}
+  db: {image: busybox, command: SERVE, healthcheck: {test: 'false', interval: 100ms, retries: 1000}}
+",
+    );
+    let mut command = sandbox.command(["compose", "--progress", "quiet", "up", "-d"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let id = wait_for("a container", 20, || {
+        let found = sandbox.run(["ps", "-aq", "--no-trunc", "--filter", "name=p-app-1"]);
+        (found.stdout.len() > 64).then(|| found.stdout.trim().to_owned())
+    });
+    wait_for("a supervisor", 20, || (supervisors(&id) == 1).then_some(()));
+    // It has no address and no lock: another command starts the container, and this one's supervisor serves it.
+    sandbox.ok(["start", "p-app-1"]);
+    assert_eq!(inspect(&sandbox, "p-app-1")["State"]["Status"], "running");
+    sandbox.ok(["stop", "p-app-1"]);
+    let _ = child.kill();
+    let _ = child.wait();
+    wait_for("its end", 20, || (supervisors(&id) == 0).then_some(()));
+    assert_eq!(inspect(&sandbox, "p-app-1")["State"]["Status"], "exited");
 }
 
 #[test]
