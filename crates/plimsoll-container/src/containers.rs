@@ -16,7 +16,7 @@ use crate::model::{
     Definition, ImagePoint, MountPoint, NetworkMode, Paths, State, Status, read_json, write_json,
 };
 use crate::mounts::{ImageMount, MountRequest, MountSource};
-use crate::volumes::{Backing, Volumes, below};
+use crate::volumes::{Volumes, below};
 use crate::{ContainerError, Result, leftovers, names, restore};
 
 /// The containers of a store. Cheap to clone.
@@ -371,13 +371,6 @@ impl Containers {
                 options: request.options.clone(),
                 image: None,
             };
-            let memory = |options: &[String]| Mount {
-                kind: MountKind::Tmpfs,
-                source: PathBuf::from("tmpfs"),
-                target: request.target.clone().into(),
-                read_only: request.read_only,
-                options: options.to_vec(),
-            };
             match &request.source {
                 MountSource::Bind { path, create } => {
                     bind_source(path, *create)?;
@@ -389,18 +382,20 @@ impl Containers {
                     let copies = wanted.copy && wanted.subpath.is_none() && !lowers.is_empty();
                     let image = copies.then_some((&tree, request.target.as_std_path()));
                     let volumes = Volumes(&self.store);
-                    match (
-                        volumes.obtain(&name, anonymous, &wanted.options, id, image)?,
-                        &wanted.subpath,
-                    ) {
-                        (Backing::Directory(data), None) => points.push(point(Some(name), anonymous, data)),
-                        (Backing::Directory(data), Some(path)) => {
-                            points.push(point(Some(name), anonymous, below(&data, path)?));
-                        }
-                        (Backing::Tmpfs(options), _) => tmpfs.push(memory(&options)),
-                    }
+                    let data = volumes.obtain(&name, anonymous, &wanted.options, id, image)?;
+                    let source = match &wanted.subpath {
+                        Some(path) => below(&data, path)?,
+                        None => data,
+                    };
+                    points.push(point(Some(name), anonymous, source));
                 }
-                MountSource::Tmpfs(options) => tmpfs.push(memory(options)),
+                MountSource::Tmpfs(options) => tmpfs.push(Mount {
+                    kind: MountKind::Tmpfs,
+                    source: PathBuf::from("tmpfs"),
+                    target: request.target.clone().into(),
+                    read_only: request.read_only,
+                    options: options.clone(),
+                }),
                 MountSource::Image(wanted) => {
                     let image = self.image_point(id, wanted, options)?;
                     let source = image

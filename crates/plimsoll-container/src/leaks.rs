@@ -27,7 +27,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(1800),
 ];
 /// Below the run-time folder: files that are kept in memory, and the namespaces of an ordinary user.
-const KEPT_MOUNTS: [&str; 2] = ["files", "userns"];
+const KEPT_MOUNTS: [&str; 3] = ["files", "userns", "volumes"];
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl Containers {

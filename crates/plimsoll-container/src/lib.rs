@@ -40,6 +40,7 @@ mod leaks;
 mod leftovers;
 mod lifecycle;
 mod log;
+mod memory_volumes;
 mod model;
 mod mounts;
 mod names;

@@ -15,6 +15,7 @@ use crate::containers::{Container, Containers};
 use crate::model::{NetworkMode, Paths};
 use crate::network::{self, Namespace, write_files};
 use crate::protocol::{StartReply, StartRequest};
+use crate::volumes::Volumes;
 use crate::{ContainerError, Result, wire};
 
 /// What is ready when the shim has been spawned.
@@ -177,6 +178,7 @@ impl Containers {
     ) -> Result<Prepared> {
         let definition = &container.definition;
         self.give_again(&definition.id, &definition.files)?;
+        Volumes(&self.store).mount_again(&definition.mounts)?;
         write_files(definition, &network.view, paths)?;
         make_private(paths)?;
 

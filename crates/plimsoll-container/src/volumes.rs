@@ -44,14 +44,6 @@ pub struct VolumeOptions {
     pub driver: BTreeMap<String, String>,
 }
 
-/// What lies under the name of a volume.
-pub(crate) enum Backing {
-    /// A directory of the host, this one.
-    Directory(Utf8PathBuf),
-    /// Memory, with mount options.
-    Tmpfs(Vec<String>),
-}
-
 impl VolumeOptions {
     /// A bind of a folder, memory, or a folder of our own: what needs no help of others to be mounted.
     fn check(&self) -> Result<()> {
@@ -92,13 +84,14 @@ impl VolumeOptions {
         options.split(',').filter(|option| !option.is_empty())
     }
 
-    /// Where it is; `data` is the folder of its own.
-    fn backing(&self, data: Utf8PathBuf) -> Backing {
-        match self.kind() {
-            "bind" => Backing::Directory(self.driver["device"].clone().into()),
-            "tmpfs" => Backing::Tmpfs(self.mount_options().map(str::to_owned).collect()),
-            _ => Backing::Directory(data),
-        }
+    /// Whether it is in memory.
+    fn is_memory(&self) -> bool {
+        self.kind() == "tmpfs"
+    }
+
+    /// What the memory is mounted with.
+    pub(crate) fn memory_options(&self) -> Vec<String> {
+        self.mount_options().map(str::to_owned).collect()
     }
 }
 
@@ -205,10 +198,15 @@ impl Volumes<'_> {
         options: &VolumeOptions,
         container: &str,
         image: Option<(&MergedTree, &Path)>,
-    ) -> Result<Backing> {
+    ) -> Result<Utf8PathBuf> {
         options.check()?;
         let _lock = self.lock(name)?;
         let data = self.data(name);
+        let in_memory = match self.get(name) {
+            Ok(known) => known.options.is_memory(),
+            Err(_) => options.is_memory(),
+        };
+        let (whole, image) = (image, image.filter(|_| !in_memory));
         let is_new = !data.exists();
         if is_new || (image.is_some() && is_empty(data.as_std_path())) {
             let home = self.home(name);
@@ -227,8 +225,18 @@ impl Volumes<'_> {
         }
         self.insert(name, anonymous, options, Some(container))?;
         // One that was there before is what it was made as.
-        let known = self.get(name)?;
-        Ok(known.options.backing(data))
+        let known = self.get(name)?.options;
+        match known.kind() {
+            "bind" => Ok(known.driver["device"].clone().into()),
+            "tmpfs" => {
+                let memory = self.memory(name, &known.memory_options())?;
+                if is_empty(memory.as_std_path()) {
+                    fill(whole, memory.as_std_path())?;
+                }
+                Ok(memory)
+            }
+            _ => Ok(data),
+        }
     }
 
     /// Makes up a name for a volume that has none.
@@ -250,7 +258,7 @@ impl Volumes<'_> {
         (part != "").then(|| part.to_owned())
     }
 
-    fn lock(&self, name: &str) -> Result<plimsoll_store::Lock> {
+    pub(crate) fn lock(&self, name: &str) -> Result<plimsoll_store::Lock> {
         Ok(self.0.lock(&format!("volume-{name}"))?)
     }
 
@@ -278,6 +286,8 @@ impl Volumes<'_> {
             Ok(made)
         })?;
         if made > 0 {
+            // Of one before it that had the name, whose remover died.
+            self.forget_memory(name);
             events::volume(&self.0.events(), "create", name, []);
         }
         Ok(())
@@ -336,6 +346,7 @@ impl Volumes<'_> {
             )?)
         })?;
         if removed > 0 {
+            self.forget_memory(name);
             self.0.discard(&self.home(name))?;
             events::volume(&self.0.events(), "destroy", name, []);
         }

@@ -218,14 +218,8 @@ impl<'a> Planner<'a> {
             }
         }
         let sources = service.volumes.iter().filter_map(|mount| mount.source.as_ref());
-        let volumes = sources.filter_map(|key| model.volumes.get(key));
-        // One in memory is mounted without being a volume's folder.
-        let on_disk = |volume: &&plimsoll_compose_file::model::Volume| {
-            volume.driver_opts.get("type").is_none_or(|kind| kind != "tmpfs")
-        };
-        let missing = volumes
-            .filter(on_disk)
-            .find(|volume| !member.volumes.contains(&volume.name));
+        let mut volumes = sources.filter_map(|key| model.volumes.get(key));
+        let missing = volumes.find(|volume| !member.volumes.contains(&volume.name));
         missing.map(|volume| format!("it has not volume {}", volume.name))
     }
 

@@ -267,3 +267,44 @@ fn a_key_of_a_service_heals_it_and_comes_and_goes_with_a_new_container() {
     assert!(said.contains("Recreated  x-autoheal changed"), "{said}");
     assert!(up(&sandbox, &[]).contains("Container p-app-1  Running"));
 }
+
+#[test]
+fn a_volume_in_memory_is_one_for_all_who_have_it() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  one: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, volumes: ['run:/run/app']}
+  two: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, volumes: ['run:/seen:ro']}
+volumes: {run: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m,uid=7,mode=0750,noexec'}}}
+",
+    );
+    up(&sandbox, &[]);
+    let sh = |name: &str, script: &str| sandbox.ok(["exec", name, "sh", "-c", script]);
+    sh("p-one-1", "echo shared >/run/app/file");
+    assert_eq!(
+        sh(
+            "p-two-1",
+            "cat /seen/file; stat -c '%u %a' /seen; df -k /seen | tail -1 | awk '{print $2}'"
+        ),
+        "shared\n7 750\n1024\n"
+    );
+    assert!(sh("p-one-1", "grep ' /run/app ' /proc/mounts").contains("noexec"));
+    let mounts = inspect(&sandbox, "p-one-1")["Mounts"].clone();
+    assert_eq!(
+        (&mounts[0]["Type"], &mounts[0]["Name"]),
+        (&"volume".into(), &"p_run".into())
+    );
+    // It outlives a restart of all of them, and goes with the volume.
+    sandbox.ok(["compose", "restart"]);
+    assert_eq!(sh("p-two-1", "cat /seen/file"), "shared\n");
+    assert_eq!(sandbox.run(["system", "check", "--leaks"]).code, 0);
+    sandbox.ok(["compose", "stop"]);
+    // As after a boot.
+    let memory = sandbox.root().join("run/volumes/p_run");
+    rustix::mount::unmount(memory.as_std_path(), rustix::mount::UnmountFlags::DETACH).expect("it is mounted");
+    sandbox.ok(["compose", "start"]);
+    sh("p-one-1", "test ! -e /run/app/file && echo again >/run/app/file");
+    assert_eq!(sh("p-two-1", "cat /seen/file"), "again\n");
+    sandbox.ok(["compose", "down", "-v"]);
+    assert!(!memory.exists());
+}
