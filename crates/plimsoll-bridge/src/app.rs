@@ -123,6 +123,11 @@ impl<'a> App<'a> {
     /// Two names of compose may be one in Kubernetes.
     fn check_names(&self) -> bool {
         let mut are_apart = true;
+        if self.namespace().starts_with("kube-") {
+            let message = format!("namespace `{}` belongs to the cluster", self.namespace());
+            self.notes
+                .refuse(&["name"], message, "give the project another name");
+        }
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for name in self.model.services.keys() {
             let made = names::service(name);

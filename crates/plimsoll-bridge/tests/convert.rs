@@ -188,7 +188,7 @@ services:
 fn what_would_lose_its_meaning_is_refused() {
     insta::assert_snapshot!(one(
         r#"
-name: p
+name: kube-system
 services:
   web:
     image: web

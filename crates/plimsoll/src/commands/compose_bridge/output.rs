@@ -6,6 +6,8 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::command_error::CommandError;
@@ -23,10 +25,9 @@ impl Output {
     /// Asks before files are lost that no conversion wrote.
     pub(super) fn new(place: &Utf8Path, yes: bool, context: &Context) -> Result<Self, CommandError> {
         let current = current_directory()?;
-        let place = current.join(place);
-        let cannot = |error: io::Error| CommandError::user(format!("cannot write to `{place}`: {error}"));
-        let parent = place.parent().unwrap_or(&place);
-        fs::create_dir_all(parent).map_err(cannot)?;
+        let mut place = current.join(place);
+        let shown = place.clone();
+        let cannot = |error: io::Error| CommandError::user(format!("cannot write to `{shown}`: {error}"));
         if let Ok(existing) = place.canonicalize_utf8() {
             let current = current.canonicalize_utf8().map_err(cannot)?;
             if current.starts_with(&existing) {
@@ -43,7 +44,10 @@ impl Output {
                     format!("all files in `{existing}` will be removed, and not all are of a conversion.");
                 confirm(context, yes, &warning, "compose bridge convert")?;
             }
+            place = existing;
         }
+        let parent = place.parent().unwrap_or(&place);
+        fs::create_dir_all(parent).map_err(cannot)?;
         let made = tempfile::Builder::new()
             .prefix(".bridge-")
             .tempdir_in(parent)
@@ -76,15 +80,26 @@ impl Output {
     pub(super) fn keep(self) -> Result<(), CommandError> {
         let cannot = |error: io::Error| CommandError::user(format!("cannot write `{}`: {error}", self.place));
         fs::set_permissions(self.made.path(), fs::Permissions::from_mode(0o755)).map_err(cannot)?;
-        if self.place.exists() {
-            let parent = self.place.parent().unwrap_or(&self.place);
-            let old = tempfile::Builder::new()
-                .prefix(".bridge-")
-                .tempdir_in(parent)
-                .map_err(cannot)?;
-            fs::rename(&self.place, old.path().join("old")).map_err(cannot)?;
+        if !self.place.exists() {
+            return fs::rename(self.made.keep(), &self.place).map_err(cannot);
         }
-        fs::rename(self.made.keep(), &self.place).map_err(cannot)
+        // In one step where the file system can: what was there goes with the temporary folder.
+        match renameat_with(
+            CWD,
+            self.made.path(),
+            CWD,
+            self.place.as_std_path(),
+            RenameFlags::EXCHANGE,
+        ) {
+            Ok(()) => Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let old = self.made.path().with_extension("old");
+                fs::rename(&self.place, &old).map_err(cannot)?;
+                fs::rename(self.made.keep(), &self.place).map_err(cannot)?;
+                fs::remove_dir_all(&old).map_err(cannot)
+            }
+            Err(error) => Err(cannot(error.into())),
+        }
     }
 }
 
