@@ -44,6 +44,11 @@ impl Containers {
         witness(&log, container).container(action, more);
     }
 
+    /// Says that a container was stopped and started again because somebody wanted that.
+    pub fn restarted(&self, container: &Container) {
+        self.event(container, "restart", []);
+    }
+
     /// Gives a container another name.
     pub async fn rename(&self, container: &Container, name: &str) -> Result<()> {
         let name = name.strip_prefix('/').unwrap_or(name);

@@ -183,7 +183,9 @@ impl Work {
             stopped.map_err(about("stop", name))?;
             self.tell_stopped(&container).await;
             let container = containers.get(container.id())?;
-            self.run_container(service, &container).await
+            self.run_container(service, &container).await?;
+            containers.restarted(&container);
+            Ok(())
         };
         self.told(&id_of(name), "Restarting", "Started", reason, restarted)
             .await

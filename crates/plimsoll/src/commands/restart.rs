@@ -22,6 +22,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         args.patience.stop_for_restart(containers, container).await?;
         let stopped = containers.get(container.id())?;
         containers.start(&stopped, false).await?;
+        containers.restarted(&stopped);
         Ok(())
     })
     .await

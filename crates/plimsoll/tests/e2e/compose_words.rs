@@ -245,3 +245,17 @@ fn a_dry_run_says_so_on_every_line() {
     );
     assert!(!sandbox.path("hosts").exists() && !sandbox.path("db.tar").exists());
 }
+
+#[test]
+fn a_restart_is_an_event_of_its_own() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok(["compose", "up", "-d", "db"]);
+    sandbox.ok(["compose", "restart", "db"]);
+    sandbox.ok(["restart", "shop-db-1"]);
+    let events = sandbox.ok(["compose", "events", "--json", "--since", "1m", "--until", "0s"]);
+    let restarts = events
+        .lines()
+        .filter(|line| line.contains("\"action\":\"restart\""));
+    assert_eq!(restarts.count(), 2, "{events}");
+}
