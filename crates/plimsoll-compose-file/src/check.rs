@@ -148,8 +148,7 @@ fn add_file(item: &Node, project: &Project, whole: &mut Collected, found: &mut V
         return;
     };
     let callers = |name: &str| project.environment.get(name).map(|origin| origin.value.clone());
-    let lookup = |name: &str| callers(name).or_else(|| Some(whole.get(name)?.as_text()?.to_owned()));
-    match dotenv::parse(&source, raw, &lookup) {
+    match dotenv::parse_after(&source, raw, &callers, whole.texts()) {
         Ok(variables) => {
             found.extend(variables.warnings);
             for variable in variables.list {

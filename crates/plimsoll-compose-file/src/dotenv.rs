@@ -34,12 +34,25 @@ impl Variables {
     }
 }
 
+/// Values of files read before, which a file sees where it does not say itself.
+pub(crate) type Earlier = HashMap<String, Option<String>>;
+
 /// Parses `NAME=VALUE` lines: comments, `export`, quotes, values over several lines, `${}` of `lookup` and of earlier
 /// lines. `raw` takes lines as they are.
 pub fn parse(
     source: &Source,
     raw: bool,
     lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Variables, Box<Diagnostic>> {
+    parse_after(source, raw, lookup, Earlier::new())
+}
+
+/// As [`parse`], after other files.
+pub(crate) fn parse_after(
+    source: &Source,
+    raw: bool,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    earlier: Earlier,
 ) -> Result<Variables, Box<Diagnostic>> {
     let text = source.text.as_ref();
     let mut reader = Reader {
@@ -52,7 +65,7 @@ pub fn parse(
         lookup,
         found: Variables::default(),
         missed: BTreeSet::new(),
-        values: HashMap::new(),
+        values: earlier,
     };
     while reader.at < text.len() {
         match raw {
@@ -71,7 +84,7 @@ struct Reader<'a> {
     /// Variables that were said to be unset.
     missed: BTreeSet<String>,
     /// The values so far, to be found at once.
-    values: HashMap<String, Option<String>>,
+    values: Earlier,
 }
 
 impl Reader<'_> {

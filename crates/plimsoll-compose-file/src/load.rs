@@ -196,11 +196,12 @@ impl<'a> Loader<'a> {
                 continue;
             }
             let source = self.read(&file)?;
-            let lookup = |name: &str| {
-                let known = self.environment.get(name).or_else(|| of_files.get(name));
-                known.map(|origin| origin.value.clone())
-            };
-            match dotenv::parse(&source, false, &lookup) {
+            let lookup = |name: &str| self.environment.get(name).map(|origin| origin.value.clone());
+            let earlier = of_files
+                .iter()
+                .map(|(name, origin)| (name.clone(), Some(origin.value.clone())))
+                .collect();
+            match dotenv::parse_after(&source, false, &lookup, earlier) {
                 Ok(variables) => {
                     self.found.extend(variables.warnings);
                     for variable in variables.list {

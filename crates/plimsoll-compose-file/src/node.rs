@@ -100,9 +100,10 @@ impl Collected {
         });
     }
 
-    /// The value of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        Some(&self.entries[*self.known.get(key)?].value)
+    /// The texts of all keys.
+    pub(crate) fn texts(&self) -> HashMap<String, Option<String>> {
+        let pair = |entry: &Entry| (entry.key.clone(), entry.value.as_text().map(str::to_owned));
+        self.entries.iter().map(pair).collect()
     }
 
     /// What was collected.
