@@ -101,14 +101,6 @@ impl ComposeArgs {
         }
     }
 
-    /// A form of progress that leaves lines of others alone.
-    pub(crate) fn progress_in_lines(&self) -> Option<Mode> {
-        match self.progress {
-            None | Some(Mode::Auto | Mode::Tty) => Some(Mode::Plain),
-            other => other,
-        }
-    }
-
     /// How many things are worked at at once; None without a limit.
     pub(crate) fn parallel(&self) -> Option<usize> {
         self.parallel
@@ -364,13 +356,18 @@ fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
             .map(Utf8PathBuf::from)
             .collect(),
     };
+    // The flag stands for the variable, not beside it.
     let mut profiles = args.profiles.clone();
-    profiles.extend(list(crate::env::COMPOSE_PROFILES, ","));
+    if profiles.is_empty() {
+        profiles = list(crate::env::COMPOSE_PROFILES, ",");
+        profiles.iter_mut().for_each(|profile| *profile = profile.trim().to_owned());
+    }
     let ignores_env_file = environment
         .get(crate::env::COMPOSE_DISABLE_ENV_FILE)
         .is_some_and(|value| value == "1" || value == "true");
     Ok(LoadOptions {
         files,
+        looked_for: args.files.is_empty() && args.project_directory.is_none(),
         stdin,
         project_directory: args.project_directory.clone(),
         name: args.project_name.clone(),

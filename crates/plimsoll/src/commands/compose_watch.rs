@@ -22,7 +22,7 @@ use super::compose::members::Which;
 use super::compose::printer::Printer;
 use super::compose::rules::Rule;
 use super::compose::watcher::Watcher;
-use super::compose::{Scope, display_as, model, project};
+use super::compose::{Scope, display_as, display_lines, model, project};
 use super::compose_build::chosen;
 use super::containers::containers;
 use super::interruptible;
@@ -87,8 +87,8 @@ pub(super) struct Watching<'a> {
 struct Work<'a> {
     rebuild: bool,
     restart: bool,
-    /// Files of the host, and where they go; those that are gone, too.
-    files: BTreeMap<PathBuf, PathBuf>,
+    /// Files of the host, and where they go, which may be several places; those that are gone, too.
+    files: BTreeSet<(PathBuf, PathBuf)>,
     exec: Vec<&'a Hook>,
 }
 
@@ -154,14 +154,26 @@ impl Watching<'_> {
         self.say("Watch enabled").await;
         loop {
             let changed = watcher.changes().await.map_err(wrong)?;
-            for (service, work) in self.work(&changed) {
-                self.settle(false);
-                // What cannot be done now may be mended by the next change.
-                if let Err(error) = self.perform(service, work).await {
-                    let _ = self.context.report(&error);
-                }
-                self.settle(true);
+            let (to_build, others): (Vec<_>, Vec<_>) = self
+                .work(&changed)
+                .into_iter()
+                .partition(|(_, work)| work.rebuild);
+            let to_build: Vec<String> = to_build.into_iter().map(|(name, _)| name.to_owned()).collect();
+            self.settle(false);
+            for (service, work) in others {
+                self.tried(self.perform(service, work).await);
             }
+            if !to_build.is_empty() {
+                self.tried(self.rebuild(&to_build).await);
+            }
+            self.settle(true);
+        }
+    }
+
+    /// What cannot be done now may be mended by the next change.
+    fn tried(&self, done: Result<(), CommandError>) {
+        if let Err(error) = done {
+            let _ = self.context.report(&error);
         }
     }
 
@@ -200,7 +212,7 @@ impl Watching<'_> {
                 }
                 let copies = !matches!(rule.action, WatchAction::Rebuild | WatchAction::Restart);
                 if let Some(destination) = rule.destination(path).filter(|_| copies) {
-                    work.files.insert(path.clone(), destination);
+                    work.files.insert((path.clone(), destination));
                 }
             }
         }
@@ -208,9 +220,6 @@ impl Watching<'_> {
     }
 
     async fn perform(&self, service: &str, work: Work<'_>) -> Result<(), CommandError> {
-        if work.rebuild {
-            return self.rebuild(service).await;
-        }
         let members = self.running(service)?;
         if !work.files.is_empty() {
             self.say(&format!(
@@ -280,7 +289,7 @@ impl Watching<'_> {
     async fn sync(
         &self,
         container: &Container,
-        files: &BTreeMap<PathBuf, PathBuf>,
+        files: &BTreeSet<(PathBuf, PathBuf)>,
     ) -> Result<(), CommandError> {
         let (there, gone): (Vec<_>, Vec<_>) = files
             .iter()
@@ -308,7 +317,7 @@ impl Watching<'_> {
         for rule in self.rules.iter().filter(|rule| rule.initial_sync) {
             let mut found = Vec::new();
             files_below(&rule.root, rule, &mut found);
-            let files: BTreeMap<PathBuf, PathBuf> = found
+            let files: BTreeSet<(PathBuf, PathBuf)> = found
                 .into_iter()
                 .filter_map(|path| Some((path.clone(), rule.destination(&path)?)))
                 .collect();
@@ -354,23 +363,23 @@ impl Watching<'_> {
         }
     }
 
-    async fn rebuild(&self, service: &str) -> Result<(), CommandError> {
+    async fn rebuild(&self, services: &[String]) -> Result<(), CommandError> {
+        let quoted: Vec<String> = services.iter().map(|name| format!("\"{name}\"")).collect();
+        let quoted = quoted.join(" ");
         self.say(&format!(
-            "Rebuilding service(s) [\"{service}\"] after changes were detected..."
+            "Rebuilding service(s) [{quoted}] after changes were detected..."
         ))
         .await;
-        let before: Vec<String> = self
-            .running(service)?
-            .into_iter()
-            .map(|container| container.definition.image_id)
-            .collect();
-        let mode = match (self.quiet, &self.stage) {
-            (true, _) => Some(Mode::Quiet),
-            // A tree that is drawn in place has no room among the output of containers.
-            (false, Some(_)) => self.context.compose().progress_in_lines(),
-            (false, None) => None,
+        let mut before = Vec::new();
+        for service in services {
+            let running = self.running(service)?.into_iter();
+            before.extend(running.map(|container| container.definition.image_id));
+        }
+        let display = match (self.quiet, &self.stage) {
+            (true, _) => display_as(self.context, "Building", Some(Mode::Quiet))?,
+            (false, Some(_)) => display_lines(self.context, "Building")?,
+            (false, None) => display_as(self.context, "Building", None)?,
         };
-        let display = display_as(self.context, "Building", mode)?;
         let how = Building {
             to_run: true,
             quiet: self.quiet,
@@ -383,9 +392,9 @@ impl Watching<'_> {
             how: &how,
         };
         let done = async {
-            site.build(&[service.to_owned()], display.progress()).await?;
+            site.build(services, display.progress()).await?;
             let options = UpOptions {
-                services: vec![service.to_owned()],
+                services: services.to_vec(),
                 no_deps: true,
                 ignore_orphans: true,
                 ..UpOptions::default()
@@ -399,7 +408,7 @@ impl Watching<'_> {
             let replaced = |image: &plimsoll_image::Image| before.contains(&image.id.to_string());
             self.context.images()?.prune(false, &replaced)?;
         }
-        self.say(&format!("service(s) [\"{service}\"] successfully built"))
+        self.say(&format!("service(s) [{quoted}] successfully built"))
             .await;
         Ok(())
     }
@@ -478,7 +487,7 @@ fn files_below(path: &Path, rule: &Rule, found: &mut Vec<PathBuf>) {
 }
 
 /// A tar archive of files under the names they get, with this owner. What vanishes meanwhile is left out.
-fn archive(files: &[(&PathBuf, &PathBuf)], (user, group): (u32, u32)) -> io::Result<Vec<u8>> {
+fn archive(files: &[&(PathBuf, PathBuf)], (user, group): (u32, u32)) -> io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (source, destination) in files {
         let Ok(metadata) = source.symlink_metadata() else {

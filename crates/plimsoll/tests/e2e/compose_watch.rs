@@ -268,6 +268,54 @@ fn an_up_that_watches_shows_each_run_once() {
 }
 
 #[test]
+fn what_two_services_are_built_from_is_built_for_both() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: dev
+x-built: &built
+  build: .
+  command: cat /version -
+  stdin_open: true
+  stop_signal: SIGKILL
+services:
+  one:
+    <<: *built
+    develop:
+      watch:
+        - {action: rebuild, path: ./Dockerfile}
+        - {action: sync, path: ./src, target: /here}
+        - {action: sync, path: ./src, target: /there}
+  two:
+    <<: *built
+    develop: {watch: [{action: rebuild, path: ./Dockerfile}]}
+",
+    );
+    version(&sandbox, "1");
+    sandbox.write("src/x", "");
+    let mut up = Session::of(&sandbox, &["compose", "up", "-w", "--quiet-build"]);
+    up.until(1, "⦿ Watch enabled");
+    version(&sandbox, "2");
+    up.until(
+        1,
+        "⦿ Rebuilding service(s) [\"one\" \"two\"] after changes were detected...",
+    );
+    up.until(1, "one-1  | 2");
+    up.until(1, "two-1  | 2");
+    up.until(1, "⦿ service(s) [\"one\" \"two\"] successfully built");
+    sandbox.write("src/y", "y");
+    let copied = ["compose", "exec", "-T", "one", "cat", "/here/y", "/there/y"];
+    wait_for("two copies", 30, || {
+        (sandbox.run(copied).stdout == "yy").then_some(())
+    });
+    up.interrupt();
+    up.ends(130);
+    sandbox.ok(["compose", "down"]);
+}
+
+#[test]
 fn watching_ends_with_the_containers() {
     needs!(root, overlay, tool = "nft");
     let sandbox = with_busybox();
