@@ -126,7 +126,10 @@ impl Converge {
         self.last_output(container).await
     }
 
+    /// The last lines it has written since it was started last.
     pub(super) async fn last_output(&self, container: &Container) -> Vec<String> {
+        let present = self.containers.get(container.id());
+        let start = present.ok().and_then(|present| present.state.started_at);
         let query = LogQuery {
             tail: Some(TAIL),
             follow: false,
@@ -134,7 +137,9 @@ impl Converge {
         let mut lines = Vec::new();
         if let Ok(Some((mut log, _))) = self.containers.logs(container, query).await {
             while let Ok(Some(line)) = log.next().await {
-                lines.push(line.log.trim_end().to_owned());
+                if start.is_none_or(|start| line.time >= start) {
+                    lines.push(line.log.trim_end().to_owned());
+                }
             }
         }
         lines

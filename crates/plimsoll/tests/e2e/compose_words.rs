@@ -259,3 +259,21 @@ fn a_restart_is_an_event_of_its_own() {
         .filter(|line| line.contains("\"action\":\"restart\""));
     assert_eq!(restarts.count(), 2, "{events}");
 }
+
+#[test]
+fn a_failure_is_told_with_what_was_written_this_time() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: shop
+services:
+  job: {image: busybox, command: [sh, -c, 'echo broken; exit 4']}
+  app: {image: busybox, depends_on: {job: {condition: service_completed_successfully}}}
+",
+    );
+    sandbox.fails(1, ["compose", "up", "-d"]);
+    let again = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert_eq!(again.matches("  broken\n").count(), 1, "{again}");
+}
