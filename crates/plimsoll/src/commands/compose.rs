@@ -356,11 +356,13 @@ fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
             .map(Utf8PathBuf::from)
             .collect(),
     };
-    // The flag stands for the variable, not beside it.
+    // The flag stands for the variable, not beside it; where neither says anything, that is the profile `""`.
     let mut profiles = args.profiles.clone();
     if profiles.is_empty() {
-        profiles = list(crate::env::COMPOSE_PROFILES, ",");
-        profiles.iter_mut().for_each(|profile| *profile = profile.trim().to_owned());
+        let text = switches
+            .get(crate::env::COMPOSE_PROFILES)
+            .map_or("", String::as_str);
+        profiles = text.split(',').map(|profile| profile.trim().to_owned()).collect();
     }
     let ignores_env_file = environment
         .get(crate::env::COMPOSE_DISABLE_ENV_FILE)
