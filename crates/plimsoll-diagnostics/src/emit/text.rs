@@ -107,6 +107,8 @@ fn draw(diagnostic: &Diagnostic, title: annotate_snippets::Title<'_>, color: boo
     .term_width(WIDTH);
     let source = &diagnostic.source;
     let report = match annotations(diagnostic) {
+        // About nothing that is written anywhere.
+        marks if marks.is_empty() && source.name.is_empty() => Group::with_title(title),
         // An image as a whole has no lines to show.
         marks if marks.is_empty() || source.text.is_empty() => title.element(Origin::path(&*source.name)),
         marks => frame(title, source, marks),

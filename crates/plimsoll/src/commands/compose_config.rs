@@ -1,6 +1,6 @@
 //! `compose config`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -139,7 +139,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         project.to_yaml()
     };
     if !args.names.is_empty() {
-        keep(&mut value, &args.names);
+        let wanted = with_dependencies(&project, &args.names)?;
+        keep(&mut value, &wanted);
     }
     pin(&mut value, &digests, args.lock_image_digests);
     if !args.no_interpolate {
@@ -233,7 +234,25 @@ fn environment(project: &Project) -> Vec<String> {
     project.environment.iter().map(line).collect()
 }
 
-fn keep(value: &mut Value, names: &[String]) {
+/// Services and all that they depend on.
+fn with_dependencies(project: &Project, names: &[String]) -> Result<BTreeSet<String>, CommandError> {
+    let services = project.section("services");
+    let (mut wanted, mut open) = (BTreeSet::new(), names.to_vec());
+    while let Some(name) = open.pop() {
+        let Some(service) = services.iter().find(|service| service.key == name) else {
+            return Err(no_such_service(&name, services.iter().map(|service| service.key.as_str())));
+        };
+        if wanted.insert(name) {
+            let dependencies = service.value.get("depends_on").map_or(&[][..], Node::entries);
+            let known = |name: &str| services.iter().any(|service| service.key == name);
+            let dependencies = dependencies.iter().map(|dependency| dependency.key.clone());
+            open.extend(dependencies.filter(|name| known(name)));
+        }
+    }
+    Ok(wanted)
+}
+
+fn keep(value: &mut Value, names: &BTreeSet<String>) {
     if let Some(services) = value.get_mut("services").and_then(Value::as_object_mut) {
         services.retain(|name, _| names.contains(name));
     }
