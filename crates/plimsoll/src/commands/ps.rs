@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use plimsoll_container::{Container, HealthStatus, NetworkMode, Status};
+use plimsoll_container::{Container, HealthStatus, NetworkMode, OnFailure, Status};
 use plimsoll_network::Endpoint;
 use serde_json::{Value, json};
 
@@ -188,7 +188,19 @@ fn ellipsis(text: &str, limit: usize) -> String {
 }
 
 /// `Up 3 seconds (healthy)`, `Exited (0) 2 minutes ago`.
+/// Docker's words; of one that is restarted when it is unhealthy also how often that was: Docker has no such containers.
 fn status(container: &Container, now: Timestamp) -> String {
+    let health = container.definition.health.as_ref();
+    let heals = health.is_some_and(|health| health.on_failure == OnFailure::Restart);
+    let times = match container.state.restart_count {
+        count if count == 0 || !heals => String::new(),
+        1 => ", restarted once".to_owned(),
+        count => format!(", restarted {count} times"),
+    };
+    format!("{}{times}", state_in_words(container, now))
+}
+
+fn state_in_words(container: &Container, now: Timestamp) -> String {
     let state = &container.state;
     let since = |time: Option<Timestamp>| {
         let elapsed = time

@@ -261,7 +261,8 @@ fn a_key_of_a_service_heals_it_and_comes_and_goes_with_a_new_container() {
         let count = inspect(&sandbox, "p-app-1")["RestartCount"].as_i64();
         count.filter(|count| *count > 0)
     });
-    assert!(up(&sandbox, &[]).contains("Container p-app-1  "));
+    assert!(sandbox.ok(["ps", "-a"]).contains(", restarted "));
+    assert!(sandbox.ok(["compose", "ps", "-a"]).contains(", restarted "));
     write(&sandbox, &text("x-other: true"));
     let said = up(&sandbox, &[]);
     assert!(said.contains("Recreated  x-autoheal changed"), "{said}");
