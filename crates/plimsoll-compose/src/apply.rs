@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::converge::Converge;
 use crate::desired::Desired;
 use crate::error::{ComposeError, Result};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use foresight::Foresight;
 
 /// How a plan is carried out.
@@ -136,9 +136,13 @@ impl Work {
                 begun[number] = true;
                 let work = self.clone();
                 let handle = tasks.spawn(async move { (number, work.step(number).await) });
-                if matches!(step.action, Action::Wait { .. }) {
+                if is_wait(step) {
                     waits.push(handle);
                 }
+            }
+            let at_work = || (0..steps.len()).filter(|number| begun[*number] && !done[*number]);
+            if failure.is_none() && at_work().all(|number| is_wait(&steps[number])) {
+                at_work().for_each(|number| self.foresee(number));
             }
             match tasks.join_next().await {
                 None => break,
@@ -206,10 +210,7 @@ impl Work {
                 condition,
                 required,
                 names,
-            } => {
-                self.foresee(number);
-                self.wait(service, *condition, *required, names).await
-            }
+            } => self.wait(service, *condition, *required, names).await,
         }
     }
 
@@ -232,7 +233,8 @@ impl Work {
         detail: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.told_of(id, doing, done, detail, work, |_| detail.to_owned()).await
+        self.told_of(id, doing, done, detail, work, |_| detail.to_owned())
+            .await
     }
 
     /// As [`Work::told`], with more to say when it went well.
@@ -254,6 +256,10 @@ impl Work {
         }
         result
     }
+}
+
+fn is_wait(step: &Step) -> bool {
+    matches!(step.action, Action::Wait { .. })
 }
 
 /// An error and its causes on one line.

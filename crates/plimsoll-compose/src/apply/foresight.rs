@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use plimsoll_container::{Container, ContainerError, Containers, NetworkMode, Supervisor};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Work;
+use super::{Work, is_wait};
 use crate::plan::{Action, Step};
 use crate::spec::own_network;
 
@@ -76,7 +76,8 @@ impl Work {
         }
     }
 
-    /// Makes supervisors ready for the containers that start when the step `wait` is done.
+    /// Makes supervisors ready for the containers that start when the step `wait` is done: for when nothing else is to be done.
+    /// Those that are ready stay.
     pub(super) fn foresee(&self, wait: usize) {
         let next = self.plan.steps.iter().filter(|step| step.after.contains(&wait));
         for step in next {
@@ -98,8 +99,4 @@ impl Work {
             None => self.converge.containers.supervisor(container.id()),
         }
     }
-}
-
-fn is_wait(step: &Step) -> bool {
-    matches!(step.action, Action::Wait { .. })
 }
