@@ -25,14 +25,11 @@ const LABEL: (&str, &str) = ("com.docker.compose.bridge", "transformation");
 /// The image that Docker uses when nothing is said.
 const DEFAULT_IMAGE: &str = "docker/compose-bridge-kubernetes";
 
-/// The built-in transformation of that name. Docker's images of the same result are not needed.
-fn built_in(name: &str) -> Option<Target> {
-    match name {
-        "kubernetes" | DEFAULT_IMAGE => Some(Target::Kubernetes),
-        "helm" | "docker/compose-bridge-helm" => Some(Target::Helm),
-        _ => None,
-    }
-}
+/// What is built in: its name, Docker's image of the same result, and what it is.
+const BUILT_IN: [(&str, &str, Target); 2] = [
+    ("kubernetes", DEFAULT_IMAGE, Target::Kubernetes),
+    ("helm", "docker/compose-bridge-helm", Target::Helm),
+];
 
 /// What the images of services say, of those that are here.
 fn facts(context: &Context, project: &Project) -> Result<BTreeMap<String, ImageFacts>, CommandError> {

@@ -203,6 +203,9 @@ fn images_transform_projects() {
     assert_eq!(outcome.code, 0, "{outcome}");
     assert_eq!(read(&folder, "out/templates.yaml"), "of mine\n");
 
+    let missing = run_in(&sandbox, &folder, &["convert", "-y", "-t", "127.0.0.1:1/none"]);
+    assert_eq!(missing.code, 1, "{missing}");
+
     sandbox.write("image/transform", "#!/bin/sh\nexit 7\n");
     let image = sandbox.path("work/image");
     sandbox.ok(["build", "-q", "-t", "mine:1", image.as_str()]);
@@ -256,6 +259,18 @@ fn transformations_are_listed_and_begun() {
         &["transformations", "create", "--from", "mine:1", "new"],
     );
     assert_eq!(again.code, 1, "{again}");
+    let built_in = run_in(
+        &sandbox,
+        &folder,
+        &["transformations", "create", "--from", "helm", "none"],
+    );
+    assert_eq!(built_in.code, 1, "{built_in}");
+    assert!(
+        built_in
+            .stderr
+            .contains("`docker/compose-bridge-helm` is the image"),
+        "{built_in}"
+    );
     let none = run_in(
         &sandbox,
         &folder,

@@ -9,7 +9,7 @@ use plimsoll_bridge::{ImageFacts, Target, convert, resolved};
 use plimsoll_compose_file::Project;
 
 use super::output::Output;
-use super::{DEFAULT_IMAGE, built_in, facts, image};
+use super::{BUILT_IN, DEFAULT_IMAGE, facts, image};
 use crate::command_error::CommandError;
 use crate::commands::compose::project;
 use crate::context::Context;
@@ -43,9 +43,15 @@ enum Transformation {
 impl Args {
     /// Templates are for Docker's program, so they call for its image.
     fn transformations(&self) -> Vec<Transformation> {
-        let chosen = |name: &String| match built_in(name).filter(|_| self.templates.is_none()) {
-            Some(target) => Transformation::BuiltIn(target),
-            None => Transformation::Image(name.clone()),
+        let chosen = |name: &String| {
+            let built_in = BUILT_IN
+                .iter()
+                .find(|(own, image, _)| name == own || name == image);
+            match built_in {
+                Some((_, _, target)) if self.templates.is_none() => Transformation::BuiltIn(*target),
+                Some((_, image, _)) => Transformation::Image((*image).to_owned()),
+                None => Transformation::Image(name.clone()),
+            }
         };
         match self.transformations.is_empty() {
             true => vec![chosen(&DEFAULT_IMAGE.to_owned())],

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use clap::{Args as _, FromArgMatches as _};
 use plimsoll_container::{Container, Containers, CopyOptions};
 
-use super::DEFAULT_IMAGE;
+use super::{BUILT_IN, DEFAULT_IMAGE};
 use crate::command_error::CommandError;
 use crate::commands::container_options::{ContainerArgs, current_directory};
 use crate::commands::{containers, run};
@@ -41,12 +41,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             "output folder {place} already exists"
         )));
     }
-    if matches!(args.from.as_str(), "kubernetes" | "helm") {
+    if let Some((_, image, _)) = BUILT_IN.iter().find(|(own, _, _)| args.from == *own) {
         return Err(CommandError::user(format!(
             "`{}` is built in, and has no templates to begin with",
             args.from
         ))
-        .hint(format!("`{DEFAULT_IMAGE}` is the image with Docker's")));
+        .hint(format!("`{image}` is the image with Docker's")));
     }
     if context.compose().dry_run {
         writeln!(

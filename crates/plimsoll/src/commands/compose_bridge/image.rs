@@ -46,7 +46,11 @@ pub(super) async fn transform(
     words.push(image);
     let command = run::Args::augment_args(clap::Command::new("run").disable_help_flag(true));
     let matches = command.try_get_matches_from(words)?;
-    run::run(run::Args::from_arg_matches(&matches)?, context).await
+    let args = run::Args::from_arg_matches(&matches)?;
+    // A failure of ours is 125 with `run`, and 1 with Compose.
+    run::run(args, context)
+        .await
+        .map_err(|error| error.with_exit_code(1))
 }
 
 /// `--mount` is written with commas.
