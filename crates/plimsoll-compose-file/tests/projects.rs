@@ -329,3 +329,258 @@ fn files_may_be_elsewhere() {
     let named = plimsoll_compose_file::load_with(&folder.options(&["oci://example.com/stack:1"]), &fetch);
     assert!(named.expect("loads").document.at(&["services", "db"]).is_some());
 }
+
+/// Values of one service, read from files that are merged.
+fn of_web(files: &[(&str, &str)], path: &str) -> String {
+    let folder = Folder::new(files);
+    let names: Vec<&str> = files
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| name.ends_with(".yaml") && !name.contains('/'))
+        .collect();
+    let project = folder.load(&names);
+    let node = project.at(&format!("services.web.{path}"));
+    let text = node.map_or_else(|| "nothing".to_owned(), |node| node.to_json().to_string());
+    text.replace(folder.path().as_str(), "/app")
+}
+
+#[test]
+fn an_override_leaves_the_folder_of_a_build_alone() {
+    let base = ("compose.yaml", "services: {web: {build: ./web}}");
+    let over = ("over.yaml", "services: {web: {build: {target: t}}}");
+    assert_eq!(of_web(&[base, over], "build.context"), r#""/app/web""#);
+    assert_eq!(of_web(&[over], "build.context"), r#""/app""#);
+    let files = [
+        (
+            "compose.yaml",
+            "services: {web: {extends: {file: sub/base.yaml, service: base}}}",
+        ),
+        ("sub/base.yaml", "services: {base: {build: {target: t}}}"),
+    ];
+    assert_eq!(of_web(&files, "build.context"), r#""/app""#);
+}
+
+#[test]
+fn a_name_alone_in_an_override_takes_the_callers_value() {
+    let base = (
+        "compose.yaml",
+        "services: {web: {image: a, environment: {SET: x, NOT: y}}}",
+    );
+    let over = ("over.yaml", "services: {web: {environment: [SET, NOT]}}");
+    assert_eq!(
+        of_web(&[base, over], "environment"),
+        r#"{"SET":"value","NOT":null}"#
+    );
+}
+
+#[test]
+fn one_dependency_can_be_reset() {
+    let base = (
+        "compose.yaml",
+        "services: {web: {image: a, depends_on: [b, c], extra_hosts: {h: 1.1.1.1, i: 2.2.2.2}}, b: {image: b}, c: {image: c}}",
+    );
+    let over = (
+        "over.yaml",
+        "services: {web: {depends_on: {b: !reset null}, extra_hosts: {h: !reset null}}}",
+    );
+    assert_eq!(of_web(&[base, over], "depends_on.b"), "nothing");
+    assert_eq!(
+        of_web(&[base, over], "depends_on.c.condition"),
+        r#""service_started""#
+    );
+    assert_eq!(of_web(&[base, over], "extra_hosts"), r#"{"i":["2.2.2.2"]}"#);
+}
+
+#[test]
+fn numbers_become_the_texts_that_the_reference_makes_of_them() {
+    let text = "services: {web: {image: a, environment: {A: 1.50, B: 010, C: 0x1F, D: 1e6, E: True, F: \"1.50\"}, labels: {g: }}}";
+    let file = [("compose.yaml", text)];
+    let expected = r#"{"A":"1.5","B":"8","C":"31","D":"1e+06","E":"true","F":"1.50"}"#;
+    assert_eq!(of_web(&file, "environment"), expected);
+    assert_eq!(of_web(&file, "labels"), r#"{"g":""}"#);
+    assert!(wrong(text).contains(
+        "`services.web.environment.A` is the number `1.50`, which is `1.5` as a text (put it into quotes to keep it as it is: \"1.50\")"
+    ));
+}
+
+#[test]
+fn commands_end_where_a_shell_would_go_on() {
+    let text = "services: {web: {image: a, command: 'npm i --color #fff && npm start'}}";
+    let file = [("compose.yaml", text)];
+    assert_eq!(of_web(&file, "command"), r##"["npm","i","--color","#fff"]"##);
+    assert!(wrong(text).contains("all from `&& npm start` on is left out (write `sh -c \"...\"`"));
+}
+
+#[test]
+fn files_of_variables_see_those_before_them() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {web: {image: a, env_file: [a.env, b.env], label_file: l, build: {context: ., args: [NOT, SET]}}}",
+        ),
+        ("a.env", "A=1\nB=1\n"),
+        ("b.env", "B=2\nC=$A$B\n"),
+        ("l", "k=v\n"),
+    ];
+    assert_eq!(of_web(&files, "environment"), r#"{"A":"1","B":"2","C":"12"}"#);
+    assert_eq!(of_web(&files, "labels"), r#"{"k":"v"}"#);
+    // An argument without a value leaves the default of the Dockerfile.
+    assert_eq!(of_web(&files, "build.args"), r#"{"SET":"value"}"#);
+    let folder = Folder::new(&[
+        ("compose.yaml", "services: {web: {image: \"a:${C}\"}}"),
+        ("a.env", "A=1\nB=1\n"),
+        ("b.env", "B=2\nC=$A$B\n"),
+    ]);
+    let options = LoadOptions {
+        env_files: Some(vec!["a.env".into(), "b.env".into()]),
+        ..folder.options(&["compose.yaml"])
+    };
+    let project = load(&options).unwrap_or_else(|_| panic!("{}", folder.errors_with(&options)));
+    assert_eq!(
+        project
+            .at("services.web.image")
+            .and_then(|node| node.as_text().map(str::to_owned)),
+        Some("a:12".to_owned())
+    );
+}
+
+#[test]
+fn label_files_start_at_the_file_that_names_them() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {web: {extends: {file: sub/base.yaml, service: base}}}",
+        ),
+        (
+            "sub/base.yaml",
+            "services: {base: {image: a, label_file: [l]}, other: {no: valid}}",
+        ),
+        ("sub/l", "k=v\n"),
+    ];
+    // Nor is it looked at what is wrong with a service that nobody extends.
+    assert_eq!(of_web(&files, "labels"), r#"{"k":"v"}"#);
+}
+
+#[test]
+fn the_env_file_of_the_current_folder_comes_before_that_of_the_project() {
+    let folder = Folder::new(&[
+        ("compose.yaml", "services: {web: {image: \"a:${A}${B}\"}}"),
+        (".env", "A=project\nB=project\n"),
+        ("sub/.env", "A=here\n"),
+    ]);
+    let options = LoadOptions {
+        looked_for: true,
+        current: folder.path().join("sub"),
+        ..folder.options(&["../compose.yaml"])
+    };
+    let project = load(&options).unwrap_or_else(|_| panic!("{}", folder.errors_with(&options)));
+    assert_eq!(
+        project.at("services.web.image").and_then(|node| node.as_text()),
+        Some("a:hereproject")
+    );
+}
+
+#[test]
+fn what_is_included_twice_is_there_once() {
+    let diamond = Folder::new(&[
+        ("compose.yaml", "include: [l.yaml, r.yaml]\n"),
+        ("l.yaml", "include: [base.yaml]\nservices: {l: {image: l}}\n"),
+        ("r.yaml", "include: [base.yaml]\nservices: {r: {image: r}}\n"),
+        ("base.yaml", "services: {base: {image: b, security_opt: [x]}}\n"),
+    ]);
+    let project = diamond.load(&["compose.yaml"]);
+    let options = project.at("services.base.security_opt").expect("there");
+    assert_eq!(options.to_json().to_string(), r#"["x"]"#);
+    let conflict = Folder::new(&[
+        ("compose.yaml", "include: [l.yaml, r.yaml]\n"),
+        ("l.yaml", "services: {b: {image: l}}\n"),
+        ("r.yaml", "services: {b: {image: r}}\n"),
+    ]);
+    assert_eq!(
+        conflict.errors(&["compose.yaml"]),
+        "r.yaml:1:12: `services.b` is included twice, and differently: also from l.yaml:1:12 (rename one of them, or put both files into one entry of `include`: then the second is merged over the first)\n"
+    );
+}
+
+#[test]
+fn what_is_half_said_is_a_mistake() {
+    for (service, expected) in [
+        ("image: ''", "3:8: service `web` has neither `image` nor `build`"),
+        (
+            "image: a, tty: 1",
+            "`services.web.tty` must be `true` or `false`, not a number (write `true`)",
+        ),
+        (
+            "image: a, tmpfs: [/x], volumes: ['./a:/x/']",
+            "`/x` is mounted twice: in `tmpfs` and in `volumes`",
+        ),
+        (
+            "image: a, container_name: 'a b'",
+            "`a b` is no name of a container",
+        ),
+        ("image: a, scale: -1", "must be a whole number from 0 on"),
+        ("image: a, post_start: [{user: root}]", "`command` is missing"),
+        (
+            "image: a, develop: {watch: [{path: ., action: sync}]}",
+            "`target` is missing",
+        ),
+        (
+            "image: a, depends_on: {webb: {condition: service_started, required: false}}",
+            "(did you mean `web`?)",
+        ),
+        (
+            "build: {context: ., additional_contexts: {x: 'service:webb'}}",
+            "(did you mean `web`?)",
+        ),
+        (
+            "image: a, links: [webb]",
+            "`webb`, which is not defined (did you mean `web`?)",
+        ),
+        (
+            "image: a, environment: ['A =1']",
+            "the name `A ` ends with a blank",
+        ),
+        (
+            "image: a, read_only: '${SET}'",
+            "(with its variables it came to `value`)",
+        ),
+        (
+            "image: a, volumes: [{type: bnd, target: /x}]",
+            "(did you mean `bind`?)",
+        ),
+        (
+            "image: a, volumes: ['./a:/x:rro']",
+            "the option `rro` is not known: it has no effect (did you mean `ro`?)",
+        ),
+    ] {
+        let found = wrong(&format!("services:\n\n  web: {{{service}}}\n"));
+        assert!(found.contains(expected), "{service}: {found}");
+        assert_eq!(found.lines().count(), 1, "{service}: {found}");
+    }
+    let unused = wrong("services: {web: {image: a}}\nsecrets: {s: {}}\n");
+    assert!(unused.contains("`secrets.s` needs one of"), "{unused}");
+}
+
+#[test]
+fn what_the_reference_takes_is_taken() {
+    let loaded = one(
+        "services: {web: {image: a, ports: ['0:80'], healthcheck: {test: []}, deploy: {restart_policy: {condition: unless-stopped}, resources: {reservations: {devices: [{capabilities: [gpu]}]}}}}}",
+    );
+    assert!(loaded.contains("published: \"0\""), "{loaded}");
+    assert!(loaded.contains("count: -1"), "{loaded}");
+    assert_eq!(wrong("name: ''\nservices: {web: {image: a}}\n"), "");
+    let nowhere = wrong("name: ${NOT}\nservices: {web: {image: a}}\n");
+    assert!(
+        nowhere.starts_with("compose.yaml:1:7: the project name comes to nothing"),
+        "{nowhere}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_said_once() {
+    let text = format!(
+        "services: {{web: {{image: a, command: '{}'}}}}",
+        "$NOT ".repeat(5000)
+    );
+    assert_eq!(wrong(&text).lines().count(), 1);
+}
