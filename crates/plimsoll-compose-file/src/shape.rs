@@ -1,6 +1,7 @@
 //! A document against the schema: what is wrong is said with its place, short forms become long ones, relative paths
 //! absolute.
 
+mod devices;
 mod forms;
 mod mounts;
 mod ports;

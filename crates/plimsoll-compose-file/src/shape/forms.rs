@@ -385,68 +385,6 @@ impl Shaper<'_, '_> {
         hosts
     }
 
-    fn device(&mut self, node: Node) -> Vec<Node> {
-        if let Value::Map(_) = node.value {
-            let mut device = self.object(node, tables::DEVICE);
-            let Some(source) = device.text_of("source").map(str::to_owned) else {
-                return vec![self.invalid(&device, "`source` is missing: the device of the host")];
-            };
-            default(&mut device, "target", &source);
-            default(&mut device, "permissions", "rwm");
-            return vec![device];
-        }
-        let node = self.text(node);
-        let Some(text) = node.as_text() else {
-            return Vec::new();
-        };
-        let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, permissions) = match parts[..] {
-            [source] => (source, source, "rwm"),
-            [source, target] => (source, target, "rwm"),
-            [source, target, permissions] => (source, target, permissions),
-            _ => return vec![self.invalid(&node, "too many colons")],
-        };
-        let mut device = Node::map(&node.place);
-        for (key, value) in [
-            ("source", source),
-            ("target", target),
-            ("permissions", permissions),
-        ] {
-            device.set(key, Node::text(value, &node.place));
-        }
-        vec![device]
-    }
-
-    fn gpus(&mut self, node: Node) -> Node {
-        match node.as_text() {
-            Some("all") => {
-                let request = Node::map(&node.place);
-                all_without_count(Node::new(Value::List(vec![request]), &node.place))
-            }
-            Some(_) => self.invalid(&node, "it is `all` or a list"),
-            None => all_without_count(self.list(node, Kind::Object(tables::DEVICE_REQUEST))),
-        }
-    }
-
-    /// Devices by what they can do, and how many or which.
-    fn requests(&mut self, node: Node) -> Node {
-        let requests = self.list(node, Kind::Object(tables::DEVICE_REQUEST));
-        for request in requests.items() {
-            if !has(request, "capabilities") {
-                self.invalid(request, "`capabilities` is missing, such as `[gpu]`");
-            }
-            if has(request, "count") && has(request, "device_ids") {
-                let help = "`count` is any so many of them, `device_ids` says which";
-                self.invalid_with(
-                    request,
-                    "it has both `count` and `device_ids`",
-                    Some(help.to_owned()),
-                );
-            }
-        }
-        all_without_count(requests)
-    }
-
     fn ulimits(&mut self, node: Node) -> Node {
         let limits = self.map(node, tables::ULIMITS);
         for entry in limits.entries() {
@@ -460,14 +398,6 @@ impl Shaper<'_, '_> {
             }
         }
         limits
-    }
-
-    /// How many devices; all are -1.
-    fn count(&mut self, node: Node) -> Node {
-        match node.as_text() {
-            Some("all") => Node::plain("-1", &node.place),
-            _ => self.kind(node, Kind::Integer),
-        }
     }
 
     /// Permission bits: octal as a text, and as YAML has it as a number.
@@ -562,27 +492,7 @@ impl Shaper<'_, '_> {
     }
 }
 
-fn has(map: &Node, key: &str) -> bool {
-    map.get(key).is_some_and(|value| !value.is_null())
-}
-
-/// A request that says neither how many devices nor which is for all of them.
-fn all_without_count(mut requests: Node) -> Node {
-    if let Value::List(items) = &mut requests.value {
-        for request in items
-            .iter_mut()
-            .filter(|request| matches!(request.value, Value::Map(_)))
-        {
-            if !has(request, "count") && !has(request, "device_ids") {
-                let place = request.place.clone();
-                request.set("count", Node::plain("-1", &place));
-            }
-        }
-    }
-    requests
-}
-
-fn default(map: &mut Node, key: &str, value: &str) {
+pub(super) fn default(map: &mut Node, key: &str, value: &str) {
     if map.get(key).is_none_or(Node::is_null) {
         let place: Place = map.place.clone();
         map.set(key, Node::text(value, &place));
