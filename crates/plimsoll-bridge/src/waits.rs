@@ -76,7 +76,10 @@ fn command(app: &App<'_>, name: &str, other: &str, dependency: &Dependency) -> O
                     "nothing tells when `{other}` is healthy: the file has no `healthcheck` for it{}",
                     of_unknown(app, other)
                 ),
-                format!("write one for `{other}`, or pull its image first if that has one"),
+                format!(
+                    "write one for `{other}`, or {} its image first if that has one",
+                    verb(awaited)
+                ),
             );
             return None;
         }
@@ -95,6 +98,14 @@ fn command(app: &App<'_>, name: &str, other: &str, dependency: &Dependency) -> O
     };
     command.push(PATIENCE.to_owned());
     Some(command)
+}
+
+/// How an image gets here.
+fn verb(service: &Service) -> &'static str {
+    match service.build.is_some() {
+        true => "build",
+        false => "pull",
+    }
 }
 
 fn of_unknown(app: &App<'_>, other: &str) -> &'static str {

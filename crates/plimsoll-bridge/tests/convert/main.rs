@@ -198,7 +198,7 @@ services:
     secrets: [missing, unset]
   db: {image: db}
   off:
-    image: off
+    build: .
     healthcheck: {disable: true}
   waits_for_off: {image: x, depends_on: {off: {condition: service_healthy}}}
   side: {image: side, network_mode: "service:web"}
