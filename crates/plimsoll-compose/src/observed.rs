@@ -54,6 +54,8 @@ pub struct Seen {
     pub networks: BTreeSet<String>,
     /// Names of its volumes.
     pub volumes: BTreeSet<String>,
+    /// Whether it runs without a port that it is to have.
+    pub lacks_ports: bool,
     /// The service that it was made from.
     pub origin: Option<Value>,
     /// What its service depends on, and whether it is restarted with that.
@@ -81,6 +83,7 @@ impl Seen {
             created: definition.created,
             networks,
             volumes: volumes.filter_map(|point| point.volume.clone()).collect(),
+            lacks_ports: container.lacks_ports(),
             origin: definition.origin.clone(),
         })
     }

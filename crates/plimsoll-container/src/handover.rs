@@ -67,6 +67,13 @@ impl Containers {
     }
 }
 
+impl Container {
+    /// Whether it runs without a port that it is to have: whoever was to hand it over was killed.
+    pub fn lacks_ports(&self) -> bool {
+        self.is_running() && !lacking(self).is_empty()
+    }
+}
+
 /// The ports that a container is to have and has not.
 fn lacking(container: &Container) -> Vec<PortRequest> {
     let state = &container.state;

@@ -26,11 +26,24 @@ impl<'a> Planner<'a> {
         for member in self.distinct(name) {
             judged.push((member, self.reason(name, service, member)));
         }
-        // What goes first: what is out of date, then what does not run, then the highest number.
-        judged.sort_by_key(|(member, reason)| (reason.is_some(), !member.is_running(), member.number));
+        // What goes first: what is out of date, then what does not run, then the highest number. Of two that an update which was
+        // killed has left, the one that has the ports stays, to hand them over.
+        judged.sort_by_key(|(member, reason)| {
+            (
+                reason.is_some(),
+                member.lacks_ports,
+                !member.is_running(),
+                member.number,
+            )
+        });
         let surplus = judged.split_off(count.min(judged.len()));
+        let mut leaving = Vec::new();
         for (member, _) in surplus {
-            self.plan.take_away(member, false, Vec::new());
+            leaving.push(self.plan.take_away(member, false, Vec::new()));
+        }
+        if service.ports.is_empty() {
+            // Nobody waits for theirs.
+            leaving.clear();
         }
         self.warn_of_ports(name, service, count);
         judged.sort_by_key(|(member, _)| member.number);
@@ -63,7 +76,8 @@ impl<'a> Planner<'a> {
         if is_replaced || !new.is_empty() || !replacements.is_empty() {
             self.warn_of_files(name);
         }
-        let resources = self.resources(service);
+        let mut resources = self.resources(service);
+        resources.extend(&leaving);
         let stays = |(member, reason): &(&Seen, Option<String>)| reason.is_none() && member.is_running();
         let runs = judged.iter().any(stays);
         let mut waiting = Vec::new();
@@ -80,8 +94,9 @@ impl<'a> Planner<'a> {
         for number in new {
             waiting.push(self.create(name, number, None, &resources));
         }
-        if !self.options.no_start {
-            self.start(name, waiting, replacements, (resources, runs));
+        if !self.options.no_start && (!waiting.is_empty() || !replacements.is_empty()) {
+            let gates = self.gates(name).into_iter().chain(leaving).collect();
+            self.start(name, (waiting, replacements), gates, (resources, runs));
         }
         Ok(())
     }
@@ -119,15 +134,11 @@ impl<'a> Planner<'a> {
     fn start(
         &mut self,
         name: &str,
-        waiting: Vec<Waiting>,
-        replacements: Vec<(Old, u32, String)>,
+        (waiting, replacements): (Vec<Waiting>, Vec<(Old, u32, String)>),
+        gates: Vec<usize>,
         (resources, runs): (Vec<usize>, bool),
     ) {
-        if waiting.is_empty() && replacements.is_empty() {
-            return;
-        }
         self.moved.insert(name.to_owned());
-        let gates = self.gates(name);
         let service = self.desired.model.services.get(name);
         let mut started = self.plan.start_all((name, service), waiting, &gates, runs);
         if !replacements.is_empty() {
@@ -194,6 +205,9 @@ impl<'a> Planner<'a> {
         let image = self.observed.images.get(name);
         if image.is_some_and(|image| *image != member.image) {
             return Some("the image changed".to_owned());
+        }
+        if member.lacks_ports {
+            return Some("a port it should have is missing".to_owned());
         }
         if let Some(file) = self.observed.stale_files.get(&member.id) {
             return Some(file.clone());

@@ -336,6 +336,39 @@ fn an_update_that_starts_first_is_one_step() {
 }
 
 #[test]
+fn half_an_update_that_starts_first_is_mended() {
+    let desired = desired(
+        "services: {web: {image: x, ports: ['80:80'], deploy: {update_config: {order: start-first}}}}",
+    );
+    let mut observed = running(&desired);
+    observed.members[0].hash = "old".to_owned();
+    observed.members.push(member(&desired, "web", 2));
+    // Killed before the new one was started: it has to wait for the port.
+    observed.members[1].status = Status::Created;
+    assert_snapshot!(up(&desired, &observed), @r"
+    0  Container p-web-1  Stop
+    1  Container p-web-1  Remove  [after 0]
+    2  Container p-web-2  Start  [after 1]
+    ");
+    // Killed before it had the port: the old one, which has it, is updated again.
+    observed.members[1].status = Status::Running;
+    observed.members[1].lacks_ports = true;
+    assert_snapshot!(up(&desired, &observed), @r"
+    0  Container p-web-2  Stop
+    1  Container p-web-2  Remove  [after 0]
+    2  Service web  Update 1, start first (configuration changed)  [after 1]
+    ");
+    // Killed before the old one was stopped.
+    observed.members[1].lacks_ports = false;
+    observed.members[0].lacks_ports = true;
+    assert_snapshot!(up(&desired, &observed), @r"
+    0  Container p-web-1  Stop
+    1  Container p-web-1  Remove  [after 0]
+    -  Container p-web-2  Running
+    ");
+}
+
+#[test]
 fn half_a_replacement_is_mended() {
     let desired = desired("services: {web: {image: x}}");
     let mut observed = running(&desired);

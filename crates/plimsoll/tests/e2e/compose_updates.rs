@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -167,6 +168,36 @@ fn a_port_of_the_host_goes_over_while_it_is_used() {
     assert!(get(&addresses[0]) == "two", "it has the port for good");
     sandbox.ok(["compose", "down"]);
     TcpListener::bind(("0.0.0.0", port)).expect("the port is free again");
+    assert!(sandbox.ok(["system", "check", "--leaks"]).contains("No leaks"));
+}
+
+#[test]
+fn a_port_is_not_lost_with_whoever_was_to_hand_it_over() {
+    needs!(root, overlay, tool = "nft");
+    let free = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let address = format!("127.0.0.1:{port}");
+    let sandbox = project(&server(port, "v0", true));
+    up(&sandbox, &["--wait"]);
+    for round in 1..=6_u64 {
+        write(&sandbox, &server(port, &format!("v{round}"), true));
+        let mut command = sandbox.command(["compose", "up", "-d"]);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(30 + 60 * round));
+        let _ = child.kill();
+        let _ = child.wait();
+        let left = get(&address);
+        assert!(
+            left == format!("v{}", round - 1) || left == format!("v{round}"),
+            "after round {round}: {left}"
+        );
+        up(&sandbox, &["--wait"]);
+        assert_eq!(get(&address), format!("v{round}"));
+        assert_eq!(sandbox.ok(["ps", "-aq"]).lines().count(), 1);
+    }
+    sandbox.ok(["compose", "down"]);
     assert!(sandbox.ok(["system", "check", "--leaks"]).contains("No leaks"));
 }
 
