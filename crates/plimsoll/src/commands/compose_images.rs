@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let scope = Scope::by_name(context)?;
     let images = context.images()?;
     let used = scope
-        .members(&containers(context)?, &args.services, Which::SERVICES)?
+        .members(&containers(context)?, &args.services, Which::ALL)?
         .iter()
         .map(|member| used(member, &images))
         .collect::<Result<Vec<_>, _>>()?;

@@ -7,6 +7,7 @@ use plimsoll_compose::{ApplyOptions, DownOptions, Plan};
 use plimsoll_container::{Status, parse_signal};
 
 use super::compose::converging::{Changing, orphans, signalled};
+use super::compose::members::Which;
 use super::compose::{Scope, display_as};
 use super::interruptible;
 use crate::command_error::CommandError;
@@ -39,7 +40,9 @@ async fn kill(args: &Args, context: &Context) -> Result<ExitCode, CommandError> 
         let killed = signalled(
             context,
             &scope,
-            (&args.services, |status| status != Status::Restarting),
+            (&args.services, Which::ALL_RUNNING, |status| {
+                status != Status::Restarting
+            }),
             words,
             display.progress(),
             async |containers, container| containers.kill(container, signal).await,

@@ -75,8 +75,8 @@ async fn show(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     };
     let containers = containers(context)?;
     let members = match args.index {
-        0 => scope.members(&containers, &services, Which::ALL)?,
-        index => vec![scope.member(&containers, &services[0], index, Which::ALL)?],
+        0 => scope.members(&containers, &services, Which::SERVICES)?,
+        index => vec![scope.member(&containers, &services[0], index, Which::SERVICES)?],
     };
     let (printer, writing) = Printer::start(Form {
         prefix: !args.no_log_prefix,
@@ -191,11 +191,9 @@ impl Follower {
 
     /// Those that run now.
     fn started(&self) -> Result<Vec<Member>, CommandError> {
-        let which = Which {
-            stopped: false,
-            one_off: true,
-        };
-        let mut members = self.scope.members(&self.containers, &self.services, which)?;
+        let mut members = self
+            .scope
+            .members(&self.containers, &self.services, Which::RUNNING)?;
         members.retain(|member| self.index == 0 || member.number == self.index);
         Ok(members)
     }

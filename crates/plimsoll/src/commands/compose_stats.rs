@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let containers = containers(context)?;
     let which = Which {
         stopped: args.all,
-        one_off: false,
+        one_off: true,
     };
     let form = Form {
         no_stream: args.no_stream,

@@ -22,15 +22,19 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let scope = Scope::by_name(context)?;
     let mut text = String::new();
-    for member in scope.members(&containers(context)?, &args.services, Which::RUNNING)? {
+    for member in scope.members(&containers(context)?, &args.services, Which::ALL_RUNNING)? {
         let listed = processes(&member.container, &["-ef".to_owned()])?;
         let mut lines = listed.lines();
         let titles = lines.next().unwrap_or_default();
         if text.is_empty() {
             text = format!("SERVICE\t#\t{titles}");
         }
+        let number = match member.is_one_off {
+            true => String::new(),
+            false => member.number.to_string(),
+        };
         for line in lines {
-            text.push_str(&format!("\n{}\t{}\t{line}", member.service, member.number));
+            text.push_str(&format!("\n{}\t{number}\t{line}", member.service));
         }
     }
     if !text.is_empty() {

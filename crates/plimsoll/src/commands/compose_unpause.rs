@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use plimsoll_container::Status;
 
 use super::compose::converging::signalled;
+use super::compose::members::Which;
 use super::compose::{Scope, display_as};
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -22,7 +23,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let display = display_as(context, "Running", None)?;
     let words = ("Unpausing", "Unpaused");
     let is_meant: fn(Status) -> bool = |status| status == Status::Paused;
-    let which = (args.services.as_slice(), is_meant);
+    let which = (args.services.as_slice(), Which::RUNNING, is_meant);
     let done = signalled(
         context,
         &scope,

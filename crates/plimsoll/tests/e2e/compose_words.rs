@@ -277,3 +277,49 @@ services:
     let again = sandbox.fails(1, ["compose", "up", "-d"]);
     assert_eq!(again.matches("  broken\n").count(), 1, "{again}");
 }
+
+#[test]
+fn containers_of_run_are_seen_where_docker_shows_them() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = shop();
+    sandbox.ok([
+        "compose",
+        "run",
+        "-d",
+        "--name",
+        "by-hand",
+        "job",
+        "sh",
+        "-c",
+        "echo own; exec sleep 1000",
+    ]);
+    sandbox.ok(["compose", "up", "-d", "job"]);
+    let said = sandbox.ok(["compose", "logs", "job"]);
+    assert_eq!(said, "job-1  | job\n");
+    let top = sandbox.ok(["compose", "top"]);
+    assert!(
+        top.lines()
+            .nth(1)
+            .is_some_and(|line| line.starts_with("job          root")),
+        "{top}"
+    );
+    assert!(
+        sandbox
+            .ok(["compose", "stats", "--no-stream", "--format", "{{.Name}}"])
+            .contains("by-hand")
+    );
+    assert!(sandbox.ok(["compose", "images"]).contains("by-hand"));
+    sandbox.ok(["compose", "stop", "-t", "0"]);
+    let running = [
+        "compose",
+        "ps",
+        "-a",
+        "--status",
+        "running",
+        "--format",
+        "{{.Name}}",
+    ];
+    assert_eq!(sandbox.ok(running), "by-hand\n");
+    sandbox.ok(["compose", "kill"]);
+    assert_eq!(sandbox.ok(running), "");
+}

@@ -252,13 +252,13 @@ pub(crate) fn warn_unused(context: &Context, desired: Option<&Arc<Desired>>) {
 pub(crate) async fn signalled(
     context: &Context,
     scope: &Scope,
-    (services, is_meant): (&[String], fn(Status) -> bool),
+    (services, which, is_meant): (&[String], Which, fn(Status) -> bool),
     (doing, done): (&str, &str),
     progress: &Progress,
     work: impl AsyncFn(&Containers, &Container) -> Result<(), ContainerError>,
 ) -> Result<usize, CommandError> {
     let containers = crate::commands::containers::containers(context)?;
-    let members = scope.members(&containers, services, Which::RUNNING)?;
+    let members = scope.members(&containers, services, which)?;
     let mut tasks: FuturesUnordered<_> = members
         .iter()
         .filter(|member| is_meant(member.container.state.status))

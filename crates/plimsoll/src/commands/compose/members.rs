@@ -53,6 +53,11 @@ impl Which {
         stopped: false,
         one_off: false,
     };
+    /// All that runs.
+    pub(crate) const ALL_RUNNING: Self = Self {
+        stopped: false,
+        one_off: true,
+    };
     /// All services, running or not.
     pub(crate) const SERVICES: Self = Self {
         stopped: true,
