@@ -172,7 +172,7 @@ impl Containers {
 
     /// Gives the memory back that files of containers and volumes were in; for when all of them are gone.
     pub fn forget_files(&self) {
-        crate::memory_volumes::forget_all(&self.store);
+        crate::mounted_volumes::forget_all(&self.store);
         let home = home(&self.store);
         let _ = unmount(home.as_std_path(), UnmountFlags::DETACH);
         let _ = fs::remove_dir(home);

@@ -45,7 +45,7 @@ pub struct VolumeOptions {
 }
 
 impl VolumeOptions {
-    /// A bind of a folder, memory, or a folder of our own: what needs no help of others to be mounted.
+    /// A bind of a folder, a folder of our own, or what the kernel mounts: memory, a disk, a share.
     fn check(&self) -> Result<()> {
         let wrong = |why: String| Err(ContainerError::Option(why));
         const KNOWN: [&str; 3] = ["type", "device", "o"];
@@ -59,17 +59,15 @@ impl VolumeOptions {
             "" if self.driver.is_empty() => Ok(()),
             "bind" if device.is_some_and(|device| device.starts_with('/')) => Ok(()),
             "bind" => wrong("a volume with o=bind needs device=/an/absolute/path".to_owned()),
-            "tmpfs" => Ok(()),
             "" => wrong("missing required option: \"type\"".to_owned()),
-            other => wrong(format!(
-                "volumes of type `{other}` are not supported: mount it on the host, and bind it with \
-                 type=none,o=bind,device=PATH"
-            )),
+            "tmpfs" => Ok(()),
+            _ if device.is_some() => Ok(()),
+            _ => wrong("missing required option: \"device\"".to_owned()),
         }
     }
 
     /// `bind`, or the type.
-    fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         match self
             .mount_options()
             .any(|option| matches!(option, "bind" | "rbind"))
@@ -79,19 +77,14 @@ impl VolumeOptions {
         }
     }
 
-    fn mount_options(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn mount_options(&self) -> impl Iterator<Item = &str> {
         let options = self.driver.get("o").map_or("", String::as_str);
         options.split(',').filter(|option| !option.is_empty())
     }
 
-    /// Whether it is in memory.
-    fn is_memory(&self) -> bool {
-        self.kind() == "tmpfs"
-    }
-
-    /// What the memory is mounted with.
-    pub(crate) fn memory_options(&self) -> Vec<String> {
-        self.mount_options().map(str::to_owned).collect()
+    /// Whether a file system of its own is mounted for it.
+    fn is_mounted(&self) -> bool {
+        !matches!(self.kind(), "" | "bind")
     }
 }
 
@@ -202,11 +195,11 @@ impl Volumes<'_> {
         options.check()?;
         let _lock = self.lock(name)?;
         let data = self.data(name);
-        let in_memory = match self.get(name) {
-            Ok(known) => known.options.is_memory(),
-            Err(_) => options.is_memory(),
+        let is_mounted = match self.get(name) {
+            Ok(known) => known.options.is_mounted(),
+            Err(_) => options.is_mounted(),
         };
-        let (whole, image) = (image, image.filter(|_| !in_memory));
+        let (whole, image) = (image, image.filter(|_| !is_mounted));
         let is_new = !data.exists();
         if is_new || (image.is_some() && is_empty(data.as_std_path())) {
             let home = self.home(name);
@@ -228,14 +221,14 @@ impl Volumes<'_> {
         let known = self.get(name)?.options;
         match known.kind() {
             "bind" => Ok(known.driver["device"].clone().into()),
-            "tmpfs" => {
-                let memory = self.memory(name, &known.memory_options())?;
-                if is_empty(memory.as_std_path()) {
-                    fill(whole, memory.as_std_path())?;
+            "" => Ok(data),
+            _ => {
+                let mounted = self.mounted(name, &known)?;
+                if is_empty(mounted.as_std_path()) {
+                    fill(whole, mounted.as_std_path())?;
                 }
-                Ok(memory)
+                Ok(mounted)
             }
-            _ => Ok(data),
         }
     }
 
@@ -287,7 +280,7 @@ impl Volumes<'_> {
         })?;
         if made > 0 {
             // Of one before it that had the name, whose remover died.
-            self.forget_memory(name);
+            self.unmount(name);
             events::volume(&self.0.events(), "create", name, []);
         }
         Ok(())
@@ -346,7 +339,7 @@ impl Volumes<'_> {
             )?)
         })?;
         if removed > 0 {
-            self.forget_memory(name);
+            self.unmount(name);
             self.0.discard(&self.home(name))?;
             events::volume(&self.0.events(), "destroy", name, []);
         }

@@ -466,11 +466,43 @@ fn volumes_of_the_local_driver() {
     ]);
     assert_eq!(printed, "1024\n");
     assert!(folder.join("x").exists());
-    let said = sandbox.fails(1, ["volume", "create", "-o", "type=nfs", "-o", "device=:/x"]);
-    assert!(
-        said.contains("`nfs` are not supported") && said.contains("o=bind"),
-        "{said}"
-    );
+    // Whatever the kernel can mount.
+    for folder in ["lower", "upper", "work"] {
+        std::fs::create_dir_all(sandbox.path(folder)).expect("made");
+    }
+    sandbox.write("../lower/below", "seen\n");
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| sandbox.path(name));
+    let options = format!("o=lowerdir={lower},upperdir={upper},workdir={work}");
+    let create = [
+        "volume",
+        "create",
+        "-o",
+        "type=overlay",
+        "-o",
+        "device=overlay",
+        "-o",
+        &options,
+        "merged",
+    ];
+    sandbox.ok(create);
+    let printed = sandbox.ok([
+        "run",
+        "--rm",
+        "-v",
+        "merged:/m",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /m/below; echo x >/m/above",
+    ]);
+    assert_eq!(printed, "seen\n");
+    assert!(upper.join("above").exists());
+    sandbox.ok(["volume", "rm", "merged"]);
+    let said = sandbox.fails(1, ["volume", "create", "-o", "type=nfs"]);
+    assert!(said.contains("missing required option: \"device\""), "{said}");
+    sandbox.ok(["volume", "create", "-o", "type=no-such", "-o", "device=x", "odd"]);
+    let said = sandbox.fails(125, ["run", "--rm", "-v", "odd:/m", "busybox", "true"]);
+    assert!(said.contains("cannot mount a volume on"), "{said}");
 }
 
 #[test]
