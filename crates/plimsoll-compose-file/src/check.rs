@@ -15,6 +15,8 @@ use crate::project::Project;
 
 use resources::{check_resources, name_resources};
 
+pub(crate) use resources::leave_out_unused;
+
 /// Finishes a project. What does not fit is added to `found`.
 pub(crate) fn finish(
     mut project: Project,
@@ -25,7 +27,7 @@ pub(crate) fn finish(
     for at in 0..project.document.get("services")?.entries().len() {
         let entry = &project.document.get("services")?.entries()[at];
         let (name, mut service) = (&entry.key.clone(), entry.value.clone());
-        if !options.no_env_resolution {
+        if !options.no_env_resolution && !options.no_interpolate {
             add_files(&mut service, &project, found);
         }
         drop_args(&mut service);
@@ -34,7 +36,17 @@ pub(crate) fn finish(
             give_network(&mut service);
             name_dockerfile(&mut service);
         }
-        if !options.no_consistency {
+        if !options.no_consistency && options.no_interpolate {
+            // What a variable will be cannot be looked at.
+            let mut wrong = Vec::new();
+            check_references(name, &service, &project, &mut wrong);
+            let is_known = |error: &Diagnostic| {
+                error
+                    .span()
+                    .is_some_and(|span| !error.source.slice(span).contains('$'))
+            };
+            found.extend(wrong.into_iter().filter(is_known));
+        } else if !options.no_consistency {
             check_service(name, &service, found);
             check_references(name, &service, &project, found);
         }

@@ -143,6 +143,7 @@ impl<'a> Loader<'a> {
                 folder: &folder,
                 home: None,
                 keeps_paths: false,
+                keeps_variables: false,
             },
             ".",
         ));
@@ -291,6 +292,7 @@ impl<'a> Loader<'a> {
             folder: &self.folder,
             home: self.home.as_deref(),
             keeps_paths: self.keeps_paths,
+            keeps_variables: !self.interpolates,
         };
         let services = document.get_mut("services").and_then(Node::entries_mut);
         for service in services.into_iter().flatten() {
@@ -348,6 +350,7 @@ impl<'a> Loader<'a> {
             folder,
             home: self.home.as_deref(),
             keeps_paths: self.keeps_paths,
+            keeps_variables: !self.interpolates,
         };
         let before = self.found.len();
         let mut shaped = shape(node, PROJECT, &base, self.found);

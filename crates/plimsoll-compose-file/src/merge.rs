@@ -196,6 +196,9 @@ fn lists(mut base: Vec<Node>, over: Vec<Node>, rule: Merge) -> Vec<Node> {
     for item in over {
         let same = base.iter().position(|known| match rule {
             Merge::Unique => known.as_text().is_some() && known.as_text() == item.as_text(),
+            Merge::ByPath | Merge::By(_) if known.as_text().is_some() || item.as_text().is_some() => {
+                known.as_text() == item.as_text()
+            }
             Merge::ByPath => path_of(known) == path_of(&item),
             Merge::By(keys) => keys.iter().all(|key| known.text_of(key) == item.text_of(key)),
             _ => false,
@@ -226,6 +229,7 @@ mod tests {
             folder: "/app".into(),
             home: None,
             keeps_paths: false,
+            keeps_variables: false,
         };
         let mut found = Vec::new();
         let shaped = shape(node, PROJECT, &base, &mut found);

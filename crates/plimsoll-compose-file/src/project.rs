@@ -1,6 +1,6 @@
 //! What a project comes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use plimsoll_diagnostics::Diagnostic;
@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
 use crate::canonical::{Flavour, canonical};
+use crate::check::leave_out_unused;
 use crate::load::Origin;
 use crate::node::{Entry, Node, Value};
 use crate::schema::{Kind, PROJECT, tables};
@@ -42,6 +43,16 @@ impl Project {
             .collect();
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         entries
+    }
+
+    /// Leaves out all other services, and what only they use.
+    pub fn keep_services(&mut self, wanted: &BTreeSet<String>, keeps_resources: bool) {
+        if let Some(services) = self.document.get_mut("services").and_then(Node::entries_mut) {
+            services.retain(|service| wanted.contains(&service.key));
+        }
+        if !keeps_resources {
+            leave_out_unused(self);
+        }
     }
 
     /// The image of a service: the one it names, or the one it builds.

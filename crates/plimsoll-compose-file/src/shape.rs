@@ -22,6 +22,8 @@ pub(crate) struct Base<'a> {
     pub(crate) home: Option<&'a str>,
     /// Relative paths stay as they are.
     pub(crate) keeps_paths: bool,
+    /// `${}` stays as it is: nobody knows of what kind such a value will be.
+    pub(crate) keeps_variables: bool,
 }
 
 /// Checks a document and brings it into its long form. What is wrong is added to `found`, and left out.
@@ -49,6 +51,9 @@ struct Shaper<'a, 'b> {
 impl Shaper<'_, '_> {
     fn kind(&mut self, node: Node, kind: Kind) -> Node {
         if node.mark == Some(Mark::Reset) {
+            return node;
+        }
+        if self.base.keeps_variables && has_variable(&node) && may_be_open(kind) {
             return node;
         }
         let mark = node.mark;
@@ -368,6 +373,32 @@ impl Shaper<'_, '_> {
     }
 }
 
+/// Whether there is a `${}` in a value, not only dollar signs that are written twice.
+pub(crate) fn has_variable(node: &Node) -> bool {
+    node.as_text()
+        .is_some_and(|text| text.replace("$$", "").contains('$'))
+}
+
+/// Whether a value of that kind can wait for its variables. Names, paths and what is made of pairs stand as they are.
+fn may_be_open(kind: Kind) -> bool {
+    use crate::schema::Form;
+    match kind {
+        Kind::Integer
+        | Kind::Count
+        | Kind::Number
+        | Kind::Boolean
+        | Kind::Duration
+        | Kind::Size
+        | Kind::Word(_) => true,
+        Kind::Either(first, _) => may_be_open(*first),
+        Kind::Form(form) => matches!(
+            form,
+            Form::Command | Form::Count | Form::Gpus | Form::HealthTest | Form::Mode | Form::PullPolicy
+        ),
+        _ => false,
+    }
+}
+
 /// What a variable came to where that is what is wrong.
 fn came_to(node: &Node) -> Option<String> {
     let Value::Scalar(scalar) = &node.value else {
@@ -535,6 +566,7 @@ mod tests {
             folder: Utf8Path::new("/work/app"),
             home: Some("/home/me"),
             keeps_paths: false,
+            keeps_variables: false,
         };
         for (path, expected) in [
             (".", "/work/app"),

@@ -584,3 +584,52 @@ fn a_variable_that_is_not_set_is_said_once() {
     );
     assert_eq!(wrong(&text).lines().count(), 1);
 }
+
+#[test]
+fn values_wait_for_their_variables_where_these_are_left_alone() {
+    let folder = Folder::new(&[(
+        "compose.yaml",
+        "services:\n  web:\n    image: a\n    ports: ['${P:?need}:80', '${Q}:81', '90:90']\n    volumes: ['${H:-./h}:/h', '${I}']\n    command: run ${A} && more\n    mem_limit: ${M}\n    scale: ${N}\n    tty: ${T}\n    env_file: ${E}.env\n    container_name: ${C}\n    deploy: {replicas: '${R}'}\n    healthcheck: {test: a, interval: '${S}', retries: '${U}'}\n    networks: [nn]\n",
+    )]);
+    let options = LoadOptions {
+        no_interpolate: true,
+        ..folder.options(&["compose.yaml"])
+    };
+    assert_eq!(
+        folder.errors_with(&options),
+        "compose.yaml:14:16: service `web` names the network `nn`, which is not defined (define it under the top-level `networks:`)\n"
+    );
+    let options = LoadOptions {
+        no_consistency: true,
+        ..options
+    };
+    let project = load(&options).unwrap_or_else(|_| panic!("{}", folder.errors_with(&options)));
+    let yaml = to_yaml(&project.to_yaml());
+    for line in [
+        "- ${P:?need}:80",
+        "- ${Q}:81",
+        "- ${H:-./h}:/h",
+        "- ${I}",
+        "command: run ${A} && more",
+        "mem_limit: ${M}",
+        "scale: ${N}",
+        "interval: ${S}",
+    ] {
+        assert!(yaml.contains(line), "{line}\n{yaml}");
+    }
+}
+
+#[test]
+fn some_services_are_kept_with_what_they_use() {
+    let mut project = Folder::new(&[(
+        "compose.yaml",
+        "services: {a: {image: a, volumes: ['v:/v']}, b: {image: b, volumes: ['w:/w']}}\nvolumes: {v: , w: }\n",
+    )])
+    .load(&["compose.yaml"]);
+    project.keep_services(&["a".to_owned()].into(), false);
+    let yaml = to_yaml(&project.to_yaml());
+    assert!(
+        yaml.contains("app_v") && !yaml.contains("app_w") && !yaml.contains("  b:"),
+        "{yaml}"
+    );
+}

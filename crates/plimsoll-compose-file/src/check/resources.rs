@@ -122,6 +122,19 @@ fn check_source(section: &str, entry: &Entry, found: &mut Vec<Diagnostic>) {
     });
 }
 
+/// Leaves out the resources that no service uses.
+pub(crate) fn leave_out_unused(project: &mut Project) {
+    let used = used(project);
+    for (section, used) in used {
+        let entries = project.document.get_mut(section).and_then(Node::entries_mut);
+        let Some(entries) = entries else { continue };
+        entries.retain(|entry| used.contains(&entry.key));
+        if entries.is_empty() {
+            project.document.take(section);
+        }
+    }
+}
+
 /// What services name, by section.
 fn used(project: &Project) -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut used: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Values that have a short and a long form.
 
-use super::{Shaper, absolute, is_remote, mounts, ports, words};
+use super::{Shaper, absolute, has_variable, is_remote, mounts, ports, words};
 use plimsoll_diagnostics::nearest;
 
 use crate::node::{Mark, Node, Place, Value, integer};
@@ -22,14 +22,14 @@ impl Shaper<'_, '_> {
             Form::DependsOn => self.depends_on(node),
             Form::EnvFile => self.env_file(node),
             Form::Extends => self.text_or(node, tables::EXTENDS, "service"),
-            Form::FileReferences => self.each(node, "a list", Self::file_reference),
+            Form::FileReferences => self.every(node, "a list", Self::file_reference),
             Form::Networks => self.names_or_map(node, tables::SERVICE_NETWORK),
             Form::Models => self.names_or_map(node, tables::SERVICE_MODEL),
             Form::Ulimits => self.ulimits(node),
             Form::Hosts => self.hosts(node),
             Form::Devices => self.each(node, "a list of devices", Self::device),
             Form::Gpus => self.gpus(node),
-            Form::Include => self.each(node, "a list", Self::include),
+            Form::Include => self.every(node, "a list", Self::include),
             Form::Ssh => self.ssh(node),
             Form::PullPolicy => self.pull_policy(node),
             Form::HealthTest => self.health_test(node),
@@ -48,8 +48,17 @@ impl Shaper<'_, '_> {
         }
     }
 
-    /// A list whose items may become several.
+    /// A list whose items may become several; those with variables in them may have to wait.
     fn each(&mut self, node: Node, wanted: &str, item: impl Fn(&mut Self, Node) -> Vec<Node>) -> Node {
+        let keeps = self.base.keeps_variables;
+        self.every(node, wanted, |shaper, node| match keeps && has_variable(&node) {
+            true => vec![node],
+            false => item(shaper, node),
+        })
+    }
+
+    /// A list whose items may become several.
+    fn every(&mut self, node: Node, wanted: &str, item: impl Fn(&mut Self, Node) -> Vec<Node>) -> Node {
         let Value::List(items) = node.value else {
             return self.wrong(&node, wanted);
         };
@@ -110,7 +119,9 @@ impl Shaper<'_, '_> {
             let target = port
                 .text_of("target")
                 .and_then(|target| target.parse::<u16>().ok());
+            let is_open = self.base.keeps_variables && port.get("target").is_some_and(has_variable);
             match target {
+                None if is_open => {}
                 Some(target) => port.set("target", Node::plain(target.to_string(), &place)),
                 None => {
                     return vec![
@@ -119,7 +130,8 @@ impl Shaper<'_, '_> {
                 }
             }
             let address = port.text_of("host_ip").unwrap_or_default();
-            if !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
+            let is_open = self.base.keeps_variables && port.get("host_ip").is_some_and(has_variable);
+            if !is_open && !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
                 let why = format!("`host_ip` is no IP address: `{address}`");
                 return vec![self.invalid(&port, why)];
             }
@@ -311,7 +323,7 @@ impl Shaper<'_, '_> {
             Value::List(_) => node,
             _ => Node::new(Value::List(vec![node]), &place),
         };
-        self.each(list, "a list of files", |shaper, node| {
+        self.every(list, "a list of files", |shaper, node| {
             let place = node.place.clone();
             let mut file = shaper.text_or(node, tables::ENV_FILE, "path");
             if file.get("required").is_none() {
@@ -355,6 +367,10 @@ impl Shaper<'_, '_> {
                 for item in items {
                     let item = self.text(item);
                     let Some(text) = item.as_text() else { continue };
+                    if self.base.keeps_variables && has_variable(&item) && !text.contains(['=', ':']) {
+                        add(&mut hosts, text, Node::text("", &item.place));
+                        continue;
+                    }
                     match text.split_once('=').or_else(|| text.split_once(':')) {
                         Some((name, address)) => {
                             add(&mut hosts, name, Node::text(bare(address), &item.place))

@@ -89,7 +89,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     if args.variables {
         return list_variables(context);
     }
-    let project = project(context, |options| {
+    let mut keeps_resources = false;
+    let mut project = project(context, |options| {
+        keeps_resources = options.all_resources;
         options.no_interpolate = args.no_interpolate;
         options.no_env_resolution = args.no_env_resolution;
         options.no_normalize = args.no_normalize;
@@ -129,6 +131,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     if args.quiet {
         return Ok(ExitCode::SUCCESS);
     }
+    if !args.names.is_empty() {
+        let wanted = with_dependencies(&project, &args.names)?;
+        project.keep_services(&wanted, keeps_resources);
+    }
     let digests = match args.resolve_image_digests || args.lock_image_digests {
         true => digests(&project, context).await?,
         false => BTreeMap::new(),
@@ -138,10 +144,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     } else {
         project.to_yaml()
     };
-    if !args.names.is_empty() {
-        let wanted = with_dependencies(&project, &args.names)?;
-        keep(&mut value, &wanted);
-    }
     pin(&mut value, &digests, args.lock_image_digests);
     if !args.no_interpolate {
         escape(&mut value);
@@ -240,7 +242,10 @@ fn with_dependencies(project: &Project, names: &[String]) -> Result<BTreeSet<Str
     let (mut wanted, mut open) = (BTreeSet::new(), names.to_vec());
     while let Some(name) = open.pop() {
         let Some(service) = services.iter().find(|service| service.key == name) else {
-            return Err(no_such_service(&name, services.iter().map(|service| service.key.as_str())));
+            return Err(no_such_service(
+                &name,
+                services.iter().map(|service| service.key.as_str()),
+            ));
         };
         if wanted.insert(name) {
             let dependencies = service.value.get("depends_on").map_or(&[][..], Node::entries);
@@ -250,12 +255,6 @@ fn with_dependencies(project: &Project, names: &[String]) -> Result<BTreeSet<Str
         }
     }
     Ok(wanted)
-}
-
-fn keep(value: &mut Value, names: &BTreeSet<String>) {
-    if let Some(services) = value.get_mut("services").and_then(Value::as_object_mut) {
-        services.retain(|name, _| names.contains(name));
-    }
 }
 
 /// A value and the line it was written in.
