@@ -256,7 +256,8 @@ pub(crate) fn colors_output(context: &Context) -> bool {
 /// `compose --version`
 pub(crate) fn print_version(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let own = env!("CARGO_PKG_VERSION");
-    writeln!(out, "Plimsoll Compose version {own}, as Docker Compose {VERSION}")
+    // Scripts take the first number they find.
+    writeln!(out, "Plimsoll Compose version {VERSION} (Plimsoll {own})")
 }
 
 /// The project as plain data.

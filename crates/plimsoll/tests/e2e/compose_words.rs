@@ -323,3 +323,15 @@ fn containers_of_run_are_seen_where_docker_shows_them() {
     sandbox.ok(["compose", "kill"]);
     assert_eq!(sandbox.ok(running), "");
 }
+
+#[test]
+fn the_first_number_of_a_version_is_that_of_docker_compose() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_plimsoll"));
+    for args in [&["compose", "version"][..], &["compose", "--version"]] {
+        let said = sandbox.run(args).stdout;
+        let number = said
+            .split(' ')
+            .find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
+        assert_eq!(number, Some("2.40.3"), "{said}");
+    }
+}
