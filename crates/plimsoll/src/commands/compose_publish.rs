@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Answer every question with yes
     #[arg(short, long)]
     yes: bool,
+    /// Refused: images are not published with the project
+    #[arg(long, hide = true)]
+    app: bool,
     /// Accepted for Docker's sake
     #[arg(long, hide = true, value_name = "VERSION")]
     oci_version: Option<String>,
@@ -44,6 +47,13 @@ pub(crate) struct Args {
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    if args.app {
+        return Err(
+            CommandError::user("`--app` is refused: images are not published with the project").hint(
+                "`plimsoll compose push` sends them, and `--resolve-image-digests` names them for good",
+            ),
+        );
+    }
     let project = project(context, |options| {
         options.no_interpolate = true;
         options.no_env_resolution = true;

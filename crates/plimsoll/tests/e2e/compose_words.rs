@@ -335,3 +335,14 @@ fn the_first_number_of_a_version_is_that_of_docker_compose() {
         assert_eq!(number, Some("2.40.3"), "{said}");
     }
 }
+
+#[test]
+fn publishing_images_with_a_project_is_refused_with_the_reason() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_plimsoll"));
+    sandbox.write("compose.yaml", SHOP);
+    let said = sandbox.fails(1, ["compose", "publish", "--app", "127.0.0.1:1/shop"]);
+    assert!(
+        said.contains("`--app` is refused") && said.contains("compose push"),
+        "{said}"
+    );
+}
