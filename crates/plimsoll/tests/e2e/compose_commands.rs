@@ -602,7 +602,7 @@ fn called_as_docker_compose() {
         Outcome::of(command.arg0("/usr/bin/docker-compose"))
     };
     assert_eq!(called(&["config", "--services"]).stdout, "web\n");
-    assert!(called(&["--version"]).stdout.contains("Docker Compose 2.40.3"));
+    assert!(called(&["--version"]).stdout.contains("Compose version 2.40.3"));
     for wrong in [
         &["cofnig"][..],
         &["config", "--formt"],
