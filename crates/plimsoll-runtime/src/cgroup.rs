@@ -91,6 +91,23 @@ impl Hierarchies {
         }
     }
 
+    /// The files of weights are there only while something weighs: BFQ or its forerunner, or on v2 the model of costs.
+    pub(crate) fn weighs_disks(&self) -> bool {
+        match self {
+            Self::Unified => {
+                let groups = folders_in(Path::new(MOUNT));
+                let any_has = |name: &str| groups.iter().any(|group| group.join(name).exists());
+                // Where no group has files of `io` yet nobody knows.
+                !any_has("io.stat") || any_has("io.weight") || any_has("io.bfq.weight")
+            }
+            Self::Legacy(_) => self.mount_of("blkio").is_none_or(|at| {
+                ["blkio.bfq.weight", "blkio.weight"]
+                    .iter()
+                    .any(|name| at.join(name).exists())
+            }),
+        }
+    }
+
     /// Where a controller's tree is mounted.
     pub(crate) fn mount_of(&self, controller: &str) -> Option<PathBuf> {
         match self {

@@ -20,6 +20,8 @@ pub(crate) struct Host {
     /// Hard limits in force, by Docker's names; `u64::MAX` is none.
     pub(crate) hard_limits: Vec<(&'static str, u64)>,
     pub(crate) limits_swap: bool,
+    /// Whether a group can have a weight for disks.
+    pub(crate) weighs_disks: bool,
     /// Whether profiles of AppArmor are in force.
     pub(crate) apparmor: bool,
     /// Of this process, which others cannot be below without a privilege.
@@ -36,6 +38,7 @@ impl Host {
         let limits = defaults::ULIMITS.iter();
         Ok(Self {
             limits_swap: hierarchies.limits_swap(),
+            weighs_disks: hierarchies.weighs_disks(),
             controllers: delegated_controllers(&hierarchies),
             hierarchies,
             ordinary,

@@ -47,9 +47,41 @@ fn without(
     warnings: &mut Vec<String>,
 ) -> Result<Resources, RuntimeError> {
     let mut kept = asked.clone();
-    let Some(controllers) = &host.controllers else {
-        return Ok(kept);
+    let undelegated = match &host.controllers {
+        Some(controllers) => take_undelegated(&mut kept, controllers),
+        None => Vec::new(),
     };
+    let unknown = match host.weighs_disks {
+        true => Vec::new(),
+        false => take_weights(&mut kept),
+    };
+    for (missing, why) in [
+        (
+            undelegated,
+            "an ordinary user cannot set it here (`plimsoll system check` says what is missing)",
+        ),
+        (
+            unknown,
+            "this kernel has nothing that weighs reads and writes of disks, such as the scheduler BFQ",
+        ),
+    ] {
+        if hardened && !missing.is_empty() {
+            let text = format!(
+                "a hardened container must have its limits: {}: {why}",
+                missing.join(", ")
+            );
+            return Err(RuntimeError::Invalid(text));
+        }
+        let told = missing
+            .iter()
+            .map(|name| format!("limit `{name}` has no effect: {why}"));
+        warnings.extend(told);
+    }
+    Ok(kept)
+}
+
+/// Takes away what belongs to other controllers than these, and names it.
+fn take_undelegated(kept: &mut Resources, controllers: &[String]) -> Vec<&'static str> {
     let mut missing = Vec::new();
     let mut lacks = |controller: &str, limits: &[(&'static str, bool)]| {
         let lacks = !controllers.iter().any(|known| known == controller);
@@ -60,40 +92,38 @@ fn without(
     };
     let set = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
     let memory = [
-        ("memory", set(asked.memory)),
-        ("memory-reservation", set(asked.memory_reservation)),
+        ("memory", set(kept.memory)),
+        ("memory-reservation", set(kept.memory_reservation)),
     ];
     if lacks("memory", &memory) {
         (kept.memory, kept.memory_swap, kept.memory_reservation) = (None, None, None);
     }
-    if lacks("pids", &[("pids-limit", set(asked.pids_limit))]) {
+    if lacks("pids", &[("pids-limit", set(kept.pids_limit))]) {
         kept.pids_limit = None;
     }
-    let quota = asked.cpu_quota.is_some_and(|quota| quota != 0);
+    let quota = kept.cpu_quota.is_some_and(|quota| quota != 0);
     let cpu = [
-        ("cpus", set(asked.nano_cpus)),
+        ("cpus", set(kept.nano_cpus)),
         ("cpu-quota", quota),
-        ("cpu-shares", asked.cpu_shares.is_some_and(|shares| shares > 0)),
+        ("cpu-shares", kept.cpu_shares.is_some_and(|shares| shares > 0)),
     ];
     if lacks("cpu", &cpu) {
         (kept.nano_cpus, kept.cpu_quota, kept.cpu_period, kept.cpu_shares) = (None, None, None, None);
     }
     let sets = [
-        ("cpuset-cpus", !asked.cpuset_cpus.is_empty()),
-        ("cpuset-mems", !asked.cpuset_mems.is_empty()),
+        ("cpuset-cpus", !kept.cpuset_cpus.is_empty()),
+        ("cpuset-mems", !kept.cpuset_mems.is_empty()),
     ];
     if lacks("cpuset", &sets) {
         kept.cpuset_cpus.clear();
         kept.cpuset_mems.clear();
     }
-    let weight = asked.blkio_weight.is_some_and(|weight| weight > 0);
-    if lacks(
-        "io",
-        &[
-            ("blkio-weight", weight),
-            ("device-read-bps and its kin", has_rates(asked)),
-        ],
-    ) {
+    let weight = kept.blkio_weight.is_some_and(|weight| weight > 0);
+    let disks = [
+        ("blkio-weight", weight),
+        ("device-read-bps and its kin", has_rates(kept)),
+    ];
+    if lacks("io", &disks) {
         kept.blkio_weight = None;
         for list in [
             &mut kept.blkio_weight_device,
@@ -105,20 +135,16 @@ fn without(
             list.clear();
         }
     }
-    let why = "an ordinary user cannot set it here (`plimsoll system check` says what is missing)";
-    if hardened && !missing.is_empty() {
-        let text = format!(
-            "a hardened container must have its limits: {}: {why}",
-            missing.join(", ")
-        );
-        return Err(RuntimeError::Invalid(text));
-    }
-    warnings.extend(
-        missing
-            .iter()
-            .map(|name| format!("limit `{name}` has no effect: {why}")),
-    );
-    Ok(kept)
+    missing
+}
+
+/// Takes away the weights of disks, and names them.
+fn take_weights(kept: &mut Resources) -> Vec<&'static str> {
+    let weight = kept.blkio_weight.take().is_some_and(|weight| weight > 0);
+    let devices = !std::mem::take(&mut kept.blkio_weight_device).is_empty();
+    let names = [("blkio-weight", weight), ("blkio-weight-device", devices)];
+    let asked = names.into_iter().filter(|(_, asked)| *asked);
+    asked.map(|(name, _)| name).collect()
 }
 
 fn memory(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cgroup::Hierarchies;
-use crate::container_spec::{Mount, MountKind, Resources, Ulimit};
+use crate::container_spec::{DeviceRate, Mount, MountKind, Resources, Ulimit};
 use serde_json::{Map, Value, json};
 
 fn host(hierarchies: Hierarchies) -> Host {
@@ -15,6 +15,7 @@ fn host(hierarchies: Hierarchies) -> Host {
         oom_score_adj: 0,
         apparmor: false,
         limits_swap: true,
+        weighs_disks: true,
         kernel: (6, 1),
         architecture: "amd64",
     }
@@ -266,6 +267,46 @@ fn limits_of_processes_are_held_where_they_cannot_be_raised() {
     };
     assert_eq!(failure(&ulimit("files", 1, 1)), "invalid ulimit type: files");
     assert!(failure(&ulimit("nofile", 2, 1)).contains("2 > 1"));
+}
+
+#[test]
+fn weights_of_disks_that_the_kernel_does_not_know_are_named() {
+    let spec = ContainerSpec {
+        resources: Resources {
+            blkio_weight: Some(300),
+            device_read_bps: vec![DeviceRate {
+                major: 8,
+                minor: 0,
+                value: 1000,
+            }],
+            ..Resources::default()
+        },
+        ..simple()
+    };
+    let weight = |spec: &ContainerSpec, weighs_disks| {
+        let host = Host {
+            weighs_disks,
+            ..host(Hierarchies::Unified)
+        };
+        let mapped = map(spec, &app(), &host)?;
+        let linux = mapped.spec.linux().clone().unwrap();
+        let disks = linux.resources().as_ref().unwrap().block_io().clone().unwrap();
+        let rates = disks.throttle_read_bps_device().iter().flatten().count();
+        Ok::<_, RuntimeError>((disks.weight(), rates, mapped.warnings.join("\n")))
+    };
+    assert_eq!(weight(&spec, true).unwrap(), (Some(300), 1, String::new()));
+    let (kept, rates, warnings) = weight(&spec, false).unwrap();
+    assert_eq!((kept, rates), (None, 1));
+    assert!(
+        warnings.starts_with("limit `blkio-weight` has no effect: this kernel"),
+        "{warnings}"
+    );
+    let hardened = ContainerSpec {
+        non_root: true,
+        ..spec
+    };
+    let text = weight(&hardened, false).unwrap_err().to_string();
+    assert!(text.contains("must have its limits: blkio-weight"), "{text}");
 }
 
 #[test]
