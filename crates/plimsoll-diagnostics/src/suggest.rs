@@ -2,17 +2,30 @@
 
 /// Names farther away than this are not worth suggesting (BuildKit's limit).
 const TOO_FAR: usize = 3;
+/// So many letters of a longer word say which is meant.
+const LONG_ENOUGH: usize = 4;
 
 /// Returns the candidate that `name` was most likely meant to be: the same but for upper and lower
-/// case, or fewer than three letters away. The first of several equally near ones wins.
+/// case, or fewer than three letters away. The first of several equally near ones wins. Without one, it is the only candidate
+/// that begins like that, if four letters of it are there.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = lower(name);
-    let near = candidates.into_iter().filter_map(|candidate| {
-        let distance = distance(&name, &lower(candidate))?;
-        (distance < TOO_FAR && (distance == 0 || distance < name.len())).then_some((distance, candidate))
-    });
-    near.min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let (mut near, mut longer) = (None, Vec::new());
+    for candidate in candidates {
+        let word = lower(candidate);
+        if name.len() >= LONG_ENOUGH && word.starts_with(&name) {
+            longer.push(candidate);
+        }
+        let Some(distance) = distance(&name, &word) else {
+            continue;
+        };
+        let is_near = distance < TOO_FAR && (distance == 0 || distance < name.len());
+        if is_near && near.is_none_or(|(least, _): (usize, &str)| distance < least) {
+            near = Some((distance, candidate));
+        }
+    }
+    let only = || (longer.len() == 1).then(|| longer[0]);
+    near.map(|(_, candidate)| candidate).or_else(only)
 }
 
 fn lower(text: &str) -> Vec<char> {
@@ -58,6 +71,16 @@ mod tests {
         assert_eq!(nearest("", names), None);
         assert_eq!(nearest("ab", ["xy"]), None, "nothing in common");
         assert_eq!(nearest("x", []), None);
+        let keys = [
+            "depends_on",
+            "environment",
+            "env_file",
+            "networks",
+            "network_mode",
+        ];
+        assert_eq!(nearest("depends", keys), Some("depends_on"));
+        assert_eq!(nearest("environ", keys), Some("environment"));
+        assert_eq!(nearest("env", keys), None, "either could be meant");
     }
 
     #[test]
