@@ -1,5 +1,7 @@
 //! YAML text to a [`Node`]: the only place that knows the parser.
 
+mod hints;
+
 use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError};
@@ -71,17 +73,9 @@ impl<'a> Builder<'a> {
     fn syntax(&self, error: &ScanError) -> Box<Diagnostic> {
         let at = error.marker().byte_offset().unwrap_or(self.end);
         let span = self.source.clamp(Span::new(at, at + 1));
-        let error = Diagnostic::error(
-            "yaml-syntax",
-            self.source,
-            span,
-            format!("not YAML: {}", error.info()),
-        );
-        let line = self.source.slice(self.source.line_at(at));
-        Box::new(match line.contains('\t') {
-            true => error.with_help("YAML is indented with blanks, never with tabs"),
-            false => error,
-        })
+        let said = error.info();
+        let error = Diagnostic::error("yaml-syntax", self.source, span, format!("not YAML: {said}"));
+        Box::new(error.with_help(hints::likely(self.source, span.start, &said)))
     }
 
     fn place(&self, span: Span) -> Place {
@@ -98,11 +92,9 @@ impl<'a> Builder<'a> {
             () if depth > MAX_DEPTH => format!("nested more than {MAX_DEPTH} levels deep"),
             () => return Ok(()),
         };
-        Err(Box::new(Diagnostic::error(
-            "yaml-limit",
-            self.source,
-            span,
-            too_much,
+        let error = Diagnostic::error("yaml-limit", self.source, span, too_much);
+        Err(Box::new(error.with_help(
+            "divide the file in several, or use fewer aliases of aliases",
         )))
     }
 
@@ -113,12 +105,9 @@ impl<'a> Builder<'a> {
             Event::Alias(number) => {
                 let Some((node, nodes)) = self.anchors.get(&number).cloned() else {
                     let message = "an alias inside of what it stands for";
-                    return Err(Box::new(Diagnostic::error(
-                        "yaml-alias",
-                        self.source,
-                        span,
-                        message,
-                    )));
+                    let error = Diagnostic::error("yaml-alias", self.source, span, message);
+                    let help = "take it out, or put the anchor on a smaller part";
+                    return Err(Box::new(error.with_help(help)));
                 };
                 self.count(nodes, span, depth)?;
                 return Ok(node);
@@ -146,12 +135,9 @@ impl<'a> Builder<'a> {
                 (Value::Map(entries), anchor, mark(tag.as_deref()), end)
             }
             _ => {
-                return Err(Box::new(Diagnostic::error(
-                    "yaml-syntax",
-                    self.source,
-                    span,
-                    "not YAML: a value is missing",
-                )));
+                let error =
+                    Diagnostic::error("yaml-syntax", self.source, span, "not YAML: a value is missing");
+                return Err(Box::new(error.with_help("close what is open above")));
             }
         };
         let node = Node {
@@ -184,12 +170,9 @@ impl<'a> Builder<'a> {
             };
             let key = self.node(event, span, depth + 1)?;
             let Value::Scalar(Scalar { text: key, plain }) = key.value else {
-                return Err(Box::new(Diagnostic::error(
-                    "yaml-key",
-                    self.source,
-                    span,
-                    "a key is a text",
-                )));
+                let error = Diagnostic::error("yaml-key", self.source, span, "a key is a text");
+                let help = "a value that begins with `{`, such as a template, needs quotes";
+                return Err(Box::new(error.with_help(help)));
             };
             let (event, value_span) = self.next()?;
             let value = self.node(event, value_span, depth + 1)?;
@@ -204,7 +187,8 @@ impl<'a> Builder<'a> {
                     span,
                     format!("`{key}` is there twice"),
                 );
-                return Err(Box::new(error.with_label(first, "the first one")));
+                let help = "leave one of them out, or put what both say under one key";
+                return Err(Box::new(error.with_label(first, "the first one").with_help(help)));
             }
             entries.push(Entry {
                 key,
@@ -219,9 +203,11 @@ impl<'a> Builder<'a> {
         if is_map(&value) || (!value.items().is_empty() && value.items().iter().all(is_map)) {
             return Ok(value);
         }
-        Err(Box::new(value.place.error(
-            "yaml-merge",
-            "`<<` takes a mapping, or a list of mappings",
+        let error = value
+            .place
+            .error("yaml-merge", "`<<` takes a mapping, or a list of mappings");
+        Err(Box::new(error.with_help(
+            "name an anchor of a mapping: `<<: *NAME`, or `<<: [*ONE, *OTHER]`",
         )))
     }
 }
@@ -304,6 +290,43 @@ mod tests {
         assert!(json("? [a]\n: 1").starts_with("error: a key is a text"));
         let error = parse(&Source::new("f", "a:\n\tb: 1\n")).unwrap_err();
         assert!(error.help.unwrap().contains("tabs"));
+    }
+
+    #[test]
+    fn mistakes_have_a_likely_fix() {
+        let help = |text: &str| {
+            let error = parse(&Source::new("f", text)).unwrap_err();
+            error.help.unwrap_or_else(|| panic!("no help: {text:?}"))
+        };
+        for (text, expected) in [
+            ("a: x: y\n", "put the value into quotes: `a: \"x: y\"`"),
+            ("a:\n  - b: x: y\n", "put the value into quotes: `b: \"x: y\"`"),
+            (
+                "a:x\nb: 1\n",
+                "the line above needs a blank after its colon: `a: x`",
+            ),
+            ("a: @x\n", "a value cannot begin with `@`: put it into quotes"),
+            ("a: &base 1\nb: *bose\n", "did you mean `*base`?"),
+            ("b: *foo\n", "put `&foo` before"),
+            ("a: \"x\nb: []\n", "the quote in line 1 is not closed"),
+            ("a: 'it's'\n", "put the whole value into double quotes"),
+            ("a: \"b\" c\n", "put the whole value into single quotes"),
+            ("a: \"\\d\"\n", "in double quotes `\\` begins an escape"),
+            ("a: [x\nb: [y]\n", "a `[` or `{` above is not closed"),
+            ("a: {x: 1\nb: 2\n", "a `[` or `{` above is not closed"),
+            ("a:\n b: 1\n  c: 2\n", "look at how far"),
+            (
+                "a:\n   b: 1\n  c: 2\n",
+                "all keys of a mapping begin in the same column",
+            ),
+            ("a:\n  - b\n  c: 1\n", "a list ends where a line without `- `"),
+            ("a: {{.x}}\n", "a value that begins with `{`"),
+            ("a: 1\na: 2\n", "leave one of them out"),
+            ("a: {<<: 1}\n", "name an anchor of a mapping"),
+            ("a: &x [*x]\n", "take it out"),
+        ] {
+            assert!(help(text).starts_with(expected), "{text:?}: {}", help(text));
+        }
     }
 
     #[test]
