@@ -55,25 +55,13 @@ pub(crate) fn add(app: &App<'_>, name: &str, service: &Service, container: &mut 
     {
         container.set("startupProbe", probe(&check, starting, FOREVER.into()));
     }
-    if is_healed(service) {
+    if service.is_healed() {
         let mut liveness = probe(&check, interval, retries);
         if let Some(period) = check.start_period.filter(|period| !period.is_zero()) {
             liveness["initialDelaySeconds"] = json!(seconds(period));
         }
         container.set("livenessProbe", liveness);
     }
-}
-
-/// Whether the file asks for a restart of what is unhealthy.
-fn is_healed(service: &Service) -> bool {
-    service
-        .labels
-        .get("autoheal")
-        .is_some_and(|value| value == "true")
-        || service
-            .extensions
-            .get("x-autoheal")
-            .is_some_and(|value| *value == true)
 }
 
 fn probe(check: &Healthcheck, interval: Duration, failures: i64) -> Value {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::{ComposeError, Result};
 use crate::graph;
-use crate::spec::{AUTOHEAL, unused, unused_of_network};
+use crate::spec::{unused, unused_of_network};
 
 /// A project as its files have it, and what of it is written on its things.
 #[derive(Debug)]
@@ -160,9 +160,9 @@ impl Desired {
 /// What is kept with the containers of a service: what they depend on, with the key of ours that Docker does not know.
 fn essence(service: &Value, read: Option<&Service>) -> Value {
     let mut kept = crate::reason::essence(service);
-    let healing = read.and_then(|read| read.extensions.get(AUTOHEAL));
+    let healing = read.and_then(|read| read.extensions.get(Service::AUTOHEAL));
     if let (Some(fields), Some(healing)) = (kept.as_object_mut(), healing) {
-        fields.insert(AUTOHEAL.to_owned(), healing.clone());
+        fields.insert(Service::AUTOHEAL.to_owned(), healing.clone());
     }
     kept
 }

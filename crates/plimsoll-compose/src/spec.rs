@@ -24,11 +24,6 @@ pub(crate) use mounts::missing_files;
 pub(crate) use network::own_network;
 pub(crate) use unused::{unused, unused_of_network};
 
-/// Opts in to a restart of what is unhealthy, as a label: the word of the container that is usually run for this.
-const AUTOHEAL_LABEL: &str = "autoheal";
-/// The same as a key of the service.
-pub(crate) const AUTOHEAL: &str = "x-autoheal";
-
 /// Everything a container of a service is made from.
 pub(crate) struct Making<'a> {
     pub(crate) desired: &'a Desired,
@@ -203,16 +198,7 @@ impl Making<'_> {
     }
 
     fn health(&self) -> HealthOptions {
-        let service = self.service;
-        let heals = service
-            .labels
-            .get(AUTOHEAL_LABEL)
-            .is_some_and(|value| value == "true")
-            || service
-                .extensions
-                .get(AUTOHEAL)
-                .is_some_and(|value| *value == true);
-        let on_failure = match heals {
+        let on_failure = match self.service.is_healed() {
             true => OnFailure::Restart,
             false => OnFailure::None,
         };

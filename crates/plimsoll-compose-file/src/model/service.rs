@@ -216,6 +216,19 @@ pub struct Service {
 }
 
 impl Service {
+    /// The key that opts in to a restart of what is unhealthy.
+    pub const AUTOHEAL: &str = "x-autoheal";
+
+    /// Whether it is restarted when it is unhealthy: by the key, or by the label that the container which is usually run
+    /// for this looks for.
+    pub fn is_healed(&self) -> bool {
+        self.labels.get("autoheal").is_some_and(|value| value == "true")
+            || self
+                .extensions
+                .get(Self::AUTOHEAL)
+                .is_some_and(|value| *value == true)
+    }
+
     /// How many containers it has.
     pub fn replicas(&self) -> u32 {
         let of_deploy = self.deploy.as_ref().and_then(|deploy| deploy.replicas);

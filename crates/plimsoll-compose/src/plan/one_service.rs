@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::graph;
 use crate::observed::Seen;
 use crate::reason::reason;
-use crate::spec::AUTOHEAL;
 
 /// A container to be started, and the step after which it is there.
 type Waiting = (String, Option<usize>);
@@ -197,10 +196,13 @@ impl<'a> Planner<'a> {
             ));
         }
         // The fingerprint is Docker's, which does not have it.
-        let heals =
-            |service: Option<&serde_json::Value>| service.and_then(|service| service.get(AUTOHEAL)).cloned();
+        let heals = |service: Option<&serde_json::Value>| {
+            service
+                .and_then(|service| service.get(Service::AUTOHEAL))
+                .cloned()
+        };
         if member.origin.is_some() && heals(member.origin.as_ref()) != heals(self.desired.essence(name)) {
-            return Some(format!("{AUTOHEAL} changed"));
+            return Some(format!("{} changed", Service::AUTOHEAL));
         }
         let image = self.observed.images.get(name);
         if image.is_some_and(|image| *image != member.image) {
