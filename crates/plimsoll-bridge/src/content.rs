@@ -41,8 +41,8 @@ pub(crate) fn of_object(app: &App<'_>, object: &FileObject) -> Result<Vec<u8>, S
     }
 }
 
-/// `data` of a ConfigMap; what is no text goes under `binaryData`.
-pub(crate) fn config_data(files: &BTreeMap<String, Vec<u8>>) -> (Value, Value) {
+/// `data` of a ConfigMap, and `binaryData` for what is no text; those that are not empty.
+pub(crate) fn config_data(files: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = (String, Value)> {
     let mut texts = serde_json::Map::new();
     let mut binaries = serde_json::Map::new();
     for (key, bytes) in files {
@@ -51,7 +51,10 @@ pub(crate) fn config_data(files: &BTreeMap<String, Vec<u8>>) -> (Value, Value) {
             Err(_) => binaries.insert(key.clone(), Value::from(BASE64_STANDARD.encode(bytes))),
         };
     }
-    (Value::Object(texts), Value::Object(binaries))
+    [("data", texts), ("binaryData", binaries)]
+        .into_iter()
+        .filter(|(_, map)| !map.is_empty())
+        .map(|(key, map)| (key.to_owned(), Value::Object(map)))
 }
 
 /// `data` of a Secret.

@@ -6,7 +6,6 @@ use plimsoll_compose_file::to_yaml;
 use serde_json::{Value, json};
 
 use crate::File;
-use crate::app::App;
 use crate::manifest::Manifest;
 
 const VERSION: &str = "kustomize.config.k8s.io/v1beta1";
@@ -14,7 +13,7 @@ const VERSION: &str = "kustomize.config.k8s.io/v1beta1";
 const DESKTOP_STORAGE: &str = "hostpath";
 
 /// All files.
-pub(crate) fn files(_: &App<'_>, manifests: &[Manifest]) -> Vec<File> {
+pub(crate) fn files(manifests: &[Manifest]) -> Vec<File> {
     let mut names: Vec<&str> = manifests.iter().map(|manifest| manifest.file.as_str()).collect();
     names.sort_unstable();
     let mut all: Vec<File> = manifests

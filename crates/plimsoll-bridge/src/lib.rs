@@ -101,7 +101,7 @@ pub fn convert(
     let app = App::new(project, images)?;
     let manifests = app.manifests();
     let mut files = match target {
-        Target::Kubernetes => kustomize::files(&app, &manifests),
+        Target::Kubernetes => kustomize::files(&manifests),
         Target::Helm => helm::files(&app, &manifests),
     };
     files.sort_by(|one, other| one.path.cmp(&other.path));

@@ -125,22 +125,23 @@ fn configs_digest(app: &App<'_>, service: &Service) -> Option<String> {
 
 /// Namespaces that are shared with the node; those of other services cannot be.
 fn namespaces(app: &App<'_>, name: &str, service: &Service, spec: &mut Fields) {
-    if service.network_mode.as_deref() == Some("host") {
+    let of_host = |value: &Option<String>| value.as_deref() == Some("host");
+    let (network, pid, ipc) = (
+        of_host(&service.network_mode),
+        of_host(&service.pid),
+        of_host(&service.ipc),
+    );
+    if network {
         spec.flag("hostNetwork", true)
             .set("dnsPolicy", "ClusterFirstWithHostNet");
     }
-    spec.flag("hostPID", service.pid.as_deref() == Some("host"));
-    spec.flag("hostIPC", service.ipc.as_deref() == Some("host"));
-    let shares_processes = service.pid.as_deref() == Some("host");
-    if service.init == Some(true) && !shares_processes {
-        // The pause container is then the first process of all, and collects what has ended.
-        spec.flag("shareProcessNamespace", true);
-    }
-    let of_host = |value: &Option<String>| value.as_deref() == Some("host");
-    let shares_any = of_host(&service.network_mode) || of_host(&service.pid) || of_host(&service.ipc);
+    // In a shared namespace the pause container is the first process of all, and collects what has ended.
+    spec.flag("hostPID", pid)
+        .flag("hostIPC", ipc)
+        .flag("shareProcessNamespace", service.init == Some(true) && !pid);
     match service.userns_mode.as_deref() {
         None | Some("" | "host") => {}
-        Some(_) if shares_any => {
+        Some(_) if network || pid || ipc => {
             let message = "a pod with namespaces of the node has no users of its own in Kubernetes";
             app.notes.warn(&["services", name, "userns_mode"], message);
         }

@@ -69,12 +69,7 @@ pub(crate) fn configs(app: &App<'_>) -> Option<Manifest> {
     }
     let name = app.namespace();
     let mut value = object("v1", "ConfigMap", app.metadata(&name, &[]));
-    let (texts, binaries) = content::config_data(&files);
-    for (key, map) in [("data", texts), ("binaryData", binaries)] {
-        if map.as_object().is_some_and(|map| !map.is_empty()) {
-            value.insert(key.to_owned(), map);
-        }
-    }
+    value.extend(content::config_data(&files));
     Some(Manifest {
         file: format!("{name}-configs.yaml"),
         service: None,

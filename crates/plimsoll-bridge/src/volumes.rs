@@ -272,12 +272,7 @@ impl Mounts {
             value.insert("type".to_owned(), json!("Opaque"));
             value.insert("data".to_owned(), content::secret_data(&keyed));
         } else {
-            let (texts, binaries) = content::config_data(&keyed);
-            let both = [("data", texts), ("binaryData", binaries)];
-            let said = both
-                .into_iter()
-                .filter(|(_, map)| map.as_object().is_some_and(|map| !map.is_empty()));
-            value.extend(said.map(|(key, map)| (key.to_owned(), map)));
+            value.extend(content::config_data(&keyed));
         }
         self.manifests.push(Manifest {
             file: format!("{name}-{ending}.yaml"),

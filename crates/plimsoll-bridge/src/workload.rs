@@ -68,7 +68,7 @@ fn restart(service: &Service) -> Option<Restart> {
         .and_then(|deploy| deploy.restart_policy.as_ref());
     if let Some(policy) = policy {
         return Some(match policy.condition.as_deref() {
-            Some("none") => Restart::No,
+            Some("none" | "no") => Restart::No,
             Some("on-failure") => Restart::OnFailure(policy.max_attempts),
             _ => Restart::Always,
         });
@@ -85,7 +85,8 @@ fn restart(service: &Service) -> Option<Restart> {
 /// The workload of a service, and the files it takes along.
 pub(crate) fn of(app: &App<'_>, name: &str, service: &Service) -> Vec<Manifest> {
     let kind = kind(app, name, service);
-    note(app, name, service, kind);
+    note_restart(app, name, service, kind);
+    note_deploy(app, name, service, kind);
     let mut mounts = volumes::of(app, name, service);
     let mut manifests = std::mem::take(&mut mounts.manifests);
     if matches!(kind, Workload::Job | Workload::DaemonSet) {
@@ -219,12 +220,15 @@ fn job(app: &App<'_>, service: &Service, template: Value) -> Value {
     spec.into()
 }
 
-/// What is not the same.
-fn note(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
-    let deploy = service.deploy.clone().unwrap_or_default();
-    let path: &[&str] = match deploy.restart_policy.is_some() {
-        true => &["services", name, "deploy", "restart_policy"],
-        false => &["services", name, "restart"],
+/// Containers that are not started again when the file says.
+fn note_restart(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
+    let policy = service
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.restart_policy.as_ref());
+    let path: &[&str] = match policy {
+        Some(_) => &["services", name, "deploy", "restart_policy"],
+        None => &["services", name, "restart"],
     };
     match (kind, restart(service)) {
         (Workload::Job, Some(Restart::Always)) => {
@@ -257,6 +261,11 @@ fn note(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
             );
         }
     }
+}
+
+/// What else of `deploy` is not the same.
+fn note_deploy(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
+    let deploy = service.deploy.clone().unwrap_or_default();
     if deploy.update_config.is_some() && kind != Workload::Deployment {
         let path = ["services", name, "deploy", "update_config"];
         app.notes.warn(
