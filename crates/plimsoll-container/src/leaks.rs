@@ -26,7 +26,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(800),
     Duration::from_millis(1800),
 ];
-/// Below the run-time folder: files that are kept in memory, and the namespaces of an ordinary user.
+/// Below the run-time folder: files that are kept in memory, the namespaces of an ordinary user, and volumes.
 const KEPT_MOUNTS: [&str; 3] = ["files", "userns", "volumes"];
 const CGROUPS: &str = "/sys/fs/cgroup";
 

@@ -40,7 +40,7 @@ impl Volumes<'_> {
         let source = options.driver.get("device").map_or(kind, String::as_str);
         let failed = |error| ContainerError::file("mount a volume on", &folder)(error);
         let (flags, data) = words(kind, options.mount_options()).map_err(failed)?;
-        let data = CString::new(data).unwrap_or_default();
+        let data = CString::new(data).map_err(|error| failed(error.into()))?;
         mount(source, folder.as_std_path(), kind, flags, Some(data.as_c_str()))
             .map_err(|error| failed(error.into()))?;
         Ok(folder)
