@@ -317,3 +317,22 @@ fn note_deploy(app: &App<'_>, name: &str, service: &Service, kind: Workload) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restart_policies_are_those_of_compose() {
+        let of = |condition: &str| {
+            let policy = json!({ "condition": condition, "max_attempts": 3 });
+            let service = json!({ "restart": "always", "deploy": { "restart_policy": policy } });
+            restart(&serde_json::from_value(service).expect("a service"))
+        };
+        assert_eq!(of("none"), Some(Restart::No));
+        assert_eq!(of("no"), Some(Restart::No));
+        assert_eq!(of("on-failure"), Some(Restart::OnFailure(Some(3))));
+        assert_eq!(of("any"), Some(Restart::Always));
+        assert_eq!(of("unless-stopped"), Some(Restart::Always));
+    }
+}
