@@ -1,11 +1,11 @@
 //! From files to one document: read, interpolate, check, extend, merge, include.
 
+mod encoding;
 mod extends;
 mod find;
 mod include;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
@@ -19,6 +19,7 @@ use crate::schema::{Kind, PROJECT};
 use crate::shape::{Base, absolute, has_errors, is_remote, shape};
 use crate::{check, yaml};
 
+use encoding::text_of;
 pub use find::{file_in, find_files};
 
 /// What is to be loaded, and with what: plain data, nothing is asked of the environment.
@@ -490,12 +491,18 @@ impl<'a> Loader<'a> {
     /// The text of a file, under the name that the user knows it by.
     fn read(&mut self, path: &Utf8Path) -> Option<Source> {
         let shown = path.strip_prefix(&self.current).unwrap_or(path);
-        let given = self.texts.get(path).cloned();
-        match given.map_or_else(|| fs::read_to_string(path), Ok) {
+        let text = match self.texts.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => text_of(path),
+        };
+        match text {
             Ok(text) => Some(Source::new(shown.as_str(), text)),
-            Err(error) => {
-                self.found
-                    .push(unplaced(format!("cannot read `{shown}`: {error}")));
+            Err((why, help)) => {
+                let error = unplaced(format!("cannot read `{shown}`: {why}"));
+                self.found.push(match help {
+                    Some(help) => error.with_help(help),
+                    None => error,
+                });
                 None
             }
         }

@@ -26,6 +26,20 @@ pub(crate) struct Base<'a> {
     pub(crate) keeps_variables: bool,
 }
 
+/// What is wrong with a value, and what is likely meant.
+#[derive(Debug)]
+struct Wrong {
+    why: String,
+    help: String,
+}
+
+impl Wrong {
+    fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
+        let (why, help) = (why.into(), help.into());
+        Self { why, help }
+    }
+}
+
 /// Checks a document and brings it into its long form. What is wrong is added to `found`, and left out.
 pub(crate) fn shape(
     node: Node,
@@ -117,23 +131,18 @@ impl Shaper<'_, '_> {
         let mut error = node
             .place
             .error("compose-type", format!("{what} must be {wanted}, not {is}"));
-        error.help = came_to(node).or_else(|| likely(node, wanted));
+        error.help = came_to(node).or_else(|| Some(likely(node, wanted)));
         self.found.push(error);
         nothing(node)
     }
 
-    /// Says what is wrong with a value of the right type.
-    fn invalid(&mut self, node: &Node, why: impl std::fmt::Display) -> Node {
-        self.invalid_with(node, why, None)
-    }
-
-    /// As [`Self::invalid`], with what is likely meant.
-    fn invalid_with(&mut self, node: &Node, why: impl std::fmt::Display, help: Option<String>) -> Node {
-        let mut error = node
+    /// Says what is wrong with a value of the right type, and what is likely meant.
+    fn invalid(&mut self, node: &Node, why: impl std::fmt::Display, help: impl Into<String>) -> Node {
+        let error = node
             .place
             .error("compose-value", format!("`{}`: {why}", self.name()));
-        error.help = came_to(node).or(help);
-        self.found.push(error);
+        self.found
+            .push(error.with_help(came_to(node).unwrap_or_else(|| help.into())));
         nothing(node)
     }
 
@@ -200,11 +209,21 @@ impl Shaper<'_, '_> {
     }
 
     fn duration(&mut self, node: Node) -> Node {
-        let node = self.text(node);
-        match node.as_text().map(duration) {
-            Some(None) => self.invalid(&node, "not a duration: it is written as `1m30s`"),
-            _ => node,
-        }
+        // A number without a unit is the likely mistake here, not one without quotes.
+        let is_number = matches!(&node.value, Value::Scalar(scalar) if matches!(scalar.kind(), ScalarKind::Int | ScalarKind::Float));
+        let node = if is_number { node } else { self.text(node) };
+        let Some(text) = node
+            .as_text()
+            .filter(|text| is_number || duration(text).is_none())
+        else {
+            return node;
+        };
+        let seconds = format!("{}s", text.trim());
+        let help = match duration(&seconds) {
+            Some(_) => format!("did you mean `{seconds}`?"),
+            None => "units are us, ms, s, m, h, d and w, without blanks".to_owned(),
+        };
+        self.invalid(&node, "not a duration: it is written as `1m30s`", help)
     }
 
     fn size(&mut self, node: Node) -> Node {
@@ -213,7 +232,14 @@ impl Shaper<'_, '_> {
         }
         match node.as_text().map(bytes) {
             Some(Some(bytes)) => Node::text(bytes.to_string(), &node.place),
-            Some(None) => self.invalid(&node, "not a size: it is a number of bytes, or such as `64m`"),
+            Some(None) => {
+                let help = "units are b, k, m, g, t and p, of 1024 each";
+                self.invalid(
+                    &node,
+                    "not a size: it is a number of bytes, or such as `64m`",
+                    help,
+                )
+            }
             None => self.wrong(&node, "a size"),
         }
     }
@@ -224,8 +250,10 @@ impl Shaper<'_, '_> {
             Some(text) if !words.contains(&text) => {
                 let why = format!("`{text}` is not one of {}", words.join(", "));
                 let near = nearest(text, words.iter().copied());
-                let help = near.map(|near| format!("did you mean `{near}`?"));
-                self.invalid_with(&node, why, help)
+                let help = near.map_or("leave the key out for its default".to_owned(), |near| {
+                    format!("did you mean `{near}`?")
+                });
+                self.invalid(&node, why, help)
             }
             _ => node,
         }
@@ -263,7 +291,13 @@ impl Shaper<'_, '_> {
                 "`{}` is no name: it has letters, digits, `.`, `_` and `-`",
                 entry.key
             );
-            self.found.push(entry.place.error("compose-name", message));
+            let kept = |letter: &char| letter.is_ascii_alphanumeric() || "._-".contains(*letter);
+            let near: String = entry.key.trim().replace(' ', "-").chars().filter(kept).collect();
+            let error = entry.place.error("compose-name", message);
+            self.found.push(match near.is_empty() {
+                true => error.with_help("give it a name such as `web`"),
+                false => error.with_help(format!("did you mean `{near}`?")),
+            });
         }
     }
 
@@ -358,7 +392,9 @@ impl Shaper<'_, '_> {
                         None => (text, Node::text("", &item.place)),
                     };
                     if takes_values && key.ends_with(char::is_whitespace) {
-                        self.invalid(&item, format!("the name `{key}` ends with a blank"));
+                        let why = format!("the name `{key}` ends with a blank");
+                        let help = format!("did you mean `{}=`?", key.trim_end());
+                        self.invalid(&item, why, help);
                         continue;
                     }
                     map.set(key, value);
@@ -413,30 +449,26 @@ fn came_to(node: &Node) -> Option<String> {
 }
 
 /// How a value of the wrong type is likely meant.
-fn likely(node: &Node, wanted: &str) -> Option<String> {
+fn likely(node: &Node, wanted: &str) -> String {
     let flat = |text: &str| text.chars().count() < 60 && !text.contains('\n');
     match (&node.value, wanted) {
         (Value::Scalar(scalar), "a text") if !node.is_null() => {
-            Some(format!("put it into quotes: \"{}\"", scalar.text))
+            format!("put it into quotes: \"{}\"", scalar.text)
         }
         (Value::Scalar(scalar), _)
             if !node.is_null() && wanted.starts_with("a list") && flat(&scalar.text) =>
         {
-            Some(format!("write it as a list: [\"{}\"]", scalar.text))
+            format!("write it as a list: [\"{}\"]", scalar.text)
         }
         (Value::Scalar(scalar), "a list or a mapping") if flat(&scalar.text) => {
-            Some(format!("write it as a list: [\"{}\"]", scalar.text))
+            format!("write it as a list: [\"{}\"]", scalar.text)
         }
-        (Value::List(_), "a mapping") => Some("it is written as `KEY: VALUE` lines, without `- `".to_owned()),
-        (Value::List(items), "a text") if items.len() == 1 => {
-            Some("write it without `- ` or brackets".to_owned())
-        }
-        (Value::Scalar(_), "a mapping") => Some("it is written as `KEY: VALUE` lines below it".to_owned()),
-        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "1" => Some("write `true`".to_owned()),
-        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "0" => {
-            Some("write `false`".to_owned())
-        }
-        _ => None,
+        (Value::List(_), "a mapping") => "it is written as `KEY: VALUE` lines, without `- `".to_owned(),
+        (Value::List(items), "a text") if items.len() == 1 => "write it without `- ` or brackets".to_owned(),
+        (Value::Scalar(_), "a mapping") => "it is written as `KEY: VALUE` lines below it".to_owned(),
+        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "1" => "write `true`".to_owned(),
+        (Value::Scalar(scalar), "`true` or `false`") if scalar.text == "0" => "write `false`".to_owned(),
+        _ => format!("write {wanted} there, or leave the key out for its default"),
     }
 }
 

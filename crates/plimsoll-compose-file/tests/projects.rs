@@ -633,3 +633,59 @@ fn some_services_are_kept_with_what_they_use() {
         "{yaml}"
     );
 }
+
+/// What is wrong with one line of a service, and the likely fix.
+#[test]
+fn values_that_are_wrong_have_a_likely_fix() {
+    for (line, expected) in [
+        (r#"ports: ["80/tpc"]"#, "did you mean `80/tcp`?"),
+        (r#"ports: ["localhost:80:80"]"#, "did you mean `127.0.0.1:80:80`?"),
+        (r#"ports: ["1:2:3:4"]"#, "an IPv6 address has brackets"),
+        (
+            r#"ports: ["[::1:80:80"]"#,
+            "an IPv6 address is written as `[::1]:8080:80`",
+        ),
+        (r#"ports: ["8080 : 80"]"#, "did you mean `8080:80`?"),
+        (
+            r#"ports: ["80:"]"#,
+            "the port in the container comes last: `80:80`",
+        ),
+        (r#"ports: ["80-70"]"#, "did you mean `70-80`?"),
+        (r#"ports: ["8000-8010:80-82"]"#, "did you mean `8000-8002:80-82`?"),
+        (
+            r#"ports: ["99999:80"]"#,
+            "it is written as `[[IP:]HOST:]CONTAINER",
+        ),
+        (r#"ports: [{target: x}]"#, "write it as `target: 80`"),
+        (r#"volumes: ["/a:ro"]"#, "did you mean `/a:/a:ro`?"),
+        (r#"volumes: ["a:b"]"#, "did you mean `a:/b`?"),
+        (r#"volumes: [":/x"]"#, "did you mean `/x`?"),
+        (
+            r#"volumes: ["a:/b:ro:x"]"#,
+            "it is written as `[SOURCE:]TARGET[:OPTIONS]`",
+        ),
+        (r#"volumes: [{source: ./a, target: /a}]"#, "write `type: bind`"),
+        (
+            r#"devices: ["a:b:c:d"]"#,
+            "it is written as `SOURCE[:TARGET[:PERMISSIONS]]`",
+        ),
+        (r#"stop_grace_period: "10""#, "did you mean `10s`?"),
+        (r#"stop_grace_period: 10"#, "did you mean `10s`?"),
+        (r#"stop_grace_period: ten"#, "units are"),
+        (r#"mem_limit: 5x"#, "units are"),
+        (r#"init: maybe"#, "write `true` or `false` there"),
+        (
+            r#"environment: {A: [1]}"#,
+            "write a text, a number or a truth value there",
+        ),
+        (r#"environment: ["A =1"]"#, "did you mean `A=`?"),
+        (r#"extra_hosts: ["db"]"#, "write `db=host-gateway`"),
+        (r#"ulimits: {nofile: {soft: 1}}"#, "write `nofile: {soft:"),
+    ] {
+        let found = wrong(&format!("services:\n  web:\n    image: x\n    {line}\n"));
+        assert!(found.starts_with("compose.yaml:4:"), "{line}: {found}");
+        assert!(found.contains(expected), "{line}: {found}");
+    }
+    let found = wrong("services:\n  my web:\n    image: x\n");
+    assert!(found.contains("(did you mean `my-web`?)"), "{found}");
+}

@@ -10,7 +10,11 @@ impl Shaper<'_, '_> {
         if let Value::Map(_) = node.value {
             let mut device = self.object(node, tables::DEVICE);
             let Some(source) = device.text_of("source").map(str::to_owned) else {
-                return vec![self.invalid(&device, "`source` is missing: the device of the host")];
+                return vec![self.invalid(
+                    &device,
+                    "`source` is missing: the device of the host",
+                    "name it: `source: /dev/NAME`",
+                )];
             };
             default(&mut device, "target", &source);
             default(&mut device, "permissions", "rwm");
@@ -25,7 +29,7 @@ impl Shaper<'_, '_> {
             [source] => (source, source, "rwm"),
             [source, target] => (source, target, "rwm"),
             [source, target, permissions] => (source, target, permissions),
-            _ => return vec![self.invalid(&node, "too many colons")],
+            _ => return vec![self.invalid(&node, "too many colons", "it is written as `SOURCE[:TARGET[:PERMISSIONS]]`; paths with colons take the long form, with `source:` and `target:`")],
         };
         let mut device = Node::map(&node.place);
         for (key, value) in [
@@ -44,7 +48,11 @@ impl Shaper<'_, '_> {
                 let request = Node::map(&node.place);
                 all_without_count(Node::new(Value::List(vec![request]), &node.place))
             }
-            Some(_) => self.invalid(&node, "it is `all` or a list"),
+            Some(_) => self.invalid(
+                &node,
+                "it is `all` or a list",
+                "write `gpus: all`, or a list such as `[{count: 1}]`",
+            ),
             None => all_without_count(self.list(node, Kind::Object(tables::DEVICE_REQUEST))),
         }
     }
@@ -54,15 +62,15 @@ impl Shaper<'_, '_> {
         let requests = self.list(node, Kind::Object(tables::DEVICE_REQUEST));
         for request in requests.items() {
             if !has(request, "capabilities") {
-                self.invalid(request, "`capabilities` is missing, such as `[gpu]`");
+                self.invalid(
+                    request,
+                    "`capabilities` is missing, such as `[gpu]`",
+                    "write `capabilities: [gpu]`",
+                );
             }
             if has(request, "count") && has(request, "device_ids") {
                 let help = "`count` is any so many of them, `device_ids` says which";
-                self.invalid_with(
-                    request,
-                    "it has both `count` and `device_ids`",
-                    Some(help.to_owned()),
-                );
+                self.invalid(request, "it has both `count` and `device_ids`", help);
             }
         }
         all_without_count(requests)

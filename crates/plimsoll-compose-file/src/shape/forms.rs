@@ -101,10 +101,10 @@ impl Shaper<'_, '_> {
                     let words = split.words.into_iter().map(|word| Node::text(word, &node.place));
                     Node::new(Value::List(words.collect()), &node.place)
                 }
-                None => self.invalid_with(
+                None => self.invalid(
                     &node,
                     "a quote or bracket is not closed, or a bracket has no `$` before it",
-                    Some("write it as a list, or put that part into quotes".to_owned()),
+                    "write it as a list, or put that part into quotes",
                 ),
             },
             Value::List(_) => self.list(node, Kind::Scalar),
@@ -124,16 +124,19 @@ impl Shaper<'_, '_> {
                 None if is_open => {}
                 Some(target) => port.set("target", Node::plain(target.to_string(), &place)),
                 None => {
-                    return vec![
-                        self.invalid(&port, "`target` is the port in the container, from 1 to 65535"),
-                    ];
+                    return vec![self.invalid(
+                        &port,
+                        "`target` is the port in the container, from 1 to 65535",
+                        "write it as `target: 80`; the port of the host is `published`",
+                    )];
                 }
             }
             let address = port.text_of("host_ip").unwrap_or_default();
             let is_open = self.base.keeps_variables && port.get("host_ip").is_some_and(has_variable);
             if !is_open && !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
                 let why = format!("`host_ip` is no IP address: `{address}`");
-                return vec![self.invalid(&port, why)];
+                let help = "leave it out for all addresses; `127.0.0.1` is this machine only";
+                return vec![self.invalid(&port, why, help)];
             }
             default(&mut port, "mode", "ingress");
             default(&mut port, "protocol", "tcp");
@@ -142,7 +145,7 @@ impl Shaper<'_, '_> {
         let node = self.scalar(node);
         let ports = match ports::parse(node.as_text().unwrap_or_default()) {
             Ok(ports) => ports,
-            Err(error) => return vec![self.invalid(&node, error)],
+            Err(error) => return vec![self.invalid(&node, error.why, error.help)],
         };
         let long = |port: ports::Port| {
             let mut map = Node::map(&place);
@@ -164,7 +167,7 @@ impl Shaper<'_, '_> {
         let node = self.scalar(node);
         match ports::parse(node.as_text().unwrap_or_default()) {
             Ok(_) => vec![node],
-            Err(error) => vec![self.invalid(&node, error)],
+            Err(error) => vec![self.invalid(&node, error.why, error.help)],
         }
     }
 
@@ -179,7 +182,7 @@ impl Shaper<'_, '_> {
         };
         let mount = match mounts::parse(text) {
             Ok(mount) => mount,
-            Err(error) => return vec![self.invalid(&node, error)],
+            Err(error) => return vec![self.invalid(&node, error.why, error.help)],
         };
         let mut map = Node::map(&place);
         let text = |text: &str| Node::text(text, &place);
@@ -235,10 +238,20 @@ impl Shaper<'_, '_> {
             if mount.entry("type").is_some() {
                 return mount;
             }
-            return self.invalid(&mount, "`type` is missing: it is bind, volume, tmpfs or image");
+            let help = match mount.text_of("source") {
+                Some(path) if path.starts_with(['.', '/', '~']) => "write `type: bind`",
+                Some(_) => "write `type: volume`",
+                None => "write `type: tmpfs`, or `type: volume`",
+            };
+            return self.invalid(
+                &mount,
+                "`type` is missing: it is bind, volume, tmpfs or image",
+                help,
+            );
         };
         let Some(target) = mount.text_of("target").map(clean) else {
-            return self.invalid(&mount, "`target` is missing: the path in the container");
+            let why = "`target` is missing: the path in the container";
+            return self.invalid(&mount, why, "write it as `target: /data`");
         };
         mount.set("target", Node::text(target, &place));
         match (kind.as_str(), mount.text_of("source").map(str::to_owned)) {
@@ -246,7 +259,11 @@ impl Shaper<'_, '_> {
                 mount.set("source", Node::text(absolute(self.base, &source), &place));
                 mount
             }
-            ("bind", None) => self.invalid(&mount, "a bind needs a `source`"),
+            ("bind", None) => self.invalid(
+                &mount,
+                "a bind needs a `source`",
+                "name the path of the host: `source: ./data`",
+            ),
             _ => mount,
         }
     }
@@ -338,7 +355,7 @@ impl Shaper<'_, '_> {
         let place = node.place.clone();
         let mut reference = self.text_or(node, tables::FILE_REFERENCE, "source");
         let Some(source) = reference.text_of("source").map(str::to_owned) else {
-            return vec![self.invalid(&reference, "`source` is missing")];
+            return vec![self.invalid(&reference, "`source` is missing", "name it: `source: NAME`")];
         };
         let of_build = self.path.iter().any(|key| key == "build");
         let is_secret = self.path.iter().any(|key| key == "secrets");
@@ -375,7 +392,11 @@ impl Shaper<'_, '_> {
                         Some((name, address)) => {
                             add(&mut hosts, name, Node::text(bare(address), &item.place))
                         }
-                        None => drop(self.invalid(&item, "it is written as `NAME=ADDRESS`")),
+                        None => drop(self.invalid(
+                            &item,
+                            "it is written as `NAME=ADDRESS`",
+                            format!("write `{text}=host-gateway` for this machine"),
+                        )),
                     }
                 }
             }
@@ -410,7 +431,11 @@ impl Shaper<'_, '_> {
                     "`{}` needs both `soft` and `hard`, or one number for both",
                     entry.key
                 );
-                self.invalid(&entry.value, why);
+                self.invalid(
+                    &entry.value,
+                    why,
+                    format!("write `{}: {{soft: 1024, hard: 2048}}`", entry.key),
+                );
             }
         }
         limits
@@ -425,7 +450,11 @@ impl Shaper<'_, '_> {
         };
         match bits {
             Some(bits) => Node::text(format!("0{bits:o}"), &node.place),
-            None => self.invalid(&node, "not permission bits: they are written as \"0440\""),
+            None => self.invalid(
+                &node,
+                "not permission bits: they are written as \"0440\"",
+                "digits are 0 to 7, for user, group and others",
+            ),
         }
     }
 
@@ -499,10 +528,10 @@ impl Shaper<'_, '_> {
         match list.items().first().and_then(Node::as_text) {
             Some("NONE" | "CMD" | "CMD-SHELL") => list,
             None if list.items().is_empty() => list,
-            _ => self.invalid_with(
+            _ => self.invalid(
                 &list,
                 "a list begins with NONE, CMD or CMD-SHELL",
-                Some("as a text it is run by a shell; as a list it is `[\"CMD\", ...]`".to_owned()),
+                "as a text it is run by a shell; as a list it is `[\"CMD\", ...]`",
             ),
         }
     }

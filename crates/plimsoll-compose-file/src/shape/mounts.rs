@@ -1,5 +1,7 @@
 //! `volumes` of a service: the short grammar, `[SOURCE:]TARGET[:OPTIONS]`.
 
+use super::Wrong;
+
 /// One mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -20,20 +22,45 @@ pub(super) const OPTIONS: &[&str] = &[
     "ro", "rw", "z", "Z", "nocopy", "private", "rprivate", "shared", "rshared", "slave", "rslave",
 ];
 
+/// How the short form is written, for who wrote it otherwise.
+const FORM: &str = "it is written as `[SOURCE:]TARGET[:OPTIONS]`, such as `./data:/data:ro`";
+
+/// What is meant where the path in the container is none.
+fn likely(source: Option<&str>, target: &str) -> String {
+    match source {
+        Some(path) if path.starts_with('/') && OPTIONS.contains(&target) => {
+            format!("did you mean `{path}:{path}:{target}`?")
+        }
+        Some(path) if target.starts_with(|letter: char| letter.is_ascii_alphanumeric()) => {
+            format!("did you mean `{path}:/{target}`?")
+        }
+        _ => FORM.to_owned(),
+    }
+}
+
 /// Reads the short form. A source that begins like a path is one; a name of one letter is a name.
-pub(super) fn parse(text: &str) -> Result<Mount, String> {
+pub(super) fn parse(text: &str) -> Result<Mount, Wrong> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts[..] {
         [target] => (None, target, ""),
         [source, target] => (Some(source), target, ""),
         [source, target, options] => (Some(source), target, options),
-        _ => return Err("too many colons".to_owned()),
+        _ => {
+            let help = format!("{FORM}; paths with colons take the long form, with `source:` and `target:`");
+            return Err(Wrong::new("too many colons", help));
+        }
     };
-    if !target.starts_with('/') {
-        return Err(format!("the path in the container, `{target}`, is not absolute"));
-    }
     if source == Some("") {
-        return Err("the source is empty".to_owned());
+        return Err(Wrong::new(
+            "the source is empty",
+            format!("did you mean `{target}`?"),
+        ));
+    }
+    if !target.starts_with('/') {
+        return Err(Wrong::new(
+            format!("the path in the container, `{target}`, is not absolute"),
+            likely(source, target),
+        ));
     }
     let mut mount = Mount {
         bind: source.is_some_and(|source| source.starts_with(['.', '/', '~'])),

@@ -1,5 +1,9 @@
 //! `ports`: the short grammar, `[[IP:][HOST]:]CONTAINER[/PROTOCOL]`, with ranges.
 
+use plimsoll_diagnostics::nearest;
+
+use super::Wrong;
+
 /// One published port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Port {
@@ -10,12 +14,22 @@ pub(super) struct Port {
     pub(super) protocol: String,
 }
 
+/// How the short form is written, for who wrote it otherwise.
+const FORM: &str = "it is written as `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, such as `127.0.0.1:8080:80/tcp`";
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+
 /// Reads the short form; a range in the container gives one for each of its ports.
-pub(super) fn parse(text: &str) -> Result<Vec<Port>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Port>, Wrong> {
     let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return Err(format!("invalid protocol `{protocol}`: it is tcp, udp or sctp"));
+    if !PROTOCOLS.contains(&protocol.as_str()) {
+        let why = format!("invalid protocol `{protocol}`: it is tcp, udp or sctp");
+        let near = nearest(&protocol, PROTOCOLS);
+        return Err(Wrong::new(
+            why,
+            near.map_or(FORM.to_owned(), |near| format!("did you mean `{rest}/{near}`?")),
+        ));
     }
     let (host, container) = rest
         .rsplit_once(':')
@@ -23,20 +37,28 @@ pub(super) fn parse(text: &str) -> Result<Vec<Port>, String> {
     let (host_ip, published) = match host {
         None => (None, None),
         Some(host) => match host.rsplit_once(':') {
-            Some((address, port)) => (Some(address_of(address)?), Some(port)),
+            Some((address, port)) => (Some(address_of(address, text)?), Some(port)),
             None => (None, Some(host)),
         },
     };
-    let targets = range(container, 1)?;
+    if container.is_empty() {
+        let help = format!("the port in the container comes last: `{rest}80`");
+        return Err(Wrong::new("there is no port of the container", help));
+    }
+    let targets = range(container, 1, text)?;
     let published = published.filter(|port| !port.is_empty());
     // Port 0 of the host is any that is free.
-    let hosts = published.map(|port| range(port, 0)).transpose()?;
+    let hosts = published.map(|port| range(port, 0, text)).transpose()?;
     let several = targets.1 > targets.0;
     if let Some(hosts) = hosts
         && several
         && hosts.1 - hosts.0 != targets.1 - targets.0
     {
-        return Err("the ranges of host and container differ in length".to_owned());
+        let end = u32::from(hosts.0) + u32::from(targets.1 - targets.0);
+        return Err(Wrong::new(
+            "the ranges of host and container differ in length",
+            format!("did you mean `{}-{end}:{container}`?", hosts.0),
+        ));
     }
     let port = |target: u16| Port {
         host_ip: host_ip.clone(),
@@ -51,26 +73,52 @@ pub(super) fn parse(text: &str) -> Result<Vec<Port>, String> {
     Ok((targets.0..=targets.1).map(port).collect())
 }
 
-fn address_of(text: &str) -> Result<String, String> {
+/// The address of the host in `whole`.
+fn address_of(text: &str, whole: &str) -> Result<String, Wrong> {
     let bare = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
         .unwrap_or(text);
-    match bare.parse::<std::net::IpAddr>() {
-        Ok(_) => Ok(bare.to_owned()),
-        Err(_) => Err(format!("invalid IP address `{text}`")),
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
     }
+    let help = match text {
+        "localhost" => format!("did you mean `{}`?", whole.replacen("localhost", "127.0.0.1", 1)),
+        text if text.contains(':') && !text.starts_with('[') => {
+            return Err(Wrong::new(
+                "too many colons",
+                format!("{FORM}; an IPv6 address has brackets"),
+            ));
+        }
+        text if text.starts_with('[') => "an IPv6 address is written as `[::1]:8080:80`".to_owned(),
+        _ => format!("an address is meant, not a name: {FORM}"),
+    };
+    Err(Wrong::new(format!("invalid IP address `{text}`"), help))
 }
 
-fn range(text: &str, least: u16) -> Result<(u16, u16), String> {
+/// The ports of one part of `whole`.
+fn range(text: &str, least: u16, whole: &str) -> Result<(u16, u16), Wrong> {
     let number = |text: &str| match text.parse::<u16>() {
         Ok(port) if port >= least => Ok(port),
-        _ => Err(format!("invalid port `{text}`: it is a number from 1 to 65535")),
+        _ => {
+            let tight: String = whole.split_whitespace().collect();
+            let help = match tight.len() < whole.len() && text.trim().parse::<u16>().is_ok() {
+                true => format!("did you mean `{tight}`?"),
+                false => FORM.to_owned(),
+            };
+            Err(Wrong::new(
+                format!("invalid port `{text}`: it is a number from 1 to 65535"),
+                help,
+            ))
+        }
     };
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     match (number(from)?, number(to)?) {
         (from, to) if from <= to => Ok((from, to)),
-        _ => Err(format!("invalid range `{text}`: it ends before it begins")),
+        (from, to) => Err(Wrong::new(
+            format!("invalid range `{text}`: it ends before it begins"),
+            format!("did you mean `{to}-{from}`?"),
+        )),
     }
 }
 
@@ -92,7 +140,7 @@ mod tests {
                 });
                 shown.collect::<Vec<_>>().join(", ")
             }
-            Err(error) => format!("error: {error}"),
+            Err(error) => format!("error: {} ({})", error.why, error.help),
         }
     }
 
