@@ -10,7 +10,7 @@ use plimsoll_diagnostics::{Diagnostic, Source, nearest};
 
 use crate::dotenv;
 use crate::load::LoadOptions;
-use crate::node::{Collected, Entry, Node, Place, Value};
+use crate::node::{Collected, Entry, Node, Place, Value, integer};
 use crate::project::Project;
 
 use resources::{check_resources, name_resources};
@@ -252,6 +252,19 @@ fn check_service(name: &str, service: &Node, found: &mut Vec<Diagnostic>) {
             service,
             format!("service `{name}` has neither `image` nor `build`"),
             "name the image that it runs, or the folder with its Dockerfile: `build: .`",
+        );
+    }
+    if let Some(node) = service.get("oom_score_adj")
+        && node
+            .as_text()
+            .and_then(integer)
+            .is_some_and(|score| !(-1000..=1000).contains(&score))
+    {
+        let message = format!("service `{name}` has an `oom_score_adj` that is not from -1000 to 1000");
+        wrong(
+            node,
+            message,
+            "-1000 is never killed for want of memory, 1000 is killed first",
         );
     }
     let networks = service.get("networks").map_or(&[][..], Node::entries);

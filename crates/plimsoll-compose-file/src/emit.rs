@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+/// Bytes of a key beyond which go-yaml marks it with `?`. Readers take no more than 1024 letters without (YAML 1.2,
+/// section 7.4.2), escapes written out.
+const MAX_SIMPLE_KEY: usize = 128;
+
 /// Writes dollar signs of values twice, so that what is printed can be loaded again. Keys are not interpolated.
 pub fn escape(value: &mut Value) {
     match value {
@@ -23,8 +27,10 @@ fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (at, (key, value)) in map.iter().enumerate() {
-                if at > 0 || !out.ends_with("- ") {
-                    out.push_str(&" ".repeat(indent));
+                begin(out, at, indent);
+                if key.len() > MAX_SIMPLE_KEY {
+                    long_entry(out, key, value, indent);
+                    continue;
                 }
                 out.push_str(&scalar(key));
                 out.push(':');
@@ -32,8 +38,8 @@ fn block(out: &mut String, value: &Value, indent: usize) {
             }
         }
         Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                out.push_str(&" ".repeat(indent));
+            for (at, item) in items.iter().enumerate() {
+                begin(out, at, indent);
                 out.push_str("- ");
                 match item {
                     Value::Object(map) if !map.is_empty() => block(out, item, indent + 2),
@@ -52,6 +58,30 @@ fn block(out: &mut String, value: &Value, indent: usize) {
             }
         }
         value => line(out, value),
+    }
+}
+
+/// A line of its own, except for the first part of an item or of the value of a long key.
+fn begin(out: &mut String, at: usize, indent: usize) {
+    if at > 0 || !(out.ends_with("- ") || out.ends_with(": ")) {
+        out.push_str(&" ".repeat(indent));
+    }
+}
+
+/// A key that is too long to be read without a mark, and its value.
+fn long_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
+    let blanks = " ".repeat(indent);
+    out.push_str(&format!("? {}\n{blanks}:", scalar(key)));
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            out.push(' ');
+            block(out, value, indent + 2);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            out.push(' ');
+            block(out, value, indent + 2);
+        }
+        value => below(out, value, indent + 2),
     }
 }
 
@@ -237,6 +267,20 @@ mod tests {
         });
         let text = "name: app\nservices:\n  web:\n    command: null\n    environment:\n      A: \"1\"\n      B: \"\"\n    ports:\n      - mode: ingress\n        target: 80\n    entrypoint:\n      - sh\n      - -c\n      - |-\n        a\n        b\n    networks: {}\n    script: |\n      one\n      two\nlist:\n  -\n    - x\n  - []\n";
         assert_eq!(to_yaml(&value), text);
+    }
+
+    #[test]
+    fn long_keys_are_marked() {
+        let key = |first: &str| format!("{first}{}", "k".repeat(140));
+        let value = json!({"x": {
+            key("a"): {"c": 1, "d": ["x"]}, key("b"): [1, [2]], key("c"): [], key("d"): "a\nb", key("e"): "e",
+            key("\t"): [{"a": 1}],
+        }});
+        let written = to_yaml(&value);
+        let expected = "x:\n  ? aK\n  : c: 1\n    d:\n      - x\n  ? bK\n  : - 1\n    -\n      - 2\n  ? cK\n  : []\n  ? dK\n  : |-\n    a\n    b\n  ? eK\n  : e\n  ? \"\\tK\"\n  : - a: 1\n";
+        assert_eq!(written.replace(&"k".repeat(140), "K"), expected);
+        let read = crate::parse(&Source::new("f", written)).unwrap().unwrap();
+        assert_eq!(read.to_json(), value);
     }
 
     proptest::proptest! {

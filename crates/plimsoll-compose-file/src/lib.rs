@@ -33,7 +33,7 @@ pub use emit::{escape, to_yaml};
 pub use interpolate::{
     Interpolated, InterpolationError, Variable, interpolate, needs_interpolation, variables,
 };
-pub use load::{Failed, Fetch, LoadOptions, Origin, file_in, find_files, load, load_with};
+pub use load::{Failed, Fetch, LoadOptions, Origin, file_in, find_files, load, load_with, passed_over};
 pub use node::{Entry, Mark, Node, Place, Scalar, ScalarKind, Value, integer};
 pub use project::Project;
 pub use schema::service_keys;

@@ -20,7 +20,7 @@ use crate::shape::{Base, absolute, has_errors, is_remote, shape};
 use crate::{check, yaml};
 
 use encoding::text_of;
-pub use find::{file_in, find_files};
+pub use find::{file_in, find_files, passed_over};
 
 /// What is to be loaded, and with what: plain data, nothing is asked of the environment.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +122,8 @@ struct Loader<'a> {
     stack: Vec<Utf8PathBuf>,
     /// Documents read for `extends`, by path and service.
     others: BTreeMap<(Utf8PathBuf, String), Node>,
+    /// Services with all that they stand on, by file, folder of its paths, and name.
+    extended: BTreeMap<(Utf8PathBuf, Utf8PathBuf, String), Node>,
     /// The service that the file in work is read for, if one extends it.
     only: Option<String>,
     /// Variables that were said to be unset.
@@ -157,6 +159,7 @@ impl<'a> Loader<'a> {
             keeps_paths: options.no_path_resolution,
             stack: Vec::new(),
             others: BTreeMap::new(),
+            extended: BTreeMap::new(),
             only: None,
             missed: BTreeSet::new(),
             folder,

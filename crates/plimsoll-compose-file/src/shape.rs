@@ -497,7 +497,8 @@ pub(crate) fn absolute(base: &Base<'_>, path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();
     }
-    let home = base.home.filter(|_| path == "~" || path.starts_with("~/"));
+    // As the reference: `~name` is a file in the home of the caller, too, and never the home of another.
+    let home = base.home.filter(|_| path.starts_with('~'));
     let path = match home {
         Some(home) => Utf8Path::new(home).join(path[1..].trim_start_matches('/')),
         None => base.folder.join(path),
@@ -606,6 +607,7 @@ mod tests {
             ("../z", "/work/z"),
             ("~/k", "/home/me/k"),
             ("~", "/home/me"),
+            ("~root/k", "/home/me/root/k"),
             ("/etc/", "/etc/"),
         ] {
             assert_eq!(absolute(&base, path), expected, "{path}");

@@ -689,3 +689,60 @@ fn values_that_are_wrong_have_a_likely_fix() {
     let found = wrong("services:\n  my web:\n    image: x\n");
     assert!(found.contains("(did you mean `my-web`?)"), "{found}");
 }
+
+#[test]
+fn what_is_external_is_named_as_now() {
+    let text = |more: &str| {
+        format!(
+            "services: {{a: {{image: x, networks: [n]}}}}\nnetworks:\n  n:\n    external: {{name: other}}\n{more}"
+        )
+    };
+    let deprecated = "compose.yaml:4:22: `networks.n.external.name` is deprecated (write `name: other` and `external: true`)\n";
+    assert_eq!(wrong(&text("")), deprecated);
+    assert!(one(&text("")).contains("name: other\n    external: true"));
+    let both = wrong(&text("    name: foo\n"));
+    assert!(
+        both.contains("5:11: `networks.n` has both `name` and `external.name`"),
+        "{both}"
+    );
+}
+
+#[test]
+fn scores_of_memory_have_a_range() {
+    let with = |score: &str| {
+        wrong(&format!(
+            "services: {{a: {{image: x, oom_score_adj: {score}}}}}\n"
+        ))
+    };
+    assert_eq!((with("-1000"), with("1000")), (String::new(), String::new()));
+    for score in ["-1001", "1001"] {
+        assert!(
+            with(score).contains("not from -1000 to 1000 (-1000 is never"),
+            "{}",
+            with(score)
+        );
+    }
+}
+
+#[test]
+fn long_chains_of_extends_take_no_square() {
+    let count = 200;
+    let mut text = "services:\n".to_owned();
+    for at in (1..=count).rev() {
+        let below = at - 1;
+        text.push_str(&format!(
+            "  s{at}:\n    extends: s{below}\n    environment: {{V{at}: x}}\n"
+        ));
+    }
+    text.push_str("  s0: {image: x, environment: {V0: x}}\n");
+    let began = std::time::Instant::now();
+    let folder = Folder::new(&[("compose.yaml", &text)]);
+    let project = folder.load(&["compose.yaml"]);
+    let environment = project.at("services.s200.environment").expect("it is there");
+    assert_eq!(environment.entries().len(), count + 1);
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}

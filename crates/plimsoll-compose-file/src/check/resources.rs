@@ -69,6 +69,23 @@ pub(super) fn check_resources(project: &Project, found: &mut Vec<Diagnostic>) {
 
 /// What is not of this project is only named.
 fn check_external(section: &str, entry: &Entry, found: &mut Vec<Diagnostic>) {
+    if let Some(old) = entry.value.at(&["external", "name"]) {
+        let of = format!("{section}.{}", entry.key);
+        let warning = old
+            .place
+            .warning("compose-external", format!("`{of}.external.name` is deprecated"));
+        let name = old.as_text().unwrap_or_default();
+        found.push(warning.with_help(format!("write `name: {name}` and `external: true`")));
+        if let Some(new) = entry
+            .value
+            .get("name")
+            .filter(|new| new.as_text() != old.as_text())
+        {
+            let message = format!("`{of}` has both `name` and `external.name`");
+            let error = new.place.error("compose-external", message);
+            found.push(error.with_help("leave `external.name` out, and write `external: true`"));
+        }
+    }
     let is_own =
         |other: &&Entry| !matches!(other.key.as_str(), "external" | "name") && !other.key.starts_with("x-");
     let Some(other) = entry.value.entries().iter().find(is_own) else {

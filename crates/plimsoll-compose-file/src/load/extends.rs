@@ -49,6 +49,11 @@ impl Loader<'_> {
             return Some(service);
         };
         let here = (self.stack.last().cloned().unwrap_or_default(), name.to_owned());
+        // What many stand on is made once: else a long chain that is written from its end takes its square.
+        let key = (here.0.clone(), folder.to_owned(), here.1.clone());
+        if let Some(whole) = self.extended.get(&key) {
+            return Some(whole.clone());
+        }
         if chain.contains(&here) {
             let names: Vec<_> = chain
                 .iter()
@@ -87,6 +92,7 @@ impl Loader<'_> {
         }
         let mut merged = merge(base, service, Kind::Object(tables::SERVICE), self.found);
         merged.take("extends");
+        self.extended.insert(key, merged.clone());
         Some(merged)
     }
 
