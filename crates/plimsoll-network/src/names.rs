@@ -242,15 +242,20 @@ impl NameTable {
         records
     }
 
-    /// Everybody of this name, as it is or with the network's name behind it.
+    /// Everybody of this name; an alias of links means all whom it was given for.
     fn find(&self, name: &Name) -> Option<Vec<&Member>> {
         let text = name.to_ascii();
         let wanted = text.trim_end_matches('.');
-        let wanted = self
-            .links
-            .iter()
-            .find(|(alias, _)| alias.eq_ignore_ascii_case(wanted))
-            .map_or(wanted, |(_, target)| target);
+        let linked = self.links.iter();
+        let linked = linked.filter(|(alias, _)| alias.eq_ignore_ascii_case(wanted));
+        let linked: Vec<&str> = linked.map(|(_, target)| target.as_str()).collect();
+        let wanted = if linked.is_empty() { vec![wanted] } else { linked };
+        let found: Vec<&Member> = wanted.into_iter().flat_map(|wanted| self.named(wanted)).collect();
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// Those with this id or name, as it is or with the network's name behind it.
+    fn named(&self, wanted: &str) -> Vec<&Member> {
         let mut found: Vec<&Member> = Vec::new();
         for File { content, .. } in &self.networks {
             let stem = wanted
@@ -266,7 +271,7 @@ impl NameTable {
                 .filter(|member| member.container == wanted || member.names.iter().any(is_meant));
             found.extend(here);
         }
-        (!found.is_empty()).then_some(found)
+        found
     }
 
     fn name_of(&self, address: IpAddr) -> Option<String> {
@@ -414,6 +419,16 @@ mod tests {
             })
             .collect();
         assert_eq!(firsts, ["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.2"]);
+    }
+
+    #[test]
+    fn a_link_may_mean_several() {
+        let mut table = table(vec![member("web", &[], 2, false), member("more", &[], 3, false)]);
+        assert_eq!(ask(&mut table, "db", RecordType::A).expect("known").len(), 1);
+        table.links.push(("DB".to_owned(), "more".to_owned()));
+        let mut both = ask(&mut table, "db", RecordType::A).expect("known");
+        both.sort();
+        assert_eq!(both, ["10.1.0.2", "10.1.0.3"]);
     }
 
     #[test]

@@ -160,10 +160,23 @@ impl Making<'_> {
         let mut links = Vec::new();
         for text in &self.service.links {
             let (name, alias) = text.split_once(':').unwrap_or((text, text));
-            // By its name: it need not be there yet, and may be replaced.
-            let first = self.names.get(name).and_then(|names| names.first().cloned());
-            let target = first.unwrap_or_else(|| self.desired.container_name(name, 1));
-            links.push((target, alias.to_owned()));
+            // By their names: they need not be there yet, and may be replaced.
+            let targets = self.names.get(name).filter(|names| !names.is_empty()).cloned();
+            let first = self.desired.container_name(name, 1);
+            for target in targets.unwrap_or_else(|| vec![first.clone()]) {
+                // Also `web-2`, by which Compose knows it; one with a name of its own is the only one.
+                let number = match target == first {
+                    true => "1",
+                    false => target.rsplit(self.desired.separator).next().unwrap_or("1"),
+                };
+                let numbered = format!("{name}-{number}");
+                for alias in [alias, &numbered] {
+                    let link = (target.clone(), alias.to_owned());
+                    if !links.contains(&link) {
+                        links.push(link);
+                    }
+                }
+            }
         }
         for text in &self.service.external_links {
             let (name, alias) = text.split_once(':').unwrap_or((text, text));

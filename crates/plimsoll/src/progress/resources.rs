@@ -11,6 +11,9 @@ const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 /// Milliseconds between two of them.
 const SPIN: u128 = 100;
 
+/// How the id of a thing begins.
+const KINDS: [&str; 5] = ["Container", "Network", "Volume", "Image", "Service"];
+
 /// All resources in the order in which they were first heard of.
 #[derive(Default)]
 pub(super) struct Resources(Vec<Entry>);
@@ -114,10 +117,15 @@ impl Entry {
     }
 }
 
-/// ` Container shop-db-1  Starting`, as Compose prints it without a terminal.
+/// ` Container shop-db-1  Starting`, as Compose prints it without a terminal; what is told of no such thing has one
+/// blank: ` db Pulling`.
 pub(super) fn plain(resource: &Resource) -> String {
     let Resource { id, text, detail, .. } = resource;
-    format!(" {id}  {text}  {detail}").trim_end().to_owned()
+    let kind = id.split_once(' ').map_or("", |(kind, _)| kind);
+    // An image that was built is one of them, though it does not say so.
+    let is_thing = KINDS.contains(&kind) || matches!(text.as_str(), "Building" | "Built");
+    let gap = if is_thing { "  " } else { " " };
+    format!(" {id}{gap}{text}{gap}{detail}").trim_end().to_owned()
 }
 
 /// Compose's `--progress json`.
@@ -200,6 +208,12 @@ mod tests {
     fn the_words_without_a_terminal() {
         let mut stopped = resource("Container a-db-1", ResourceState::Error, "Error", 0);
         assert_eq!(plain(&stopped), " Container a-db-1  Error");
+        for (id, text) in [
+            ("db", " db Error"),
+            ("a-db-1 export a-db-1 to x", " a-db-1 export a-db-1 to x Error"),
+        ] {
+            assert_eq!(plain(&resource(id, ResourceState::Error, "Error", 0)), text);
+        }
         stopped.detail = "exited (3)".to_owned();
         assert_eq!(
             json(&stopped).to_string(),

@@ -509,9 +509,9 @@ services:
     let pulled = sandbox.run(["compose", "--progress", "plain", "pull"]);
     assert_eq!(pulled.code, 0, "{pulled}");
     for line in [
-        " two  Skipped - Image is already being pulled by one",
-        " one  Pulled",
-        " never  Skipped",
+        " two Skipped - Image is already being pulled by one",
+        " one Pulled",
+        " never Skipped",
         "compose build built",
     ] {
         assert!(pulled.stderr.contains(line), "{line}: {pulled}");
@@ -524,7 +524,7 @@ services:
     sandbox.ok(["compose", "build"]);
     let pushed = sandbox.run(["compose", "--progress", "plain", "push"]);
     assert!(
-        pushed.code == 0 && pushed.stderr.contains(" one  Skipped"),
+        pushed.code == 0 && pushed.stderr.contains(" one Skipped"),
         "{pushed}"
     );
     sandbox.ok(["rmi", &format!("{registry}/built:1")]);

@@ -585,6 +585,34 @@ fn several_at_once_stand_in_line() {
 }
 
 #[test]
+fn a_link_reaches_every_container_of_a_service() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  web: {image: busybox, command: SERVE, scale: 2}
+  own: {image: busybox, command: SERVE, container_name: mine-7}
+  user: {image: busybox, command: SERVE, links: [web, 'web:alias', own]}
+",
+    );
+    up(&sandbox, &[]);
+    let addresses = |name: &str| {
+        let said = sandbox.ok(["exec", "p-user-1", "nslookup", name]);
+        let answer = said.split("Name:").skip(1).collect::<String>();
+        answer.matches("Address").count()
+    };
+    for (name, count) in [
+        ("web", 2),
+        ("alias", 2),
+        ("web-1", 1),
+        ("web-2", 1),
+        ("own", 1),
+        ("own-1", 1),
+    ] {
+        assert_eq!(addresses(name), count, "{name}");
+    }
+}
+
+#[test]
 fn services_share_what_they_say() {
     needs!(root, overlay);
     let sandbox = project(

@@ -108,7 +108,7 @@ fn labels_and_images_are_told_whole() {
     );
     let commit = sandbox.run(["compose", "commit", "db", "kept:1"]);
     assert_eq!((commit.code, commit.stdout.as_str()), (0, ""));
-    let said = " shop-db-1 Commit shop-db-1  Committed as sha256:";
+    let said = " shop-db-1 Commit shop-db-1 Committed as sha256:";
     assert!(commit.stderr.contains(said), "{}", commit.stderr);
     assert!(sandbox.ok(["images", "-q", "kept:1"]).len() > 1);
     let exec = sandbox.run(["compose", "exec", "-T", "-w", "/nowhere", "db", "true"]);
