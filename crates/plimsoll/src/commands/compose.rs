@@ -15,7 +15,7 @@ use std::io::{IsTerminal as _, Read as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_compose_file::model::Model;
-use plimsoll_compose_file::{LoadOptions, Project, dotenv, find_files, load_with};
+use plimsoll_compose_file::{LoadOptions, Project, dotenv, find_files, load_with, passed_over};
 use plimsoll_diagnostics::Source;
 
 use super::container_options::current_directory;
@@ -271,7 +271,7 @@ pub(super) fn project(
     context: &Context,
     change: impl FnOnce(&mut LoadOptions),
 ) -> Result<Project, CommandError> {
-    let mut options = options(context.compose())?;
+    let mut options = options(context)?;
     change(&mut options);
     match load_with(&options, &|name| remote::fetch(context, name)) {
         Ok(project) => {
@@ -312,7 +312,24 @@ fn switches(
     switches
 }
 
-fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
+/// Says which of several files with a name that is looked for is taken.
+fn warn_of_several(files: &[Utf8PathBuf], context: &Context) {
+    for (file, what) in files.iter().zip(["config", "override"]) {
+        let over = passed_over(file);
+        if !over.is_empty() {
+            let all: Vec<&str> = std::iter::once(file)
+                .chain(&over)
+                .map(|path| path.as_str())
+                .collect();
+            let all = all.join(", ");
+            context.warn(format!("Found multiple {what} files with supported names: {all}"));
+            context.warn(format!("Using {file}"));
+        }
+    }
+}
+
+fn options(context: &Context) -> Result<LoadOptions, CommandError> {
+    let args = context.compose();
     let current = current_directory()?;
     let environment = std::env::vars().collect::<BTreeMap<_, _>>();
     let switches = switches(args, &current, &environment);
@@ -343,6 +360,7 @@ fn options(args: &ComposeArgs) -> Result<LoadOptions, CommandError> {
                 "`{from}` and the folders above have no compose.yaml; name a file with `-f`"
             ))
         })?;
+        warn_of_several(&files, context);
     }
     let mut stdin = None;
     if files.iter().any(|file| file == "-") {

@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use plimsoll_compose_file::{Node, Project, escape, to_yaml, variables};
+use plimsoll_compose_file::{Node, Project, Variable, escape, to_yaml, variables};
 use serde_json::Value;
 
 use super::compose::{no_such_service, project};
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::file::write_atomically;
-use crate::output::rows;
 
 /// Show a project as it is understood: merged, interpolated, in its long form
 #[derive(clap::Args)]
@@ -87,7 +86,7 @@ type List = fn(&Project) -> Vec<String>;
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.variables {
-        return list_variables(context);
+        return list_variables(context, args.format.as_deref());
     }
     let mut keeps_resources = false;
     let mut project = project(context, |options| {
@@ -97,7 +96,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         options.no_normalize = args.no_normalize;
         options.no_consistency = args.no_consistency;
         options.no_path_resolution = args.no_path_resolution;
-        options.named.clone_from(&args.names);
+        // Names after it activate no profile, as in the reference: `--hash` has names of its own.
+        if args.hash.is_none() {
+            options.named.clone_from(&args.names);
+        }
     })?;
     let mut out = context.stdout();
     if let Some(path) = &args.explain {
@@ -186,9 +188,20 @@ fn hashes(project: &Project, wanted: &str) -> Result<String, CommandError> {
     };
     let line = |name: &str| match project.config_hash(name) {
         Some(hash) => Ok(format!("{name} {hash}\n")),
-        None => Err(no_such_service(name, all.iter().map(String::as_str))),
+        None => match project.inactive.get(name) {
+            Some(inactive) => Err(disabled(name, inactive)),
+            None => Err(no_such_service(name, all.iter().map(String::as_str))),
+        },
     };
     wanted.into_iter().map(line).collect()
+}
+
+/// A service that is there, but in none of the active profiles.
+fn disabled(name: &str, service: &Node) -> CommandError {
+    let profiles = service.get("profiles").map_or(&[][..], Node::items);
+    let profile = profiles.first().and_then(Node::as_text).unwrap_or("*");
+    CommandError::not_found(format!("no such service: {name}: disabled"))
+        .hint(format!("activate it with `--profile {profile}`"))
 }
 
 /// The digests of images that services name without one, by service.
@@ -276,14 +289,7 @@ fn explained(project: &Project, path: &str) -> Result<String, CommandError> {
     ))
 }
 
-const HEADERS: &[(&str, &str)] = &[
-    ("Name", "NAME"),
-    ("Required", "REQUIRED"),
-    ("Default", "DEFAULT VALUE"),
-    ("Alternative", "ALTERNATE VALUE"),
-];
-
-fn list_variables(context: &Context) -> Result<ExitCode, CommandError> {
+fn list_variables(context: &Context, format: Option<&str>) -> Result<ExitCode, CommandError> {
     let project = project(context, |options| {
         options.no_interpolate = true;
         options.no_env_resolution = true;
@@ -292,21 +298,64 @@ fn list_variables(context: &Context) -> Result<ExitCode, CommandError> {
     collect(&project.document, &mut found);
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found.dedup_by(|one, other| one.name == other.name);
-    let row = |variable: plimsoll_compose_file::Variable| {
-        serde_json::json!({
-            "Name": variable.name,
-            "Required": variable.required.to_string(),
-            "Default": variable.default.unwrap_or_default(),
-            "Alternative": variable.alternative.unwrap_or_default(),
-        })
-    };
-    let rows: Vec<Value> = found.into_iter().map(row).collect();
-    let table = "{{.Name}}\t{{.Required}}\t{{.Default}}\t{{.Alternative}}";
-    rows::print(&mut context.stdout(), None, table, HEADERS, &rows)?;
+    let mut out = context.stdout();
+    match format {
+        None => write!(out, "{}", table_of(&found))?,
+        Some("json") => {
+            let keys = ["Name", "DefaultValue", "PresenceValue", "Required"];
+            writeln!(out, "{}", indented(&map_of(&found, keys)))?;
+        }
+        Some(_) => {
+            let keys = ["name", "defaultvalue", "presencevalue", "required"];
+            write!(out, "{}", to_yaml(&map_of(&found, keys)))?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn collect(node: &Node, found: &mut Vec<plimsoll_compose_file::Variable>) {
+/// Variables by their names.
+fn map_of(variables: &[Variable], keys: [&str; 4]) -> Value {
+    let text = |value: &Option<String>| Value::from(value.as_deref().unwrap_or_default());
+    let row = |variable: &Variable| {
+        let values = [
+            Value::from(variable.name.as_str()),
+            text(&variable.default),
+            text(&variable.alternative),
+            Value::from(variable.required),
+        ];
+        let row = keys.iter().map(|key| (*key).to_owned()).zip(values);
+        (variable.name.clone(), Value::Object(row.collect()))
+    };
+    Value::Object(variables.iter().map(row).collect())
+}
+
+/// Columns of at least 20 letters, three of them blanks, as the reference has them in this list.
+fn table_of(variables: &[Variable]) -> String {
+    let headers = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned);
+    let mut rows = vec![headers];
+    rows.extend(variables.iter().map(|variable| {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let required = variable.required.to_string();
+        [
+            variable.name.clone(),
+            required,
+            text(&variable.default),
+            text(&variable.alternative),
+        ]
+    }));
+    let width = |column: usize| {
+        let widest = rows.iter().map(|row| row[column].chars().count()).max();
+        (widest.unwrap_or_default() + 3).max(20)
+    };
+    let widths = [width(0), width(1), width(2)];
+    let line = |[name, required, default, alternative]: &[String; 4]| {
+        let [first, second, third] = widths;
+        format!("{name:first$}{required:second$}{default:third$}{alternative}\n")
+    };
+    rows.iter().map(line).collect()
+}
+
+fn collect(node: &Node, found: &mut Vec<Variable>) {
     found.extend(variables(node.as_text().unwrap_or_default()));
     node.items().iter().for_each(|item| collect(item, found));
     node.entries()
