@@ -2,7 +2,8 @@
 //!
 //! They are never free in between: the sockets by which the old container's supervisor holds them are lent to the new one's,
 //! and both accept connections until the old one is told to leave them. The rules that lead packets from elsewhere are
-//! replaced in one transaction. Connections that are there stay where they are until the old container ends. Whoever does
+//! replaced in one transaction. Only where the address on the host changes, from one to all or back, the old one has to leave
+//! the port before the new one can have it. Connections that are there stay where they are until the old container ends. Whoever does
 //! this may be killed at any moment: then both hold the ports, and the old one's end takes back no rule that leads elsewhere.
 
 use std::os::fd::AsFd as _;
@@ -30,29 +31,69 @@ impl Containers {
         if wanted.is_empty() {
             return Ok(());
         }
-        let (mut given, mut ports) = (Vec::new(), Vec::new());
+        let (mut given, mut ports, mut in_the_way) = (Vec::new(), Vec::new(), Vec::new());
         for (held, socket) in self.lent_ports(from).await? {
             if let Some(published) = wanted.iter().find_map(|request| request.inherited(&held)) {
                 ports.push(BoundPort { published, socket });
                 given.push(held);
+            } else if wanted.iter().any(|request| request.collides(&held)) {
+                in_the_way.push(held);
             }
         }
-        // What the old one has lost meanwhile is free.
-        for request in &wanted {
-            if !ports
-                .iter()
-                .any(|port| request.inherited(&port.published).is_some())
-            {
-                ports.extend(plimsoll_network::bind(request)?);
+        self.leave_ports(from, in_the_way.clone()).await?;
+        // What the old one has left, or lost meanwhile, is free.
+        let is_there = |request: &&PortRequest| {
+            let given = |port: &BoundPort| request.inherited(&port.published).is_some();
+            ports.iter().any(given)
+        };
+        let missing: Vec<_> = wanted.iter().filter(|request| !is_there(request)).collect();
+        for request in missing {
+            match plimsoll_network::bind(request) {
+                Ok(bound) => ports.extend(bound),
+                Err(error) => {
+                    drop(ports);
+                    self.take_ports_again(from, &in_the_way).await;
+                    return Err(error.into());
+                }
             }
         }
+        self.take_ports(&to, &ports).await?;
+        self.leave_ports(from, given).await
+    }
+
+    async fn take_ports(&self, container: &Container, ports: &[BoundPort]) -> Result<()> {
         let fds: Vec<_> = ports.iter().map(|port| port.socket.as_fd()).collect();
         let named = ports.iter().map(|port| port.published.clone()).collect();
-        self.ask_with(&to, &Request::TakePorts { ports: named }, &fds)
-            .await?;
-        match self.tell(from, &Request::LeavePorts { ports: given }).await {
+        let request = Request::TakePorts { ports: named };
+        self.ask_with(container, &request, &fds).await.map(drop)
+    }
+
+    /// Has a container leave ports; one that does not run any more has none.
+    async fn leave_ports(&self, container: &Container, ports: Vec<PublishedPort>) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        match self.tell(container, &Request::LeavePorts { ports }).await {
             Err(ContainerError::NotRunning(_)) => Ok(()),
             left => left,
+        }
+    }
+
+    /// Gives a container again what it left for nothing, as far as that is still free.
+    async fn take_ports_again(&self, container: &Container, left: &[PublishedPort]) {
+        let again = left.iter().filter_map(|port| {
+            let request = PortRequest {
+                host_ip: Some(port.host_ip),
+                host_port: port.host_port,
+                last_host_port: None,
+                container_port: port.container_port,
+                protocol: port.protocol,
+            };
+            plimsoll_network::bind(&request).ok()
+        });
+        let ports: Vec<_> = again.flatten().collect();
+        if let Err(error) = self.take_ports(container, &ports).await {
+            tracing::debug!(%error, container = container.name, "ports are not taken back");
         }
     }
 

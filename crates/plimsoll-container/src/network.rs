@@ -424,7 +424,7 @@ fn bind(
     let out = endpoints.iter().find(|endpoint| endpoint.default_route);
     let mut bound: Vec<BoundPort> = Vec::new();
     for port in port_requests(definition, endpoints) {
-        if held.iter().any(|held| port.inherited(held).is_some()) {
+        if held.iter().any(|held| port.collides(held)) {
             continue;
         }
         let is_new = |last: &&PublishedPort| !bound.iter().any(|bound| bound.published == **last);

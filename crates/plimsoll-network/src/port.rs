@@ -76,6 +76,20 @@ impl PortRequest {
     }
 }
 
+impl PortRequest {
+    /// Whether what somebody else holds on the host is in the way of this: the same port where one of both has all addresses.
+    pub fn collides(&self, held: &PublishedPort) -> bool {
+        let meets = |host: IpAddr| {
+            let is_any = host.is_unspecified() || held.host_ip.is_unspecified();
+            host == held.host_ip || is_any && host.is_ipv4() == held.host_ip.is_ipv4()
+        };
+        self.is_fixed()
+            && self.host_port == held.host_port
+            && self.protocol == held.protocol
+            && self.host_ip.is_none_or(meets)
+    }
+}
+
 /// A port that is held on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {
@@ -294,6 +308,32 @@ mod tests {
             ("80-81", vec![port(None, 0, 80, Tcp), port(None, 0, 81, Tcp)]),
         ] {
             assert_eq!(PortRequest::parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_collide_where_one_has_all_addresses() {
+        for (asked, held, expected) in [
+            ("80:80", "127.0.0.1", true),
+            ("80:80", "::1", true),
+            ("80:80", "0.0.0.0", true),
+            ("127.0.0.1:80:80", "0.0.0.0", true),
+            ("127.0.0.1:80:80", "::", false),
+            ("127.0.0.1:80:80", "127.0.0.2", false),
+            ("127.0.0.1:80:80", "127.0.0.1", true),
+            ("[::]:80:80", "127.0.0.1", false),
+            ("81:80", "127.0.0.1", false),
+            ("80:80/udp", "127.0.0.1", false),
+            ("80-90:80", "127.0.0.1", false),
+        ] {
+            let held = PublishedPort {
+                host_ip: held.parse().unwrap(),
+                host_port: 80,
+                container_port: 80,
+                protocol: Protocol::Tcp,
+            };
+            let request = PortRequest::parse(asked).unwrap().remove(0);
+            assert_eq!(request.collides(&held), expected, "{asked} beside {held:?}");
         }
     }
 

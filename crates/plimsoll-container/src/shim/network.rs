@@ -72,12 +72,17 @@ impl Network {
         Ok(())
     }
 
-    /// Leaves ports to another container, to which the rules lead already. Connections that are there go on.
-    pub(super) fn leave(&self, shim: &Shim, ports: &[PublishedPort]) {
+    /// Leaves ports to another container, to which the rules lead already or will: unless that holds them too they are free
+    /// afterwards. Connections that are there go on.
+    pub(super) async fn leave(&self, shim: &Shim, ports: &[PublishedPort]) {
+        // A rule for other addresses would go on leading here.
+        unpublish(shim.definition().instance, &shim.state.borrow().endpoints, ports);
         shim.update(|state| state.ports.retain(|port| !ports.contains(port)));
-        self.served
-            .borrow_mut()
-            .retain(|served| !ports.contains(&served.port));
+        let is_left = |served: &mut Served| ports.contains(&served.port);
+        let left: Vec<Served> = self.served.borrow_mut().extract_if(.., is_left).collect();
+        for served in left {
+            served.close().await;
+        }
     }
 
     /// Ends everything: ports are free afterwards.

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// A UDP client that was silent for so long is forgotten.
 const UDP_IDLE: Duration = Duration::from_secs(90);
+/// How long a socket that is served no longer is waited for.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Where a port leads to: another address when the container changes its networks.
 struct Target {
@@ -46,6 +48,19 @@ impl Served {
     /// The port with its socket.
     pub(super) fn lend(&self) -> (PublishedPort, Rc<dyn AsFd>) {
         (self.port.clone(), self.socket.clone())
+    }
+
+    /// Serves it no longer, and waits until the socket is closed.
+    pub(super) async fn close(self) {
+        let socket = Rc::downgrade(&self.socket);
+        drop(self);
+        let closed = async {
+            while socket.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // Who was lent it closes it soon, and is not worth more.
+        let _ = tokio::time::timeout(CLOSING, closed).await;
     }
 }
 

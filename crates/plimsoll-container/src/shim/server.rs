@@ -174,7 +174,7 @@ async fn answer(
             }
         }
         Request::LeavePorts { ports } => {
-            shim.network.leave(shim, &ports);
+            shim.network.leave(shim, &ports).await;
             Reply::Done
         }
         Request::Logs { follow } => return logs(shim, follow, sender, receiver).await,
