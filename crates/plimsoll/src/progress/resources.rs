@@ -11,6 +11,8 @@ const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 /// Milliseconds between two of them.
 const SPIN: u128 = 100;
 
+/// What goes before it where nothing is really done.
+const DRY_RUN: &str = "DRY-RUN MODE -  ";
 /// How the id of a thing begins.
 const KINDS: [&str; 5] = ["Container", "Network", "Volume", "Image", "Service"];
 
@@ -121,7 +123,8 @@ impl Entry {
 /// blank: ` db Pulling`.
 pub(super) fn plain(resource: &Resource) -> String {
     let Resource { id, text, detail, .. } = resource;
-    let kind = id.split_once(' ').map_or("", |(kind, _)| kind);
+    let thing = id.strip_prefix(DRY_RUN).unwrap_or(id);
+    let kind = thing.split_once(' ').map_or("", |(kind, _)| kind);
     // An image that was built is one of them, though it does not say so.
     let is_thing = KINDS.contains(&kind) || matches!(text.as_str(), "Building" | "Built");
     let gap = if is_thing { "  " } else { " " };
@@ -210,6 +213,10 @@ mod tests {
         assert_eq!(plain(&stopped), " Container a-db-1  Error");
         for (id, text) in [
             ("db", " db Error"),
+            (
+                "DRY-RUN MODE -  Container a-db-1",
+                " DRY-RUN MODE -  Container a-db-1  Error",
+            ),
             ("a-db-1 export a-db-1 to x", " a-db-1 export a-db-1 to x Error"),
         ] {
             assert_eq!(plain(&resource(id, ResourceState::Error, "Error", 0)), text);
