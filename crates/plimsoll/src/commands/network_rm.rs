@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use plimsoll_container::ContainerError;
 use plimsoll_network::{NetworkError, Networks};
 
 use super::containers::containers;
@@ -23,20 +24,18 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
     let (networks, containers) = (Networks::new(store), containers(context)?);
+    let remove = |name: &str| -> Result<(), ContainerError> {
+        let info = networks.get(name)?;
+        containers.leave_ended(&info)?;
+        networks.remove(&info)?;
+        super::network_ls::event(store, "destroy", &info.id, &info.name);
+        Ok(())
+    };
     let mut code = ExitCode::SUCCESS;
     for name in &args.names {
-        let found = networks.get(name);
-        if let Ok(info) = &found {
-            containers.leave_ended(info)?;
-        }
-        let removed = found.and_then(|info| {
-            networks.remove(&info)?;
-            super::network_ls::event(store, "destroy", &info.id, &info.name);
-            Ok(())
-        });
-        match removed {
+        match remove(name) {
             Ok(()) => writeln!(context.stdout(), "{name}")?,
-            Err(NetworkError::NotFound { .. }) if args.force => {}
+            Err(ContainerError::Network(NetworkError::NotFound { .. })) if args.force => {}
             Err(error) => {
                 let _ = context.report(&error.into());
                 code = ExitCode::FAILURE;
