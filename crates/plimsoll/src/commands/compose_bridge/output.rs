@@ -81,7 +81,7 @@ impl Output {
         let cannot = |error: io::Error| CommandError::user(format!("cannot write `{}`: {error}", self.place));
         fs::set_permissions(self.made.path(), fs::Permissions::from_mode(0o755)).map_err(cannot)?;
         if !self.place.exists() {
-            return fs::rename(self.made.keep(), &self.place).map_err(cannot);
+            return put(self.made, &self.place).map_err(cannot);
         }
         // In one step where the file system can: what was there goes with the temporary folder.
         match renameat_with(
@@ -95,12 +95,19 @@ impl Output {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 let old = self.made.path().with_extension("old");
                 fs::rename(&self.place, &old).map_err(cannot)?;
-                fs::rename(self.made.keep(), &self.place).map_err(cannot)?;
+                put(self.made, &self.place).map_err(cannot)?;
                 fs::remove_dir_all(&old).map_err(cannot)
             }
             Err(error) => Err(cannot(error.into())),
         }
     }
+}
+
+/// Where it cannot be put it is not left behind.
+fn put(made: TempDir, place: &Utf8Path) -> io::Result<()> {
+    fs::rename(made.path(), place)?;
+    let _ = made.keep();
+    Ok(())
 }
 
 /// Whether all files were written by a conversion: each says its name on one of its first lines, as Docker's do.
