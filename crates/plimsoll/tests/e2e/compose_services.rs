@@ -1,27 +1,9 @@
 //! What services really get, seen from inside their containers, and what becomes of them when their files change.
 
-use plimsoll_testkit::{Sandbox, needs};
+use plimsoll_testkit::needs;
 
-use crate::{inspect, wait_for, with_busybox};
-
-fn project(text: &str) -> Sandbox {
-    let sandbox = with_busybox();
-    write(&sandbox, text);
-    sandbox
-}
-
-fn write(sandbox: &Sandbox, text: &str) {
-    sandbox.write("compose.yaml", format!("name: p\n{text}"));
-}
-
-/// Brings the project up; returns what was said.
-#[track_caller]
-fn up(sandbox: &Sandbox, options: &[&str]) -> String {
-    let args = ["compose", "up", "-d"].iter().chain(options);
-    let outcome = sandbox.run(args);
-    assert_eq!(outcome.code, 0, "{outcome}");
-    outcome.stderr
-}
+use crate::compose_up::{project, up, write};
+use crate::{inspect, wait_for};
 
 #[test]
 fn containers_that_end_while_their_time_runs_out_are_stopped() {
@@ -175,7 +157,7 @@ fn what_the_host_does_not_give_is_said() {
         .lines()
         .any(|line| line.starts_with("Max locked memory") && line.contains("unlimited"));
     assert!(
-        is_endless || said.contains("p-app-1  ulimit `memlock` is held at"),
+        is_endless || said.contains("p-app-1 ulimit `memlock` is held at"),
         "{said}{limits}"
     );
 }

@@ -12,19 +12,21 @@ use crate::{inspect, wait_for, with_busybox};
 /// A program that ends when it is asked to.
 const SERVE: &str = r#"trap "echo bye; exit 0" TERM; echo hello; sleep 1000 & wait"#;
 
-fn project(text: &str) -> Sandbox {
+/// A project `p`; `SERVE` in its text is a program that ends when it is asked to.
+pub(crate) fn project(text: &str) -> Sandbox {
     let sandbox = with_busybox();
     write(&sandbox, text);
     sandbox
 }
 
-fn write(sandbox: &Sandbox, text: &str) {
+pub(crate) fn write(sandbox: &Sandbox, text: &str) {
     let text = text.replace("SERVE", &format!("['sh', '-c', '{SERVE}']"));
     sandbox.write("compose.yaml", format!("name: p\n{text}"));
 }
 
+/// Brings the project up; returns what was said.
 #[track_caller]
-fn up(sandbox: &Sandbox, options: &[&str]) -> String {
+pub(crate) fn up(sandbox: &Sandbox, options: &[&str]) -> String {
     let args = ["compose", "up", "-d"].iter().chain(options);
     let outcome = sandbox.run(args);
     assert_eq!(outcome.code, 0, "{outcome}");

@@ -139,6 +139,7 @@ fn an_attached_up_says_why_it_ends() {
     let up = sandbox.run(["compose", "up", "--no-attach", "job", "job"]);
     assert_eq!((up.code, up.stdout.as_str()), (0, ""));
 }
+
 #[test]
 fn waiting_for_a_service_that_fails_at_once_fails() {
     needs!(root, overlay, tool = "nft");
@@ -243,7 +244,7 @@ fn a_dry_run_says_so_on_every_line() {
         sandbox.ok(["compose", "ps", "--format", "{{.Name}} {{.State}}"]),
         "shop-db-1 running\n"
     );
-    assert!(!sandbox.path("hosts").exists() && !sandbox.path("db.tar").exists());
+    assert!(!sandbox.path("work/hosts").exists() && !sandbox.path("work/db.tar").exists());
 }
 
 #[test]
