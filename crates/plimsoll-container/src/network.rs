@@ -142,7 +142,9 @@ impl Containers {
         })
     }
 
-    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free, and none that another has `held` so far. `shared` is the namespace of the container whose network it shares, `made` one that was made before.
+    /// Addresses, a namespace and ports; of those that may be any, the ones it had `last` if they are free, and none that
+    /// another has `held` so far. `shared` is the namespace of the container whose network it shares, `made` one that was made
+    /// before.
     pub(crate) fn prepare_network(
         &self,
         definition: &Definition,
@@ -421,7 +423,9 @@ fn bind(
     last: &[PublishedPort],
     held: &[PublishedPort],
 ) -> Result<Vec<BoundPort>> {
-    let out = endpoints.iter().find(|endpoint| endpoint.default_route);
+    let Some(out) = endpoints.iter().find(|endpoint| endpoint.default_route) else {
+        return Ok(Vec::new());
+    };
     let mut bound: Vec<BoundPort> = Vec::new();
     for port in port_requests(definition, endpoints) {
         if held.iter().any(|held| port.collides(held)) {
@@ -435,7 +439,7 @@ fn bind(
         }
         let named = |source: NetworkError| match source {
             NetworkError::PortTaken { .. } | NetworkError::RangeTaken { .. } => ContainerError::Ports {
-                network: out.map(|out| out.network.name.clone()).unwrap_or_default(),
+                network: out.network.name.clone(),
                 source,
             },
             source => source.into(),

@@ -9,27 +9,8 @@ use std::time::Duration;
 
 use plimsoll_testkit::{Sandbox, needs};
 
-use crate::{inspect, with_busybox};
-
-fn project(text: &str) -> Sandbox {
-    let sandbox = with_busybox();
-    write(&sandbox, text);
-    sandbox
-}
-
-fn write(sandbox: &Sandbox, text: &str) {
-    const SERVE: &str = r#"['sh', '-c', 'trap "exit 0" TERM; sleep 1000 & wait']"#;
-    let text = text.replace("SERVE", SERVE);
-    sandbox.write("compose.yaml", format!("name: p\n{text}"));
-}
-
-#[track_caller]
-fn up(sandbox: &Sandbox, options: &[&str]) -> String {
-    let args = ["compose", "up", "-d"].iter().chain(options);
-    let outcome = sandbox.run(args);
-    assert_eq!(outcome.code, 0, "{outcome}");
-    outcome.stderr
-}
+use crate::compose_up::{project, up, write};
+use crate::inspect;
 
 #[test]
 fn an_update_that_starts_first_leaves_no_gap_and_comes_back_when_it_fails() {
@@ -135,9 +116,7 @@ fn answers(addresses: &[String], work: impl FnOnce()) -> BTreeSet<String> {
 #[test]
 fn a_port_of_the_host_goes_over_while_it_is_used() {
     needs!(root, overlay, tool = "nft");
-    let free = TcpListener::bind("0.0.0.0:0").expect("a free port");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
+    let port = free_port();
     let sandbox = project(&server(port, "one", true));
     up(&sandbox, &["--wait"]);
     let gateway = sandbox.ok([
@@ -223,9 +202,7 @@ fn a_port_of_the_host_goes_over_to_other_addresses() {
 #[test]
 fn a_port_is_not_lost_with_whoever_was_to_hand_it_over() {
     needs!(root, overlay, tool = "nft");
-    let free = TcpListener::bind("0.0.0.0:0").expect("a free port");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
+    let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let sandbox = project(&server(port, "v0", true));
     up(&sandbox, &["--wait"]);
