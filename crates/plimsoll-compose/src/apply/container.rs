@@ -94,6 +94,12 @@ impl Work {
             let mut options = making.options(number)?;
             options.name = Some(name.clone());
             options.id = work.foresight.id(&name);
+            // As Compose has it; what takes another's place is called so only later.
+            let own = desired.container_name(&service, number);
+            for (_, place) in &mut options.attachments {
+                place.aliases.retain(|alias| *alias != own);
+                place.aliases.insert(0, own.clone());
+            }
             converge.hold_mounted(desired, &service, &mut options)?;
             let parent = converge.images.hold(&image)?;
             let made = converge.containers.create(&image, parent, &options);

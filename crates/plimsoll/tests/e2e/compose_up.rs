@@ -612,6 +612,9 @@ fn a_link_reaches_every_container_of_a_service() {
     ] {
         assert_eq!(addresses(name), count, "{name}");
     }
+    let place = inspect(&sandbox, "p-web-2")["NetworkSettings"]["Networks"]["p_default"].clone();
+    assert_eq!(place["Aliases"], serde_json::json!(["p-web-2", "web"]));
+    assert_eq!(place["DNSNames"].as_array().map(Vec::len), Some(3));
 }
 
 #[test]
