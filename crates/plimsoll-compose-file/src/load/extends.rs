@@ -11,6 +11,9 @@ use crate::schema::{Kind, tables};
 /// What a service does not take from what it extends: they name things of the other's project.
 const NOT_TAKEN: [&str; 1] = ["extends"];
 
+/// Services on top of each other: each takes a part of the stack.
+const MAX_CHAIN: usize = 256;
+
 impl Loader<'_> {
     /// Replaces every service that extends another by what it comes to.
     pub(super) fn extend(&mut self, mut document: Node) -> Option<Node> {
@@ -64,6 +67,13 @@ impl Loader<'_> {
             let error = extends.place.error("compose-extends", message);
             self.found
                 .push(error.with_help("one of them has to stand on its own: take its `extends` out"));
+            return None;
+        }
+        if chain.len() >= MAX_CHAIN {
+            let message = format!("`extends` goes more than {MAX_CHAIN} services deep");
+            let error = extends.place.error("compose-extends", message);
+            self.found
+                .push(error.with_help("let this service say itself what it takes from the other one"));
             return None;
         }
         chain.push(here);
