@@ -251,36 +251,33 @@ impl Containers {
     /// Reads a container's log, with what is added to it when `query` asks for that. With it comes how many lines there
     /// was no room for. None when the log driver keeps nothing.
     pub async fn logs(&self, container: &Container, query: LogQuery) -> Result<Option<(LogReader, u64)>> {
+        match self.live_log(container, query).await {
+            // Its supervisor may end at any moment of that.
+            Err(ContainerError::NotRunning(_)) => self.stored_log(container, query),
+            log => log,
+        }
+    }
+
+    /// The log as its supervisor has it.
+    async fn live_log(&self, container: &Container, query: LogQuery) -> Result<Option<(LogReader, u64)>> {
         let request = Request::Logs { follow: query.follow };
-        let asked = match self.request(container, &request, &[]).await {
-            Ok(connection) => Some(connection),
-            Err(ContainerError::NotRunning(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let Some((_sender, mut receiver)) = asked else {
-            return self.stored_log(container, query);
-        };
+        let (_sender, mut receiver) = self.request(container, &request, &[]).await?;
         let id = container.short_id();
-        let (format, sizes, dropped, fds) = match message::<Reply>(&mut receiver, id).await {
-            Ok((
+        let (format, sizes, dropped, fds) = match message::<Reply>(&mut receiver, id).await? {
+            (
                 Reply::Logs {
                     format,
                     files,
                     dropped,
                 },
                 fds,
-            )) => (format, files, dropped, fds),
-            Ok((Reply::NoLog, _)) => return Ok(None),
-            Ok((other, _)) => return Err(answered(other, id)),
-            Err(ContainerError::NotRunning(_)) => return self.stored_log(container, query),
-            Err(error) => return Err(error),
+            ) => (format, files, dropped, fds),
+            (Reply::NoLog, _) => return Ok(None),
+            (other, _) => return Err(answered(other, id)),
         };
-        let broken = |source| ContainerError::Shim {
-            id: id.to_owned(),
-            source,
-        };
-        let fds = receiver.descriptors(fds, sizes.len()).await.map_err(broken)?;
+        let fds = receiver.descriptors(fds, sizes.len()).await;
         let files = fds
+            .map_err(|source| lost(id, source))?
             .into_iter()
             .zip(sizes)
             .map(|(fd, (length, packed))| LogFile {
@@ -289,7 +286,8 @@ impl Containers {
                 packed,
             })
             .collect();
-        let reader = LogReader::new(format, files, query.tail, Some(receiver), id).map_err(broken)?;
+        let reader = LogReader::new(format, files, query.tail, Some(receiver), id);
+        let reader = reader.map_err(|source| lost(id, source))?;
         Ok(Some((reader, dropped)))
     }
 
@@ -332,11 +330,8 @@ impl Containers {
             Reply::Ports { ports } => ports.len(),
             _ => 0,
         };
-        let broken = |source| ContainerError::Shim {
-            id: container.short_id().to_owned(),
-            source,
-        };
-        Ok((reply, receiver.descriptors(fds, count).await.map_err(broken)?))
+        let fds = receiver.descriptors(fds, count).await;
+        Ok((reply, fds.map_err(|source| lost(container.short_id(), source))?))
     }
 
     pub(crate) async fn ask(&self, container: &Container, request: &Request) -> Result<Reply> {
@@ -350,39 +345,40 @@ impl Containers {
         request: &Request,
         fds: &[std::os::fd::BorrowedFd<'_>],
     ) -> Result<(Sender, Receiver)> {
-        let broken = |source| ContainerError::Shim {
-            id: container.short_id().to_owned(),
-            source,
-        };
+        let id = container.short_id();
         let connected = match short_path(&self.paths(container.id())) {
             Ok((_directory, path)) => UnixStream::connect(path).await,
             Err(error) => Err(error),
         };
         let stream = connected.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ContainerError::NotRunning(container.short_id().to_owned())
+                ContainerError::NotRunning(id.to_owned())
             }
-            _ => broken(error),
+            _ => lost(id, error),
         })?;
         let (sender, receiver) = wire::split(stream);
-        sender.message(request, fds).await.map_err(broken)?;
+        let sent = sender.message(request, fds).await;
+        sent.map_err(|source| lost(id, source))?;
         Ok((sender, receiver))
     }
 }
 
 async fn message<T: DeserializeOwned>(receiver: &mut Receiver, id: &str) -> Result<(T, Vec<OwnedFd>)> {
-    let broken = |source| ContainerError::Shim {
-        id: id.to_owned(),
-        source,
-    };
     match receiver.message().await {
         Ok(Some(message)) => Ok(message),
         // It ended between our question and its answer.
         Ok(None) => Err(ContainerError::NotRunning(id.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-            Err(ContainerError::NotRunning(id.to_owned()))
-        }
-        Err(error) => Err(broken(error)),
+        Err(error) => Err(lost(id, error)),
+    }
+}
+
+/// Why a supervisor is not heard any more. One that has ended resets what is still asked of it, or waits in line.
+fn lost(id: &str, source: io::Error) -> ContainerError {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let id = id.to_owned();
+    match source.kind() {
+        BrokenPipe | ConnectionReset | UnexpectedEof => ContainerError::NotRunning(id),
+        _ => ContainerError::Shim { id, source },
     }
 }
 

@@ -210,7 +210,8 @@ impl Receiver {
         while fds.len() < count {
             match self.next().await? {
                 Some(frame) if frame.kind == Kind::Descriptors => fds.extend(frame.fds),
-                _ => return Err(invalid("descriptors are missing")),
+                Some(_) => return Err(invalid("descriptors are missing")),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         Ok(fds)

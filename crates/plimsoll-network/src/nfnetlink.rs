@@ -36,6 +36,8 @@ const NFTNL_UDATA_RULE_COMMENT: u8 = 0;
 const NF_INET_FORWARD: u32 = 2;
 const NF_DROP: u32 = 0;
 const NLM_F_DUMP_INTR: u16 = 0x10;
+/// Nobody changes a firewall so often in a row.
+const TRIES: usize = 100;
 /// Families of tables that see packets of IP: `inet`, `ip` and `ip6`.
 const FAMILIES: [u8; 3] = [INET, 2, 10];
 /// Of tables for both.
@@ -219,11 +221,12 @@ fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<V
     message.extend([0; 8]); // sequence and port: one question per socket
     message.extend([family, 0, 0, 0]);
     message.extend(attributes);
-    loop {
+    for _ in 0..TRIES {
         if let Some(answers) = ask_once(&message, flags & NLM_F_DUMP == NLM_F_DUMP)? {
             return Ok(answers);
         }
     }
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 /// None where the dump was interrupted.

@@ -127,10 +127,11 @@ fn an_attached_up_says_why_it_ends() {
     let up = sandbox.run(["compose", "up", "job"]);
     assert_eq!(
         (up.code, up.stdout.as_str()),
-        (0, "Attaching to job-1\njob-1  | job\njob-1 exited with code 3\n")
+        (0, "Attaching to job-1\njob-1  | job\njob-1 exited with code 3\n"),
+        "{up}"
     );
     let up = sandbox.run(["compose", "up", "--abort-on-container-failure", "job"]);
-    assert_eq!(up.code, 3);
+    assert_eq!(up.code, 3, "{up}");
     assert!(
         up.stderr.contains("Aborting on container exit...\n"),
         "{}",
