@@ -39,7 +39,7 @@ pub struct AttachOptions {
     pub gateway_priority: i32,
     /// What the container calls itself, which is one of its names.
     pub hostname: String,
-    /// Options for the driver: [`INTERFACE_NAME`] and [`SYSCTLS`] have effect, others are kept for `inspect`.
+    /// Options for the driver: [`INTERFACE_NAME`] and that of sysctls have effect, others are kept for `inspect`.
     pub driver_options: BTreeMap<String, String>,
 }
 
