@@ -243,6 +243,7 @@ fn a_file_is_a_policy() {
     assert!(error("helthcheck = true\n").message.contains("helthcheck"));
     let unknown = error("extends = \"prodution\"\n");
     assert_eq!(unknown.help.as_deref(), Some("did you mean `production`?"));
-    assert_eq!(policies.get("prod").unwrap_err(), None);
+    assert_eq!(policies.get("strict").unwrap_err(), None);
+    assert_eq!(policies.get("prod").unwrap_err(), Some(PRODUCTION));
     assert_eq!(policies.get("productoin").unwrap_err(), Some(PRODUCTION));
 }
