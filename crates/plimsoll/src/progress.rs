@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use plimsoll_progress::{Event, Progress};
 
 use crate::env;
+pub(crate) use resources::DRY_RUN;
 pub(crate) use trace::visible;
 
 /// Time between two drawings.

@@ -22,7 +22,7 @@ use super::container_options::current_directory;
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::env;
-use crate::progress::{Display, Mode, Outlet};
+use crate::progress::{DRY_RUN, Display, Mode, Outlet};
 
 /// The version of Docker Compose whose behaviour this is.
 pub(crate) use plimsoll_compose::labels::COMPOSE_VERSION as VERSION;
@@ -230,7 +230,7 @@ pub(crate) fn display_lines(context: &Context, verb: &'static str) -> Result<Dis
 /// What a thing is called where it is said what is done with it, or would be.
 pub(crate) fn told(context: &Context, name: impl std::fmt::Display) -> String {
     match context.compose().dry_run {
-        true => format!("DRY-RUN MODE -  {name}"),
+        true => format!("{DRY_RUN}{name}"),
         false => name.to_string(),
     }
 }

@@ -12,7 +12,7 @@ const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 const SPIN: u128 = 100;
 
 /// What goes before it where nothing is really done.
-const DRY_RUN: &str = "DRY-RUN MODE -  ";
+pub(crate) const DRY_RUN: &str = "DRY-RUN MODE -  ";
 /// How the id of a thing begins.
 const KINDS: [&str; 5] = ["Container", "Network", "Volume", "Image", "Service"];
 

@@ -20,6 +20,7 @@ use super::{Scope, no_such_service, status_outlet, told};
 use crate::command_error::{CommandError, Kind};
 use crate::context::Context;
 use crate::env;
+use crate::progress::DRY_RUN;
 
 /// Flags about the images of services.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -139,10 +140,10 @@ impl<'a> Changing<'a> {
     fn print(&self, plan: &Plan) -> Result<(), CommandError> {
         let mut out = status_outlet().open();
         for step in &plan.steps {
-            writeln!(out, "DRY-RUN MODE -  {}", step.action)?;
+            writeln!(out, "{DRY_RUN}{}", step.action)?;
         }
         for (name, word) in &plan.settled {
-            writeln!(out, "DRY-RUN MODE -  Container {name}  {word}")?;
+            writeln!(out, "{DRY_RUN}Container {name}  {word}")?;
         }
         Ok(())
     }
@@ -168,7 +169,7 @@ impl<'a> Changing<'a> {
                 } else {
                     "Pull"
                 };
-                writeln!(out, "DRY-RUN MODE -  Image {}  {word}", need.image)?;
+                writeln!(out, "{DRY_RUN}Image {}  {word}", need.image)?;
             }
             return Ok(());
         }
