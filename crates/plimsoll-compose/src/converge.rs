@@ -76,6 +76,10 @@ impl Converge {
     pub fn observe(&self, project: &str, desired: Option<&Desired>) -> Result<Observed> {
         let mut observed = Observed::default();
         for container in self.containers.labelled(labels::PROJECT, project)? {
+            // A command that was killed may have left a supervisor that is about to run its program.
+            let Some(container) = self.containers.started_by_others(container)? else {
+                continue;
+            };
             let places = self.networks.attachments(container.id())?;
             let networks = places.into_iter().map(|place| place.name).collect();
             let Some(seen) = Seen::of(&container, networks) else {

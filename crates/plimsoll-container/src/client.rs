@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use plimsoll_runtime::ProcessSpec;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,9 @@ use crate::protocol::{Ended, Reply, Request};
 use crate::shim::short_path;
 use crate::wire::{self, Kind, Receiver, Sender};
 use crate::{ContainerError, Result};
+
+/// How long the kernel may take to end a program that got SIGKILL.
+const END_OF_A_KILLED: Duration = Duration::from_secs(10);
 
 /// Standard input, output and error of a container, while it runs.
 pub struct Attachment {
@@ -156,12 +160,14 @@ impl Containers {
         }
     }
 
-    /// Sends a signal to the program.
+    /// Sends a signal to the program. After SIGKILL it waits for the end, ten seconds at most, as Docker does.
     pub async fn kill(&self, container: &Container, signal: i32) -> Result<()> {
-        match self.ask(container, &Request::Kill { signal }).await? {
-            Reply::Done => Ok(()),
-            other => Err(answered(other, container.short_id())),
+        self.tell(container, &Request::Kill { signal }).await?;
+        if signal == 9 {
+            // Also fine when it is gone altogether, as with `--rm`.
+            let _ = tokio::time::timeout(END_OF_A_KILLED, self.wait(container)).await;
         }
+        Ok(())
     }
 
     /// Asks the program to end, and kills it after `timeout` seconds (negative: never); None is the container's own

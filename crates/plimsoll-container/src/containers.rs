@@ -26,6 +26,8 @@ pub struct Containers {
     pub(crate) program: PathBuf,
     /// Whose users a container has where nobody says.
     userns: String,
+    /// Where makers of devices describe them.
+    device_specs: Vec<Utf8PathBuf>,
 }
 
 /// One container, as it was when it was looked at.
@@ -63,7 +65,13 @@ impl Containers {
             store: store.clone(),
             program: program.into(),
             userns: String::new(),
+            device_specs: Vec::new(),
         }
+    }
+
+    /// Where the makers of devices describe them for new containers; the usual places if empty: see [`crate::DeviceSpecs`].
+    pub fn with_device_specs(self, device_specs: Vec<Utf8PathBuf>) -> Self {
+        Self { device_specs, ..self }
     }
 
     /// Whose users new containers have where nobody says so: see [`crate::Isolation::userns`].
@@ -157,13 +165,13 @@ impl Containers {
     pub fn remove(&self, container: &Container, volumes: bool) -> Result<()> {
         let id = container.id();
         let paths = self.paths(id);
-        // The state is written before the supervisor lets go of the root.
+        // Whoever starts it holds the lock until its program runs: supervised and not alive, it is on its way out.
+        let _lock = self.lock(id)?;
         if !paths.read_state().is_ok_and(|state| state.status.is_alive()) {
             paths
                 .wait_unsupervised()
                 .map_err(ContainerError::file("lock", paths.lock()))?;
         }
-        let _lock = self.lock(id)?;
         if paths.is_supervised() {
             return Err(ContainerError::Running(container.name.clone()));
         }
@@ -309,6 +317,7 @@ impl Containers {
         let files = self.give(id, &options.files, &spec.user, &lowers)?;
         let mut isolation = options.isolation.clone();
         isolation.or_users(&self.userns);
+        isolation.device_specs.clone_from(&self.device_specs);
         isolation.apply(&mut spec, self)?;
         let is_mapped = spec.userns.is_some();
         spec.mounts.extend(self.given_mounts(id, &files, is_mapped));

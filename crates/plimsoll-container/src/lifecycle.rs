@@ -187,6 +187,19 @@ impl Containers {
         }
     }
 
+    /// A container that does not run, as it is when whoever starts it at this moment has done so. None when it is gone
+    /// then.
+    pub fn started_by_others(&self, container: Container) -> Result<Option<Container>> {
+        if container.is_running() || self.claim(container.id())?.is_some() {
+            return Ok(Some(container));
+        }
+        drop(self.lock(container.id())?);
+        match self.get(container.id()) {
+            Err(ContainerError::NotFound { .. }) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     /// Addresses and published ports of a container whose supervisor is dead. Where the packet filter cannot be asked any
     /// more, the rules stay, and a later look finds them.
     fn give_back(&self, container: &Container) -> Result<()> {
@@ -255,6 +268,22 @@ impl Containers {
             .spawn()
             .map_err(ContainerError::file("run", &self.program))?;
         Ok(())
+    }
+
+    /// As [`Containers::remove`], for one that may run: it is killed first.
+    pub async fn remove_by_force(&self, container: &Container, volumes: bool) -> Result<()> {
+        loop {
+            let (this, target) = (self.clone(), container.clone());
+            let removed = tokio::task::spawn_blocking(move || this.remove(&target, volumes)).await;
+            match removed.map_err(|_| ContainerError::Interrupted)? {
+                // Perhaps since a moment ago.
+                Err(ContainerError::Running(_)) => {
+                    self.stop(container, Some(9), None).await?;
+                    self.settle(container).await?;
+                }
+                removed => return removed,
+            }
+        }
     }
 
     /// Somebody stops a container that is not running: it is not started again for its policy's sake.

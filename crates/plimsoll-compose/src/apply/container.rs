@@ -221,12 +221,9 @@ impl Work {
         self.told(&id_of(name), "Removing", "Removed", "", removed).await
     }
 
+    /// Removes a container that was stopped, and that nobody was to start since: one that runs is killed, as Docker does.
     pub(super) async fn take_away(&self, container: &Container, volumes: bool) -> Result<()> {
-        let (containers, container) = (self.converge.containers.clone(), container.clone());
-        blocking(move || {
-            let removed = containers.remove(&container, volumes);
-            removed.map_err(about("remove", &container.name))
-        })
-        .await
+        let removed = self.converge.containers.remove_by_force(container, volumes).await;
+        removed.map_err(about("remove", &container.name))
     }
 }

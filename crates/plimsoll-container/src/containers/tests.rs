@@ -1,5 +1,7 @@
 //! The records of containers, without running any.
 
+use std::time::Duration;
+
 use plimsoll_oci::{Digest, ImageConfig};
 
 use super::*;
@@ -182,4 +184,61 @@ fn inspect_has_dockers_fields() {
     }
     assert_eq!(value["Name"], "/web");
     assert!(value.pointer("/State/Health").is_none());
+}
+
+/// A container that somebody starts: its supervisor lives, and does not run the program yet. Half a second later it does.
+fn being_started(scene: &Scene, made: &Container) -> std::thread::JoinHandle<fs::File> {
+    let (start, paths) = (
+        scene.containers.lock(made.id()).unwrap(),
+        scene.containers.paths(made.id()),
+    );
+    fs::create_dir_all(&paths.run).unwrap();
+    let lock = fs::File::create(paths.lock()).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        let running = State {
+            status: Status::Running,
+            pid: 1,
+            ..State::default()
+        };
+        paths.write_state(&running).unwrap();
+        drop(start);
+        lock
+    })
+}
+
+#[test]
+fn one_that_is_being_started_is_not_removed() {
+    let scene = scene();
+    let made = scene.create(Some("web")).unwrap();
+    let supervisor = being_started(&scene, &made);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let containers = scene.containers.clone();
+    let target = made.clone();
+    std::thread::spawn(move || sender.send(containers.remove(&target, true)));
+    let removed = receiver.recv_timeout(Duration::from_secs(30));
+    assert!(
+        matches!(removed, Ok(Err(ContainerError::Running(_)))),
+        "{removed:?}"
+    );
+    drop(supervisor.join().unwrap());
+}
+
+#[test]
+fn who_waits_for_a_start_sees_that_it_runs() {
+    let scene = scene();
+    let made = scene.create(Some("web")).unwrap();
+    let supervisor = being_started(&scene, &made);
+    let seen = scene.containers.started_by_others(made).unwrap().unwrap();
+    assert!(seen.is_running());
+    drop(supervisor.join().unwrap());
+    let idle = scene.create(Some("idle")).unwrap();
+    let seen = scene.containers.started_by_others(idle.clone()).unwrap().unwrap();
+    assert_eq!(seen.state.status, Status::Created);
+    scene.containers.remove(&idle, true).unwrap();
+    assert!(
+        scene.containers.started_by_others(idle).unwrap().is_some(),
+        "nobody is at it"
+    );
 }

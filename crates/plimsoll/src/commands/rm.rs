@@ -43,12 +43,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 
 async fn remove(args: &Args, containers: &Containers, name: &str) -> Result<(), ContainerError> {
     let container: Container = containers.get(name)?;
-    if container.is_running() {
-        if !args.force {
-            return Err(ContainerError::Running(container.name));
-        }
-        containers.stop(&container, Some(9), None).await?;
-        containers.settle(&container).await?;
+    match args.force {
+        true => containers.remove_by_force(&container, args.volumes).await,
+        false => containers.remove(&container, args.volumes),
     }
-    containers.remove(&container, args.volumes)
 }
