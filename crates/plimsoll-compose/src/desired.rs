@@ -120,7 +120,7 @@ impl Desired {
         }
     }
 
-    /// Keys of active services that are accepted and have no effect here, such as `services.web.gpus`.
+    /// Keys of active services that are accepted and have no effect here, such as `services.web.isolation`.
     pub fn unused_keys(&self) -> Vec<String> {
         let services = self.model.services.iter();
         let of_services = services.flat_map(|(name, service)| {

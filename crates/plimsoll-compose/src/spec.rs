@@ -1,5 +1,6 @@
 //! From a service to what a container is made with.
 
+mod devices;
 mod files;
 mod limits;
 mod mounts;
@@ -161,14 +162,7 @@ impl Making<'_> {
         own.runtime = service.runtime.clone().unwrap_or_default();
         own.oom_score_adj = service.oom_score_adj.and_then(|score| i32::try_from(score).ok());
         own.device_rules.clone_from(&service.device_cgroup_rules);
-        own.devices = service
-            .devices
-            .iter()
-            .map(|device| match device.permissions.as_str() {
-                "" => format!("{}:{}", device.source, device.target),
-                permissions => format!("{}:{}:{permissions}", device.source, device.target),
-            })
-            .collect();
+        (own.devices, own.device_requests) = devices::of(service);
         Ok(())
     }
 

@@ -225,6 +225,7 @@ fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
         "OomKillDisable": resources.oom_kill_disable,
         "MemorySwappiness": resources.memory_swappiness,
         "Devices": devices.collect::<Vec<_>>(),
+        "DeviceRequests": list(isolation.device_requests.clone()),
         "DeviceCgroupRules": list(isolation.device_rules.clone()),
         "CpuPeriod": resources.cpu_period.unwrap_or(0),
         "CpuQuota": resources.cpu_quota.unwrap_or(0),

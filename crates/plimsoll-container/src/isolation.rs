@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use plimsoll_runtime::{
     ContainerSpec, Device, IdMap, IdRange, Ipc, MountKind, Namespaces, RuntimeError, Sharing, SystemPaths,
     place_of_group,
@@ -14,6 +14,8 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::containers::Containers;
+use crate::device_request::DeviceRequest;
+use crate::device_specs::DeviceSpecs;
 use crate::model::{Definition, Paths, read_json};
 use crate::{ContainerError, Result, user_ranges};
 
@@ -43,6 +45,10 @@ pub struct Isolation {
     pub oom_score_adj: Option<i32>,
     /// `HOST[:CONTAINER][:rwm]`.
     pub devices: Vec<String>,
+    /// Devices that their makers describe.
+    pub device_requests: Vec<DeviceRequest>,
+    /// Where they do so; empty is the usual places.
+    pub device_specs: Vec<Utf8PathBuf>,
     /// `c 42:* rmw`.
     pub device_rules: Vec<String>,
     /// Nothing of /proc and /sys is covered.
@@ -137,6 +143,19 @@ impl Isolation {
 }
 
 impl Isolation {
+    /// The same container with the devices that it asked for by what they can do, as they are now.
+    pub(crate) fn with_devices(&self, spec: &ContainerSpec) -> Result<ContainerSpec> {
+        let mut spec = spec.clone();
+        if self.device_requests.is_empty() {
+            return Ok(spec);
+        }
+        let specs = DeviceSpecs::read(&self.device_specs);
+        for request in &self.device_requests {
+            specs.inject(&request.names(&specs)?, &mut spec)?;
+        }
+        Ok(spec)
+    }
+
     /// Whose users it has where nobody has said so.
     pub(crate) fn or_users(&mut self, userns: &str) {
         if self.userns.is_empty() && self.uid_maps.is_empty() && self.gid_maps.is_empty() {

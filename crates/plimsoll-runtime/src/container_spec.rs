@@ -1,5 +1,6 @@
 //! What the user asked for, in Docker's words.
 
+use crate::hooks::Hook;
 use crate::id_map::IdMap;
 use crate::{Rootfs, RuntimeError, defaults};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,8 @@ pub struct ContainerSpec {
     pub annotations: BTreeMap<String, String>,
     /// What mounts of the kind [`MountKind::Image`] show.
     pub images: Vec<ImageTree>,
+    /// Programs of the host that are called on its way.
+    pub hooks: Vec<Hook>,
 }
 
 /// The files of an image, or a part of them, to be mounted beside the root; nobody writes to them.

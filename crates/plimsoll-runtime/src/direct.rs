@@ -30,6 +30,7 @@ pub(crate) use container::DirectContainer;
 
 use crate::cgroup::{Cgroup, systemd};
 use crate::container_spec::{ContainerSpec, MountKind};
+use crate::hooks::{self, Hooks, Meeting};
 use crate::host::Host;
 use crate::id_map::Users;
 use crate::libcontainer::network;
@@ -41,7 +42,7 @@ use plimsoll_linux::Cloned;
 use rustix::process::PidfdFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What one process needs to make many containers, one after the other.
 pub(crate) struct Direct {
@@ -60,6 +61,7 @@ pub(crate) struct Step<'a> {
     /// The files of images, in the order of the specification.
     pub(crate) images: &'a [OwnedFd],
     pub(crate) users: Option<&'a Users>,
+    pub(crate) hooks: Option<&'a Hooks>,
     pub(crate) stdio: Stdio,
 }
 
@@ -139,7 +141,7 @@ impl Direct {
         let mapped = spec::container(
             &request,
             &identity,
-            Path::new("/"),
+            &step.hooks.map_or("/".into(), Hooks::root),
             &spec::Paths::of(step.joined),
             host,
         )?;
@@ -149,6 +151,13 @@ impl Direct {
         if !host.hierarchies.is_none() {
             systemd::enter_scope(&request.cgroup)?;
         }
+        let (maker, child) = match step.hooks {
+            Some(hooks) => {
+                hooks.describe(&mapped.spec)?;
+                Meeting::new(hooks)?.unzip()
+            }
+            None => (None, None),
+        };
         let cgroup = Cgroup::new(&host.hierarchies, &request.cgroup)?;
         let membership = groups::make(&cgroup, &host.hierarchies, linux);
         let started = membership.and_then(|membership| {
@@ -164,6 +173,10 @@ impl Direct {
                 places: Places::of(&request),
                 joined: step.joined,
                 reaper: request.init,
+                hooks: step.hooks.map(|hooks| child::HooksOfInit {
+                    hooks,
+                    meeting: child,
+                }),
                 go,
                 common: child::Common {
                     groups: &membership.joined,
@@ -174,6 +187,17 @@ impl Direct {
                 },
             };
             start(init, membership.into)
+        });
+        let started = started.and_then(|(pid, pidfd, report)| match maker.zip(step.hooks) {
+            Some((meeting, hooks)) => match meeting.hold(hooks, pid) {
+                Ok(()) => Ok((pid, pidfd, report)),
+                Err(error) => {
+                    hooks::give_up(&pidfd);
+                    reap(&pidfd);
+                    Err(error)
+                }
+            },
+            None => Ok((pid, pidfd, report)),
         });
         match started {
             Ok((pid, pidfd, report)) => Ok(Launched {

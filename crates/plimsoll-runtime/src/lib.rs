@@ -19,6 +19,7 @@
 //! | `program`, `own_program` | becoming the program, or saying why not; our own |
 //! | `direct` | containers without a library |
 //! | `engine` | who makes a container |
+//! | `hooks` | programs of the host that are called on the way |
 //! | `libcontainer` | the runtime library and what has to be put right around it |
 //! | `runner` | the process that runs build steps |
 //!
@@ -32,6 +33,7 @@ mod direct;
 mod emulation;
 mod engine;
 mod error;
+mod hooks;
 mod host;
 mod id_map;
 mod libcontainer;
@@ -60,6 +62,7 @@ pub use container_spec::{
 pub use emulation::Emulator;
 pub use engine::Engine;
 pub use error::RuntimeError;
+pub use hooks::{Hook, HookStage};
 pub use id_map::{IdMap, IdRange};
 pub use libcontainer::Libcontainer;
 pub use own_program::{ReadOnlyProgram, read_only_program};

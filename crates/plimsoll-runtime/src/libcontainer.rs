@@ -21,6 +21,7 @@ mod trail;
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, Ipc, Resources};
 use crate::direct::groups;
+use crate::hooks::{HookStage, Hooks};
 use crate::host::Host;
 use crate::program::Report;
 use crate::root::Root;
@@ -67,6 +68,7 @@ struct Running {
     /// Of init; a number could be another process by the time it is used.
     pidfd: OwnedFd,
     report: Option<Report>,
+    hooks: Option<Hooks>,
     /// Kept open: further processes join the namespaces by their paths.
     _joined: Namespaces,
     processes: u32,
@@ -148,6 +150,7 @@ impl Libcontainer {
             report: Some(report),
             _joined: joined,
             processes: 0,
+            hooks: Hooks::of(&request, bundle.state),
             spec: request,
             host,
         });
@@ -259,7 +262,10 @@ impl OciRuntime for Libcontainer {
         if running.mounted {
             unmount(&running.rootfs)?;
         }
-        Ok(())
+        // The library calls them only where it removes the container itself.
+        running
+            .hooks
+            .map_or(Ok(()), |hooks| hooks.run(HookStage::Poststop, 0))
     }
 }
 
@@ -423,7 +429,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn failed(operation: &'static str, error: &dyn std::error::Error) -> RuntimeError {
+pub(crate) fn failed(operation: &'static str, error: &dyn std::error::Error) -> RuntimeError {
     let mut detail = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -8,6 +8,7 @@ pub(crate) mod seccomp;
 use crate::RuntimeError;
 use crate::container_spec::{ContainerSpec, Ipc, NetworkNamespace, Seccomp, Sharing};
 use crate::defaults;
+use crate::hooks;
 use crate::host::Host;
 use crate::user::User;
 use crate::{Namespaces, ProcessSpec};
@@ -87,7 +88,7 @@ pub(crate) fn container(
         &capabilities::of(spec, spec.privileged, host, &mut warnings)?,
     )));
     process.set_oom_score_adj(limits::oom_score(spec, host, &mut warnings));
-    let spec = SpecBuilder::default()
+    let mut mapped = SpecBuilder::default()
         .version("1.0.2")
         .hostname(hostname(spec))
         .root(
@@ -101,7 +102,13 @@ pub(crate) fn container(
         .linux(linux(spec, paths, host, &mut warnings)?)
         .annotations(spec.annotations.clone().into_iter().collect::<HashMap<_, _>>())
         .build()?;
-    Ok(Mapped { spec, warnings })
+    if !spec.hooks.is_empty() {
+        mapped.set_hooks(Some(hooks::oci(&spec.hooks)?));
+    }
+    Ok(Mapped {
+        spec: mapped,
+        warnings,
+    })
 }
 
 /// Maps the limits of a group.

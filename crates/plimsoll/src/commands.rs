@@ -66,6 +66,7 @@ pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
+mod gpus;
 pub(crate) mod history;
 pub(crate) mod image_du;
 pub(crate) mod image_inspect;

@@ -47,6 +47,9 @@ pub(crate) struct RunSettings {
     pub(crate) hardened: Option<bool>,
     /// As with `run --userns`, where neither that nor `--uidmap` or `--gidmap` is given.
     pub(crate) userns: Option<String>,
+    /// Folders in which makers of devices describe them, instead of `/etc/cdi` and `/var/run/cdi`.
+    #[serde(rename = "cdi-spec-dirs")]
+    pub(crate) cdi_spec_dirs: Option<Vec<Utf8PathBuf>>,
 }
 
 /// A file of a project: what a cloned folder may say. Never where images come from.
@@ -107,6 +110,8 @@ impl Settings {
         self.registry.extend(other.registry);
         self.run.hardened = other.run.hardened.or(self.run.hardened);
         self.run.userns = other.run.userns.or(self.run.userns.take());
+        let folders = other.run.cdi_spec_dirs;
+        self.run.cdi_spec_dirs = folders.or(self.run.cdi_spec_dirs.take());
         for (source, _) in &other.checks {
             let taken = self.policies.take(source, &other.policy);
             taken.map_err(|error| CommandError::diagnostic(*error))?;

@@ -11,7 +11,6 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
         ("provider", service.provider.is_some()),
         ("models", !service.models.is_empty()),
         ("use_api_socket", service.use_api_socket),
-        ("gpus", !service.gpus.is_empty()),
         ("isolation", service.isolation.is_some()),
         ("credential_spec", !service.credential_spec.is_empty()),
         ("pull_refresh_after", service.pull_refresh_after.is_some()),
@@ -42,10 +41,6 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
         (
             "deploy.resources.reservations.cpus",
             deploy.resources.reservations.cpus.is_some(),
-        ),
-        (
-            "deploy.resources.reservations.devices",
-            !deploy.resources.reservations.devices.is_empty(),
         ),
         (
             "deploy.resources.reservations.generic_resources",

@@ -161,8 +161,9 @@ fn create(
     // What a shim that was killed has left there would look like a container that exists.
     let _ = std::fs::remove_dir_all(&state_folder);
     std::fs::create_dir_all(&state_folder).map_err(ContainerError::file("make", &state_folder))?;
+    let spec = definition.isolation.with_devices(&definition.spec)?;
     let pid = runtime.create(Bundle {
-        spec: &definition.spec,
+        spec: &spec,
         rootfs: &definition.rootfs,
         volatile: definition.auto_remove,
         state: state_folder.as_std_path(),

@@ -8,6 +8,7 @@ use super::process::{
     become_user, failed, join, leave_keys, limit, set_oom_score, take_profile, take_stdio, tie,
 };
 use super::{mounts, namespaces};
+use crate::hooks::{HookStage, Hooks, Meeting};
 use crate::id_map::Users;
 use crate::program::{self, Failure};
 use crate::root::Root;
@@ -34,9 +35,32 @@ pub(super) struct Init<'a> {
     pub(super) joined: &'a Namespaces,
     /// Whether somebody else reaps and forwards signals: see [`plimsoll_linux::be_init`].
     pub(super) reaper: bool,
+    /// What is called on the way.
+    pub(super) hooks: Option<HooksOfInit<'a>>,
     /// Readable when the program may run.
     pub(super) go: Option<OwnedFd>,
     pub(super) common: Common<'a>,
+}
+
+/// What the first process knows of hooks.
+pub(super) struct HooksOfInit<'a> {
+    pub(super) hooks: &'a Hooks,
+    /// Where there are some for the maker.
+    pub(super) meeting: Option<Meeting>,
+}
+
+impl HooksOfInit<'_> {
+    /// When everything is mounted, and the host can still be reached.
+    pub(super) fn before_root(&self) -> Result<(), RuntimeError> {
+        if let Some(meeting) = &self.meeting {
+            meeting.attend()?;
+        }
+        self.hooks.run(HookStage::CreateContainer, own_pid())
+    }
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// A further process of a running container.
@@ -113,7 +137,14 @@ impl Init<'_> {
             users.map.act()?;
             tie(common.caller)?;
         }
-        mounts::enter(self.root, self.spec, self.joined, &self.images, common.users)?;
+        mounts::enter(
+            self.root,
+            self.spec,
+            self.joined,
+            &self.images,
+            common.users,
+            self.hooks.as_ref(),
+        )?;
         set_umask(process);
         enter_directory(self.root, process.cwd())?;
         limit(process)?;
@@ -121,6 +152,9 @@ impl Init<'_> {
         take_stdio(common.stdio, common.outer_user(process), true)?;
         if let Some(go) = &self.go {
             wait_for(go)?;
+        }
+        if let Some(hooks) = &self.hooks {
+            hooks.hooks.run(HookStage::StartContainer, own_pid())?;
         }
         let own = common.users.map(|users| &users.namespace);
         if let Some(namespace) = own.or(self.joined.user.as_ref()) {

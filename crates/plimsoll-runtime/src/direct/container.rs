@@ -4,6 +4,7 @@ use super::namespaces::clone_among;
 use super::{Direct, Launched, Step, child, groups, reap};
 use crate::cgroup::Cgroup;
 use crate::container_spec::{ContainerSpec, Resources};
+use crate::hooks::{HookStage, Hooks};
 use crate::host::Host;
 use crate::id_map::{IdMap, Users};
 use crate::libcontainer::{receive_descriptor, send_descriptor};
@@ -32,7 +33,9 @@ struct Running {
     root: Root,
     cgroup: Cgroup,
     users: Option<Users>,
+    hooks: Option<Hooks>,
     init: OwnedFd,
+    pid: i32,
     /// Both until the start.
     waiting: Option<(OwnedFd, Report)>,
 }
@@ -146,7 +149,9 @@ impl OciRuntime for DirectContainer {
             }
             stdio => (stdio, None),
         };
+        let hooks = Hooks::of(&spec, bundle.state);
         let step = Step {
+            hooks: hooks.as_ref(),
             spec: &spec,
             root: &root,
             images: &images,
@@ -171,7 +176,9 @@ impl OciRuntime for DirectContainer {
             root,
             cgroup,
             users,
+            hooks,
             init: pidfd,
+            pid,
             waiting: Some((say_go, report)),
         });
         match passed_on {
@@ -188,11 +195,15 @@ impl OciRuntime for DirectContainer {
         // One that has failed already does not listen: its report says why.
         let _ = rustix::io::write(&go, b"!");
         drop(go);
-        let result = report.read();
-        if result.is_err() {
+        let started = report.read();
+        if started.is_err() {
             reap(&running.init);
         }
-        result
+        started?;
+        match &running.hooks {
+            Some(hooks) => hooks.run(HookStage::Poststart, running.pid),
+            None => Ok(()),
+        }
     }
 
     fn exec(&mut self, process: &ProcessSpec, stdio: Stdio) -> Result<i32, RuntimeError> {
@@ -259,7 +270,9 @@ impl OciRuntime for DirectContainer {
         let _ = rustix::process::pidfd_send_signal(&running.init, Signal::KILL);
         reap(&running.init);
         running.cgroup.remove()?;
-        Ok(())
+        running
+            .hooks
+            .map_or(Ok(()), |hooks| hooks.run(HookStage::Poststop, 0))
     }
 }
 

@@ -4,6 +4,7 @@
 //! the root (`RESOLVE_IN_ROOT`, no magic links), and one is attached to the other: a link in the image leads nowhere
 //! else, and a race with the container is not possible, for it does not run yet.
 
+use super::child::HooksOfInit;
 use super::propagation;
 use crate::id_map::Users;
 use crate::privilege::{in_user_namespace, node_of};
@@ -103,6 +104,7 @@ pub(super) fn enter(
     joined: &Namespaces,
     images: &Images<'_>,
     users: Option<&Users>,
+    hooks: Option<&HooksOfInit<'_>>,
 ) -> Result<(), RuntimeError> {
     let top = Path::new("/");
     // Before anything else: it is taken from the mounts of another container, and one comes back to its root.
@@ -112,7 +114,9 @@ pub(super) fn enter(
     // Neither direction: nothing made here is seen by the host.
     mount_change(top, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(RuntimeError::path("make private", top))?;
-    attach(root.as_fd(), CWD, top, MoveMountFlags::empty())?;
+    // Over the host's root nobody finds it by a path, which hooks must.
+    let place = hooks.map_or(top.to_owned(), |hooks| hooks.hooks.root());
+    attach(root.as_fd(), CWD, &place, MoveMountFlags::empty())?;
     let mut covers = Covers::new()?;
     // As the kernel is built.
     let core = Path::new("/proc/kcore").exists();
@@ -140,6 +144,9 @@ pub(super) fn enter(
     let linux = spec.linux().as_ref().expect("the mapping sets it");
     for device in linux.devices().iter().flatten() {
         make_device(root, device)?;
+    }
+    if let Some(hooks) = hooks {
+        hooks.before_root()?;
     }
     write_sysctls(proc.as_ref(), linux)?;
     for path in linux.masked_paths().iter().flatten() {

@@ -211,6 +211,7 @@ impl<'a> Job<'a> {
             images: &[],
             joined: &joined,
             users: None,
+            hooks: None,
             stdio: self.stdio,
         };
         let result = Stubs::survey(&root, &request.rootfs, &request.spec).map(|stubs| {

@@ -3,7 +3,7 @@
 mod attest;
 mod cache;
 mod call;
-mod csv;
+pub(crate) mod csv;
 mod deliver;
 mod given;
 mod output;

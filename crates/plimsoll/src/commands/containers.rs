@@ -23,7 +23,11 @@ impl From<ContainerError> for CommandError {
                 let hint = crate::command_error::network_hint(network);
                 hint.into_iter().fold(Self::new(Kind::User, error), Self::hint)
             }
-            ContainerError::Start { code, .. } => Self::new(Kind::Container(exit_byte(*code)), error),
+            ContainerError::Start { code, message } => {
+                let (code, hint) = (exit_byte(*code), device_hint(message));
+                hint.into_iter()
+                    .fold(Self::new(Kind::Container(code), error), Self::hint)
+            }
             ContainerError::Store(_)
             | ContainerError::Database(_)
             | ContainerError::Damaged { .. }
@@ -32,6 +36,14 @@ impl From<ContainerError> for CommandError {
             _ => Self::new(Kind::User, error),
         }
     }
+}
+
+/// What somebody misses whose devices nobody describes.
+pub(crate) fn device_hint(message: &str) -> Option<String> {
+    message.starts_with("could not select device driver").then(|| {
+        "describe the device in /etc/cdi: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` does so for NVIDIA's"
+            .to_owned()
+    })
 }
 
 /// An exit code as the kernel keeps it.
@@ -51,8 +63,10 @@ pub(crate) fn containers(context: &Context) -> Result<Containers, CommandError> 
 
 /// The same, for who makes new ones: as the settings say.
 pub(crate) fn new_containers(context: &Context) -> Result<Containers, CommandError> {
-    let userns = context.settings()?.run.userns.as_deref().unwrap_or_default();
-    Ok(containers(context)?.with_users(userns))
+    let settings = &context.settings()?.run;
+    let userns = settings.userns.as_deref().unwrap_or_default();
+    let specs = settings.cdi_spec_dirs.clone().unwrap_or_default();
+    Ok(containers(context)?.with_users(userns).with_device_specs(specs))
 }
 
 /// Does `work` with each container and prints the name it was called by. One that fails does not stop the others.

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use plimsoll_container::{CreateOptions, Isolation, MountRequest, NetworkMode};
+use plimsoll_container::{
+    CreateOptions, DeviceRequest, Isolation, MountRequest, NetworkMode, is_device_name,
+};
 use plimsoll_oci::ContainerConfig;
 use plimsoll_runtime::{DeviceRate, Resources, Seccomp};
 
@@ -45,9 +47,12 @@ pub(crate) struct IsolationArgs {
     /// Put its control group below this one, or into a slice of systemd such as `work.slice`
     #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     cgroup_parent: String,
-    /// Give it a device of the host
+    /// Give it a device of the host, or one that its maker describes, such as `vendor.com/class=name`
     #[arg(long, value_name = "HOST[:CONTAINER][:rwm]")]
     device: Vec<String>,
+    /// Give it GPUs: `all`, a number, or fields such as `device=0,driver=nvidia`
+    #[arg(long, value_name = "REQUEST", value_parser = super::gpus::parse)]
+    gpus: Vec<DeviceRequest>,
     /// Allow it to use devices, such as `c 42:* rmw`
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<String>,
@@ -92,6 +97,12 @@ pub(crate) struct IsolationArgs {
 impl IsolationArgs {
     /// All but what `--security-opt` says.
     pub(crate) fn isolation(&self) -> Isolation {
+        let (described, devices): (Vec<_>, Vec<_>) =
+            self.device.iter().cloned().partition(|text| is_device_name(text));
+        let mut device_requests = self.gpus.clone();
+        if !described.is_empty() {
+            device_requests.push(DeviceRequest::named(described));
+        }
         Isolation {
             pid: self.pid.clone(),
             ipc: self.ipc.clone(),
@@ -104,7 +115,8 @@ impl IsolationArgs {
             init: self.init,
             runtime: self.runtime.clone(),
             oom_score_adj: self.oom_score_adj,
-            devices: self.device.clone(),
+            devices,
+            device_requests,
             device_rules: self.device_cgroup_rule.clone(),
             ..Isolation::default()
         }

@@ -1,7 +1,7 @@
 //! One line of comma-separated fields, as buildx takes its options: RFC 4180, so that a value may have commas.
 
 /// Splits a line: `type=local,"dest=a,b"`. In quotes two of them mean one.
-pub(super) fn fields(line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn fields(line: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {

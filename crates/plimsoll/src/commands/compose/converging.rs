@@ -352,6 +352,9 @@ impl From<ComposeError> for CommandError {
                     plimsoll_container::ContainerError::FileForgotten(_) => {
                         Some("`plimsoll compose up` gives it again".to_owned())
                     }
+                    plimsoll_container::ContainerError::Start { message, .. } => {
+                        crate::commands::containers::device_hint(message)
+                    }
                     _ => None,
                 };
                 hint.into_iter().fold(Self::new(Kind::User, error), Self::hint)
