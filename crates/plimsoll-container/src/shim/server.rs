@@ -71,8 +71,10 @@ async fn serve(shim: Rc<Shim>, stream: UnixStream) {
         _ => return,
     }
     let request = tokio::select! {
-        request = receiver.message::<Request>() => request,
+        // First: what is asked while the last end is written down would wait for another one.
+        biased;
         _ = shim.wait_over() => return,
+        request = receiver.message::<Request>() => request,
     };
     let served = match request {
         Ok(Some((request, fds))) => answer(&shim, request, fds, &sender, &mut receiver).await,
