@@ -19,10 +19,11 @@ use crate::{NetworkError, nfnetlink, nft};
 /// Docker's chain for the administrator's rules.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// Returns how many firewalls of others drop what is forwarded, and have to let our bridges pass. A finished bridge remembers the number, so that a firewall which comes or
-/// goes later is noticed: Docker started after us, say. Those of the older interface are not counted.
+/// Returns how many firewalls of others drop what is forwarded, and have to let our bridges pass. A finished bridge remembers
+/// the number, so that a firewall which comes or goes later is noticed: Docker started after us, say. Those of the older
+/// interface are not counted.
 pub fn count() -> usize {
-    let chains = nfnetlink::chains().unwrap_or_default();
+    let chains = nfnetlink::chains(DOCKER_USER).unwrap_or_default();
     let closed = chains.iter().filter(|chain| chain.is_closed).count();
     closed + usize::from(firewalld::is_there())
 }
@@ -30,7 +31,7 @@ pub fn count() -> usize {
 /// The rules, as a script for `nft`, that let packets of `bridge` pass where others drop what is forwarded. Those that are there
 /// are not among them.
 pub(crate) fn opening(bridge: &str, comment: &str) -> Result<String, NetworkError> {
-    let chains = nfnetlink::chains().map_err(unread)?;
+    let chains = nfnetlink::chains(DOCKER_USER).map_err(unread)?;
     let closed = to_open(&chains);
     if closed.is_empty() {
         return Ok(String::new());

@@ -61,13 +61,20 @@ impl Chain {
         format!("{} {} {}", family(self.family), self.table, self.name)
     }
 
-    fn read(message: &[u8]) -> Option<Self> {
+    /// None for one that lets packets pass, unless it has this name: a host may have thousands.
+    fn read(message: &[u8], named: &str) -> Option<Self> {
         let attributes = &message[HEADERS..];
+        let family = family_of(message)?;
+        let is_closed = is_closed(attributes);
+        let name = find(attributes, NFTA_CHAIN_NAME)?;
+        if !is_closed && before_nul(name.value()) != named.as_bytes() {
+            return None;
+        }
         Some(Self {
-            family: family_of(message)?,
+            family,
             table: text(attributes, NFTA_CHAIN_TABLE)?,
-            name: text(attributes, NFTA_CHAIN_NAME)?,
-            is_closed: is_closed(attributes),
+            name: until_nul(name.value())?,
+            is_closed,
         })
     }
 }
@@ -82,7 +89,6 @@ pub(crate) struct DeviceRule {
     /// Whether packets come from the device, and do not go to it.
     pub(crate) is_in: bool,
     pub(crate) device: String,
-    pub(crate) comment: String,
 }
 
 impl DeviceRule {
@@ -96,8 +102,13 @@ impl DeviceRule {
         format!("{} handle {}", self.chain(), self.handle)
     }
 
-    fn read(message: &[u8]) -> Option<Self> {
+    /// None for one with another comment, or none.
+    fn read(message: &[u8], wanted: &str) -> Option<Self> {
         let attributes = &message[HEADERS..];
+        let kept = find(attributes, NFTA_RULE_USERDATA)?;
+        if comment(kept.value())? != wanted.as_bytes() {
+            return None;
+        }
         let expressions = find(attributes, NFTA_RULE_EXPRESSIONS)?;
         let (is_in, device) = device(expressions.value())?;
         Some(Self {
@@ -107,7 +118,6 @@ impl DeviceRule {
             handle: u64::from_be_bytes(find(attributes, NFTA_RULE_HANDLE)?.value().try_into().ok()?),
             is_in,
             device,
-            comment: comment(find(attributes, NFTA_RULE_USERDATA)?.value())?,
         })
     }
 }
@@ -119,25 +129,21 @@ pub(crate) fn has_table(family: u8, name: &str) -> io::Result<bool> {
     attribute.extend(name.as_bytes());
     attribute.push(0);
     attribute.resize(attribute.len().next_multiple_of(4), 0);
-    let answers = ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, family, &attribute)?;
+    let answers = ask(NFT_MSG_GETTABLE, NLM_F_REQUEST, family, &attribute, |_| Some(()))?;
     Ok(!answers.is_empty())
 }
 
-/// Every chain of tables that see packets of IP.
-pub(crate) fn chains() -> io::Result<Vec<Chain>> {
-    let answers = ask(NFT_MSG_GETCHAIN, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
-    Ok(answers
-        .iter()
-        .filter_map(|message| Chain::read(message))
-        .collect())
+/// The closed chains of tables that see packets of IP, and those that are called `named`.
+pub(crate) fn chains(named: &str) -> io::Result<Vec<Chain>> {
+    let read = |message: &[u8]| Chain::read(message, named);
+    ask(NFT_MSG_GETCHAIN, NLM_F_REQUEST | NLM_F_DUMP, 0, &[], read)
 }
 
 /// The rules that ask for one device and carry this comment. A host may have ten thousand others: `nft list` takes half a second
 /// to say them.
 pub(crate) fn device_rules(comment: &str) -> io::Result<Vec<DeviceRule>> {
-    let answers = ask(NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
-    let rules = answers.iter().filter_map(|message| DeviceRule::read(message));
-    Ok(rules.filter(|rule| rule.comment == comment).collect())
+    let read = |message: &[u8]| DeviceRule::read(message, comment);
+    ask(NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 0, &[], read)
 }
 
 fn family_of(message: &[u8]) -> Option<u8> {
@@ -178,11 +184,11 @@ fn device(expressions: &[u8]) -> Option<(bool, String)> {
 }
 
 /// The comment among a rule's user data: kind, length and value, one after the other.
-fn comment(mut data: &[u8]) -> Option<String> {
+fn comment(mut data: &[u8]) -> Option<&[u8]> {
     while let [kind, length, rest @ ..] = data {
         let value = rest.get(..usize::from(*length))?;
         if *kind == NFTNL_UDATA_RULE_COMMENT {
-            return until_nul(value);
+            return Some(before_nul(value));
         }
         data = &rest[value.len()..];
     }
@@ -200,8 +206,12 @@ fn text(attributes: &[u8], kind: u16) -> Option<String> {
 }
 
 fn until_nul(bytes: &[u8]) -> Option<String> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8(bytes[..end].to_vec()).ok()
+    String::from_utf8(before_nul(bytes).to_vec()).ok()
+}
+
+fn before_nul(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    &bytes[..end.unwrap_or(bytes.len())]
 }
 
 /// Netfilter's numbers have the network's byte order.
@@ -211,10 +221,16 @@ fn number(attributes: &[u8], kind: u16) -> Option<u32> {
     ))
 }
 
-/// Sends one question, and returns the answers with their headers. "No such thing" is no answer.
+/// Sends one question, and returns what `read` makes of the answers, which have their headers. "No such thing" is no answer.
 ///
 /// A dump that somebody's change came between is asked for anew: it may lack what was there all the time.
-fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+fn ask<T>(
+    kind: u16,
+    flags: u16,
+    family: u8,
+    attributes: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let mut message = ((HEADERS + attributes.len()) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
@@ -222,7 +238,7 @@ fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<V
     message.extend([family, 0, 0, 0]);
     message.extend(attributes);
     for _ in 0..TRIES {
-        if let Some(answers) = ask_once(&message, flags & NLM_F_DUMP == NLM_F_DUMP)? {
+        if let Some(answers) = ask_once(&message, flags & NLM_F_DUMP == NLM_F_DUMP, &read)? {
             return Ok(answers);
         }
     }
@@ -230,7 +246,11 @@ fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<V
 }
 
 /// None where the dump was interrupted.
-fn ask_once(question: &[u8], is_dump: bool) -> io::Result<Option<Vec<Vec<u8>>>> {
+fn ask_once<T>(
+    question: &[u8],
+    is_dump: bool,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<Vec<T>>> {
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -252,7 +272,7 @@ fn ask_once(question: &[u8], is_dump: bool) -> io::Result<Option<Vec<Vec<u8>>>> 
             match word(4) {
                 NLMSG_DONE => return Ok(Some(answers)),
                 NLMSG_ERROR => return failure(answer).map_or(Ok(Some(answers)), Err),
-                _ if answer.len() >= HEADERS => answers.push(answer.to_vec()),
+                _ if answer.len() >= HEADERS => answers.extend(read(answer)),
                 _ => {}
             }
         }
