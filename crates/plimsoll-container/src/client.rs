@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plimsoll_runtime::ProcessSpec;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,11 @@ use crate::{ContainerError, Result};
 
 /// How long the kernel may take to end a program that got SIGKILL.
 const END_OF_A_KILLED: Duration = Duration::from_secs(10);
+
+/// How long a supervisor that does not answer any more may take to write down the end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Between two questions to one that does not answer.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Standard input, output and error of a container, while it runs.
 pub struct Attachment {
@@ -198,12 +203,34 @@ impl Containers {
             timeout,
             keep,
         };
-        match self.ask(container, &request).await {
-            Ok(Reply::Exited(_)) => Ok(()),
-            Err(ContainerError::NotRunning(_)) => self.stay_stopped(container),
-            Ok(other) => Err(answered(other, container.short_id())),
-            Err(error) => Err(error),
+        let since = Instant::now();
+        loop {
+            match self.ask(container, &request).await {
+                Ok(Reply::Exited(_)) => return Ok(()),
+                Err(ContainerError::NotRunning(_)) if self.may_answer_soon(container, since).await? => {}
+                Err(ContainerError::NotRunning(_)) => return self.stay_stopped(container),
+                Ok(other) => return Err(answered(other, container.short_id())),
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// Why nobody answers: false when the container has ended, and that is written down. True, after a moment, when it was
+    /// being started or is about to end.
+    async fn may_answer_soon(&self, container: &Container, since: Instant) -> Result<bool> {
+        let (this, id) = (self.clone(), container.id().to_owned());
+        let is_alive = move || -> Result<bool> {
+            let paths = this.paths(&id);
+            // Whoever starts it holds the lock until it answers.
+            drop(this.lock(&id)?);
+            Ok(paths.is_supervised() && paths.read_state()?.status.is_alive())
+        };
+        let is_alive = tokio::task::spawn_blocking(is_alive).await;
+        if !is_alive.map_err(|_| ContainerError::Interrupted)?? || since.elapsed() > LAST_WORDS {
+            return Ok(false);
+        }
+        tokio::time::sleep(SOON).await;
+        Ok(true)
     }
 
     /// Freezes all processes of a running container.
@@ -257,10 +284,14 @@ impl Containers {
     /// Reads a container's log, with what is added to it when `query` asks for that. With it comes how many lines there
     /// was no room for. None when the log driver keeps nothing.
     pub async fn logs(&self, container: &Container, query: LogQuery) -> Result<Option<(LogReader, u64)>> {
-        match self.live_log(container, query).await {
-            // Its supervisor may end at any moment of that.
-            Err(ContainerError::NotRunning(_)) => self.stored_log(container, query),
-            log => log,
+        let since = Instant::now();
+        loop {
+            match self.live_log(container, query).await {
+                // Its supervisor may end at any moment of that; it writes its last lines then.
+                Err(ContainerError::NotRunning(_)) if self.may_answer_soon(container, since).await? => {}
+                Err(ContainerError::NotRunning(_)) => return self.stored_log(container, query),
+                log => return log,
+            }
         }
     }
 

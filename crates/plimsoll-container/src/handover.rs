@@ -19,7 +19,7 @@ use crate::{ContainerError, Result};
 impl Supervisor {
     /// Has the container start without the ports that another one holds now: [`Containers::hand_over_ports`] brings them later.
     pub fn wait_for_ports_of(&mut self, other: &Container) {
-        self.held = other.state.ports.clone();
+        self.conditions.held = other.state.ports.clone();
     }
 }
 

@@ -59,9 +59,10 @@ impl Containers {
     /// Starts a container that is due; the role `plimsoll shim restore`.
     pub(crate) async fn restore_one(&self, id: &str) -> Result<()> {
         let container = self.get(id)?;
-        if container.state.restart_due {
-            self.start(&container, false).await?;
-        }
+        let mut supervisor = self.supervisor(id)?;
+        // Every command that looks at it has it started: the first does, and somebody may have stopped it then.
+        supervisor.conditions.due = true;
+        self.start_with(supervisor, &container, false).await?;
         Ok(())
     }
 }

@@ -59,11 +59,12 @@ impl Containers {
         };
         let (this, target) = (self.clone(), container.clone());
         let namespace = supervisor.namespace.take();
-        let held = std::mem::take(&mut supervisor.held);
-        let prepared =
-            tokio::task::spawn_blocking(move || this.prepare(&target, attach, shared, namespace, &held))
-                .await
-                .map_err(|_| ContainerError::Interrupted)??;
+        let conditions = std::mem::take(&mut supervisor.conditions);
+        let prepared = tokio::task::spawn_blocking(move || {
+            this.prepare(&target, attach, shared, namespace, &conditions)
+        })
+        .await
+        .map_err(|_| ContainerError::Interrupted)??;
         let Some(mut prepared) = prepared else {
             return Ok(None);
         };
@@ -137,14 +138,14 @@ impl Containers {
         }
     }
 
-    /// Address, namespace, ports, files, and the shim's process; None when the container runs already.
+    /// Address, namespace, ports, files, and the shim's process; None when the container runs already, or is not to.
     fn prepare(
         &self,
         container: &Container,
         attach: bool,
         shared: Option<OwnedFd>,
         namespace: Option<Namespace>,
-        held: &[PublishedPort],
+        conditions: &Conditions,
     ) -> Result<Option<Prepared>> {
         let id = container.id();
         let paths = self.paths(id);
@@ -152,14 +153,22 @@ impl Containers {
         if paths.is_supervised() && paths.read_state()?.status.is_alive() {
             return Ok(None);
         }
+        if conditions.due && !paths.read_state()?.restart_due {
+            return Ok(None);
+        }
         paths
             .wait_unsupervised()
             .map_err(ContainerError::file("lock", paths.lock()))?;
         self.put_right_if_needed(container)?;
         let definition = &container.definition;
-        let network = paths
-            .read_state()
-            .and_then(|state| self.prepare_network(definition, shared, namespace, (&state.last_ports, held)));
+        let network = paths.read_state().and_then(|state| {
+            self.prepare_network(
+                definition,
+                shared,
+                namespace,
+                (&state.last_ports, &conditions.held),
+            )
+        });
         let prepared =
             network.and_then(|network| self.prepare_locked(container, attach, network, &paths, lock));
         if prepared.is_err() {
@@ -249,7 +258,7 @@ impl Containers {
             control,
             log,
             namespace: None,
-            held: Vec::new(),
+            conditions: Conditions::default(),
         })
     }
 
@@ -270,8 +279,16 @@ pub struct Supervisor {
     log: File,
     /// The container's, where it was made already.
     namespace: Option<Namespace>,
-    /// Ports that another container has so far.
+    pub(crate) conditions: Conditions,
+}
+
+/// How a container is to be started.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    /// Ports that another container has so far: without these.
     pub(crate) held: Vec<PublishedPort>,
+    /// Only if its restart policy still wants it: nobody has started or stopped it meanwhile.
+    pub(crate) due: bool,
 }
 
 impl Supervisor {

@@ -226,6 +226,43 @@ fn one_that_is_being_started_is_not_removed() {
 }
 
 #[test]
+fn one_that_is_being_started_is_stopped_when_it_runs() {
+    let scene = scene();
+    let made = scene.create(Some("web")).unwrap();
+    let (supervisor, paths) = (being_started(&scene, &made), scene.containers.paths(made.id()));
+    let (sender, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let lock = supervisor.join().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(paths.run.join(crate::shim::SOCKET)).unwrap();
+        let connection = listener.accept().unwrap();
+        let ended = State {
+            status: Status::Exited,
+            ..State::default()
+        };
+        paths.write_state(&ended).unwrap();
+        sender.send(()).unwrap();
+        drop((lock, connection));
+    });
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let stopped = event_loop
+        .unwrap()
+        .block_on(scene.containers.stop(&made, None, None));
+    assert!(stopped.is_ok() && asked.try_recv().is_ok(), "{stopped:?}");
+}
+
+#[test]
+fn one_that_is_not_due_any_more_is_not_started_again() {
+    let scene = scene();
+    let made = scene.create(Some("web")).unwrap();
+    let containers = Containers::new(&scene.containers.store, "/bin/cat");
+    let mut supervisor = containers.supervisor(made.id()).unwrap();
+    supervisor.conditions.due = true;
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let start = containers.start_with(supervisor, &made, false);
+    assert!(event_loop.unwrap().block_on(start).unwrap().is_none());
+}
+
+#[test]
 fn who_waits_for_a_start_sees_that_it_runs() {
     let scene = scene();
     let made = scene.create(Some("web")).unwrap();
