@@ -1,8 +1,10 @@
 //! The normal form as JSON: keys in the order of the schema, times and numbers in one notation.
 
+mod order;
+
 use serde_json::{Map, Value as Json};
 
-use crate::node::{Node, Value, integer};
+use crate::node::{Entry, Node, Value, integer};
 use crate::schema::{Field, Kind, tables};
 use crate::shape::duration;
 
@@ -58,15 +60,17 @@ pub(crate) fn canonical(node: &Node, kind: Kind, flavour: Flavour) -> Json {
     }
 }
 
-/// A mapping with names of the user's, which stand in alphabetical order.
+/// A mapping with names of the user's, which stand in the order of the format.
 fn by_name(node: &Node, kind: Kind, flavour: Flavour) -> Json {
-    let mut map: Map<String, Json> = node
-        .entries()
-        .iter()
-        .map(|entry| (entry.key.clone(), canonical(&entry.value, kind, flavour)))
-        .collect();
-    map.sort_keys();
-    Json::Object(map)
+    let mut entries: Vec<&Entry> = node.entries().iter().collect();
+    entries.sort_by(|one, other| match flavour {
+        Flavour::Yaml => order::by_nature(&one.key, &other.key),
+        _ => one.key.cmp(&other.key),
+    });
+    let entries = entries
+        .into_iter()
+        .map(|entry| (entry.key.clone(), canonical(&entry.value, kind, flavour)));
+    Json::Object(entries.collect())
 }
 
 fn object(node: &Node, fields: &'static [Field], flavour: Flavour) -> Map<String, Json> {
@@ -75,7 +79,7 @@ fn object(node: &Node, fields: &'static [Field], flavour: Flavour) -> Map<String
         let value = node.get(field.name);
         let value = value.map_or(Json::Null, |node| canonical(node, field.kind, flavour));
         let value = always(field.name, value, fields, flavour);
-        if !is_left_out(field, &value, flavour) {
+        if !is_left_out(field, fields, &value, flavour) {
             map.insert(spelled(field.name, fields, flavour), value);
         }
     }
@@ -85,7 +89,7 @@ fn object(node: &Node, fields: &'static [Field], flavour: Flavour) -> Map<String
             .iter()
             .filter(|entry| entry.key.starts_with("x-"))
             .collect();
-        own.sort_by(|one, other| one.key.cmp(&other.key));
+        own.sort_by(|one, other| order::by_nature(&one.key, &other.key));
         map.extend(
             own.into_iter()
                 .map(|entry| (entry.key.clone(), canonical(&entry.value, Kind::Any, flavour))),
@@ -118,16 +122,19 @@ fn spelled(name: &str, fields: &'static [Field], flavour: Flavour) -> String {
     }
 }
 
-fn is_left_out(field: &Field, value: &Json, flavour: Flavour) -> bool {
+fn is_left_out(field: &Field, fields: &'static [Field], value: &Json, flavour: Flavour) -> bool {
     let is_command = COMMANDS.contains(&field.name);
     let is_pointer = POINTERS.contains(&field.name);
+    let is_zero = |text: &str| text.is_empty() || (text == "0" && matches!(field.kind, Kind::Size));
+    // Times of an update are numbers to the reference, others pointers.
+    let is_no_time = |text: &str| text == "0s" && std::ptr::eq(fields, tables::UPDATE_CONFIG);
     match (flavour, value) {
         (Flavour::Json, Json::Null) => !is_command,
         (_, Json::Null) => true,
         (Flavour::Full, _) => false,
         (_, Json::Bool(truth)) => !truth && !is_pointer,
         (_, Json::Number(number)) => number.as_f64() == Some(0.0) && !is_pointer,
-        (_, Json::String(text)) => text.is_empty() || (text == "0" && matches!(field.kind, Kind::Size)),
+        (_, Json::String(text)) => is_zero(text) || is_no_time(text),
         (_, Json::Array(items)) => items.is_empty() && !is_command,
         (_, Json::Object(map)) => {
             map.is_empty() && !matches!(field.kind.long(), Kind::Object(_)) && field.name != "services"

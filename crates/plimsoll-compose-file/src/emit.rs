@@ -16,6 +16,20 @@ pub fn escape(value: &mut Value) {
     }
 }
 
+/// JSON as Go writes it, which escapes what could end a script.
+pub(crate) fn as_go(json: &str) -> String {
+    json.replace('&', "\\u0026")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+/// Writes a value as JSON, in the form of `docker compose config --format json`.
+pub fn to_json(value: &Value) -> String {
+    as_go(&format!("{value:#}\n"))
+}
+
 /// Writes a value as a block: two blanks a level, `- ` below its key.
 pub fn to_yaml(value: &Value) -> String {
     let mut out = String::new();

@@ -29,7 +29,7 @@ mod schema;
 mod shape;
 mod yaml;
 
-pub use emit::{escape, to_yaml};
+pub use emit::{escape, to_json, to_yaml};
 pub use interpolate::{
     Interpolated, InterpolationError, Variable, interpolate, needs_interpolation, variables,
 };

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::canonical::{Flavour, canonical};
 use crate::check::leave_out_unused;
+use crate::emit::as_go;
 use crate::load::Origin;
 use crate::node::{Entry, Node, Value};
 use crate::schema::{Kind, PROJECT, tables};
@@ -166,15 +167,9 @@ impl Project {
     }
 }
 
-/// SHA-256 of JSON as Go writes it, which escapes what could end a script.
+/// SHA-256 of JSON as Go writes it.
 fn hash(json: &Json) -> String {
-    let text = json
-        .to_string()
-        .replace('&', "\\u0026")
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029");
+    let text = as_go(&json.to_string());
     let digest = Sha256::digest(text);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     List(&'static Kind),
     /// A list, or one text that stands for a list of itself.
     TextOrList,
+    /// As `TextOrList`, without empty texts.
+    Addresses,
     /// A mapping with any keys.
     Map(&'static Kind),
     /// A mapping with these keys, and `x-` ones.

@@ -10,7 +10,7 @@ mod words;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use plimsoll_diagnostics::{Diagnostic, Severity, nearest};
 
-use crate::node::{Collected, Entry, Mark, Node, Scalar, ScalarKind, Value, integer};
+use crate::node::{Collected, Entry, Mark, Node, Scalar, ScalarKind, Value};
 use crate::schema::{Field, Kind, find};
 
 /// From where paths start.
@@ -76,14 +76,14 @@ impl Shaper<'_, '_> {
             Kind::Text => self.text(node),
             Kind::Scalar => self.scalar(node),
             Kind::Integer => self.number(node, "a whole number", |text| {
-                integer(text).map(|number| number.to_string())
+                whole(text).map(|number| number.to_string())
             }),
             Kind::Count => self.number(node, "a whole number from 0 on", |text| {
-                let number = integer(text).filter(|number| *number >= 0);
+                let number = whole(text).filter(|number| *number >= 0);
                 number.map(|number| number.to_string())
             }),
             Kind::Number => self.number(node, "a number", |text| {
-                text.parse::<f64>().ok().map(|_| text.to_owned())
+                text.parse::<f64>().ok().map(|number| number.to_string())
             }),
             Kind::Boolean => self.boolean(node),
             Kind::Duration => self.duration(node),
@@ -98,6 +98,14 @@ impl Shaper<'_, '_> {
                 }
                 _ => self.list(node, Kind::Text),
             },
+            Kind::Addresses => {
+                let mut list = self.kind(node, Kind::TextOrList);
+                if let Value::List(items) = &mut list.value {
+                    // What is left of an empty variable is no address.
+                    items.retain(|item| item.as_text() != Some(""));
+                }
+                list
+            }
             Kind::Map(Kind::Scalar) => self.options(node),
             Kind::Map(kind) => self.map(node, *kind),
             Kind::Object(fields) => self.object(node, fields),
@@ -186,10 +194,15 @@ impl Shaper<'_, '_> {
     }
 
     fn number(&mut self, node: Node, wanted: &str, read: impl Fn(&str) -> Option<String>) -> Node {
+        let Value::Scalar(scalar) = &node.value else {
+            return self.wrong(&node, wanted);
+        };
         if node.is_null() {
             return node;
         }
-        match node.as_text().and_then(|text| read(text.trim())) {
+        // A plain number has YAML's notations; in quotes, and from a variable, it is a decimal one.
+        let text = scalar.go_text().unwrap_or_else(|| scalar.text.clone());
+        match read(text.trim()) {
             Some(number) => Node::plain(number, &node.place),
             None => self.wrong(&node, wanted),
         }
@@ -200,11 +213,17 @@ impl Shaper<'_, '_> {
         if node.is_null() {
             return node;
         }
-        let value = match node.as_text().map(str::to_ascii_lowercase).as_deref() {
-            Some("true" | "y" | "yes" | "on") => "true",
-            Some("false" | "n" | "no" | "off") => "false",
+        let written = node.as_text().unwrap_or_default();
+        let value = match written.to_ascii_lowercase().as_str() {
+            "true" | "y" | "yes" | "on" => "true",
+            "false" | "n" | "no" | "off" => "false",
             _ => return self.wrong(&node, "`true` or `false`"),
         };
+        if !written.eq_ignore_ascii_case(value) {
+            let message = format!("`{}` is `{written}`, which is a text in YAML 1.2", self.name());
+            let warning = node.place.warning("compose-boolean", message);
+            self.found.push(warning.with_help(format!("write `{value}`")));
+        }
         Node::plain(value, &node.place)
     }
 
@@ -230,7 +249,11 @@ impl Shaper<'_, '_> {
         if node.is_null() {
             return node;
         }
-        match node.as_text().map(bytes) {
+        let number = match &node.value {
+            Value::Scalar(scalar) => scalar.go_text(),
+            _ => None,
+        };
+        match number.as_deref().or(node.as_text()).map(bytes) {
             Some(Some(bytes)) => Node::text(bytes.to_string(), &node.place),
             Some(None) => {
                 let help = "units are b, k, m, g, t and p, of 1024 each";
@@ -275,9 +298,26 @@ impl Shaper<'_, '_> {
             return self.wrong(&node, "a list");
         };
         let items = items.into_iter().enumerate();
-        let shaped = items.map(|(at, item)| self.inside(at.to_string(), |shaper| shaper.kind(item, kind)));
+        let shaped = items.map(|(at, item)| {
+            self.inside(at.to_string(), |shaper| match shaper.is_there(&item) {
+                true => shaper.kind(item, kind),
+                false => item,
+            })
+        });
         let shaped: Vec<Node> = shaped.filter(|item| !item.is_null()).collect();
         Node::new(Value::List(shaped), &node.place)
+    }
+
+    /// Whether there is anything behind the `-` of an item.
+    fn is_there(&mut self, item: &Node) -> bool {
+        let is_there = !item.is_null() || item.mark.is_some();
+        if !is_there {
+            let message = format!("`{}` is empty", self.name());
+            let error = item.place.error("compose-type", message);
+            self.found
+                .push(error.with_help("write something after the `-`, or take it out"));
+        }
+        is_there
     }
 
     /// A mapping from names that the user gives: of services, networks, secrets.
@@ -383,7 +423,10 @@ impl Shaper<'_, '_> {
         match node.value {
             Value::List(items) => {
                 let mut map = Collected::new(&place);
-                for item in items {
+                for (at, item) in items.into_iter().enumerate() {
+                    if !self.inside(at.to_string(), |shaper| shaper.is_there(&item)) {
+                        continue;
+                    }
                     let item = self.scalar(item);
                     let Some(text) = item.as_text() else { continue };
                     let (key, value) = match text.split_once('=') {
@@ -480,6 +523,18 @@ fn nothing(node: &Node) -> Node {
         }),
         &node.place,
     )
+}
+
+/// A whole number in decimal digits, also one that is written with an exponent.
+fn whole(text: &str) -> Option<i64> {
+    let of_float = |text: &str| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|number| number.fract() == 0.0 && number.abs() < 9e15)
+    };
+    text.parse::<i64>()
+        .ok()
+        .or_else(|| of_float(text).map(|number| number as i64))
 }
 
 /// Whether there are errors, not only warnings.

@@ -757,3 +757,49 @@ fn chains_of_extends_have_an_end() {
         "{found}"
     );
 }
+
+#[test]
+fn files_of_variables_may_be_in_utf_16() {
+    let folder = Folder::new(&[(
+        "compose.yaml",
+        "services: {a: {image: a, env_file: [wide.env, none.env]}}",
+    )]);
+    let units = "A=\u{e4}\nB=2\n".encode_utf16().flat_map(u16::to_le_bytes);
+    let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(units).collect();
+    std::fs::write(folder.path().join("wide.env"), wide).expect("written");
+    std::fs::write(folder.path().join("none.env"), b"C=1\nD=\xff\n").expect("written");
+    let found = folder.errors(&["compose.yaml"]);
+    assert!(
+        found.contains("none.env`: line 2 is not UTF-8") && found.contains("save it as UTF-8"),
+        "{found}"
+    );
+    std::fs::write(folder.path().join("none.env"), "").expect("written");
+    let project = load(&folder.options(&["compose.yaml"])).expect("it is fine");
+    let text = to_yaml(&project.to_yaml());
+    assert!(text.contains("A: \u{e4}") && text.contains("B: \"2\""), "{text}");
+}
+
+#[test]
+fn an_item_without_a_value_is_a_mistake() {
+    let wrong = wrong(
+        "services: {a: {image: x, cap_add: [null, ALL], environment: [~], networks: [null], volumes: [null]}}\n",
+    );
+    let lines: Vec<_> = wrong.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    let is_empty = |what: &str| {
+        format!("`services.a.{what}.0` is empty (write something after the `-`, or take it out)")
+    };
+    assert_eq!(
+        lines,
+        ["cap_add", "environment", "networks", "volumes"].map(is_empty),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn words_of_other_yaml_versions_are_truth_values_with_a_warning() {
+    let found = wrong("services: {a: {image: x, tty: yes}}\n");
+    assert!(
+        found.contains("`services.a.tty` is `yes`, which is a text in YAML 1.2 (write `true`)"),
+        "{found}"
+    );
+}

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
-use plimsoll_compose_file::{LoadOptions, Project, load, to_yaml};
+use plimsoll_compose_file::{LoadOptions, Project, load, to_json, to_yaml};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -41,10 +41,7 @@ fn same(printed: &str, expected: &str) {
 
 fn compare(name: &str) {
     let project = project(name);
-    same(
-        &format!("{:#}", project.to_json()),
-        &expected(name, "config.json"),
-    );
+    same(&to_json(&project.to_json()), &expected(name, "config.json"));
     same(&to_yaml(&project.to_yaml()), &expected(name, "config.yaml"));
     for line in expected(name, "hashes").lines() {
         let (service, hash) = line.split_once(' ').expect("two words");
@@ -61,4 +58,9 @@ fn every_key_is_printed_and_hashed_as_by_the_reference() {
 #[test]
 fn short_forms_are_printed_and_hashed_as_by_the_reference() {
     compare("forms");
+}
+
+#[test]
+fn numbers_in_keys_and_odd_values_are_printed_and_hashed_as_by_the_reference() {
+    compare("values");
 }

@@ -52,7 +52,7 @@ pub(crate) static SERVICE: &[Field] = &[
     field("deploy", Object(DEPLOY)),
     field("device_cgroup_rules", TEXTS),
     field("devices", Kind::Form(Form::Devices)).merged(Merge::By(&["target"])),
-    field("dns", TextOrList).merged(Merge::Unique),
+    field("dns", Kind::Addresses).merged(Merge::Unique),
     field("dns_opt", TEXTS).merged(Merge::Unique),
     field("dns_search", TextOrList).merged(Merge::Unique),
     field("domainname", Text),
@@ -224,7 +224,7 @@ static RESTART_POLICY: &[Field] = &[
     field("window", Duration),
 ];
 
-static UPDATE_CONFIG: &[Field] = &[
+pub(crate) static UPDATE_CONFIG: &[Field] = &[
     field("parallelism", Count),
     field("delay", Duration),
     field("failure_action", Word(&["continue", "pause", "rollback"])),

@@ -17,7 +17,6 @@ impl Shaper<'_, '_> {
                 )];
             };
             default(&mut device, "target", &source);
-            default(&mut device, "permissions", "rwm");
             return vec![device];
         }
         let node = self.text(node);

@@ -63,7 +63,12 @@ impl Shaper<'_, '_> {
             return self.wrong(&node, wanted);
         };
         let items = items.into_iter().enumerate();
-        let shaped = items.flat_map(|(at, node)| self.inside(at.to_string(), |shaper| item(shaper, node)));
+        let shaped = items.flat_map(|(at, node)| {
+            self.inside(at.to_string(), |shaper| match shaper.is_there(&node) {
+                true => item(shaper, node),
+                false => Vec::new(),
+            })
+        });
         Node::new(
             Value::List(shaped.filter(|node| !node.is_null()).collect()),
             &node.place,
@@ -322,7 +327,10 @@ impl Shaper<'_, '_> {
         match node.value {
             Value::List(items) => {
                 let mut map = Node::map(&place);
-                for item in items {
+                for (at, item) in items.into_iter().enumerate() {
+                    if !self.inside(at.to_string(), |shaper| shaper.is_there(&item)) {
+                        continue;
+                    }
                     let item = self.text(item);
                     if let Some(name) = item.as_text() {
                         map.set(name, Node::plain("", &item.place));

@@ -37,6 +37,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Port>, Wrong> {
     let (host_ip, published) = match host {
         None => (None, None),
         Some(host) => match host.rsplit_once(':') {
+            // `:8080:80` is what is left of an empty variable: all addresses.
+            Some(("", port)) => (None, Some(port)),
             Some((address, port)) => (Some(address_of(address, text)?), Some(port)),
             None => (None, Some(host)),
         },
@@ -157,6 +159,8 @@ mod tests {
             ("8000-8010:80", "- 8000-8010 80/tcp"),
             ("80-81", "- - 80/tcp, - - 81/tcp"),
             ("0:80", "- 0 80/tcp"),
+            (":8080:80", "- 8080 80/tcp"),
+            ("::80", "- - 80/tcp"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use plimsoll_compose_file::{Node, Project, Variable, escape, to_yaml, variables};
+use plimsoll_compose_file::{Node, Project, Variable, escape, to_json, to_yaml, variables};
 use serde_json::Value;
 
 use super::compose::{no_such_service, project};
@@ -112,7 +112,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     }
     let as_json = args.format.as_deref() == Some("json");
     if args.environment && as_json {
-        writeln!(out, "{}", indented(&Value::from(origins(&project))))?;
+        write!(out, "{}", to_json(&Value::from(origins(&project))))?;
         return Ok(ExitCode::SUCCESS);
     }
     let lists: [(bool, List); 7] = [
@@ -151,7 +151,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         escape(&mut value);
     }
     let text = match as_json {
-        true => format!("{}\n", indented(&value)),
+        true => to_json(&value),
         false => to_yaml(&value),
     };
     match &args.output {
@@ -159,11 +159,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         None => write!(out, "{text}")?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// JSON as Docker Compose indents it.
-fn indented(value: &Value) -> String {
-    format!("{value:#}")
 }
 
 fn names(project: &Project, section: &str) -> Vec<String> {
@@ -303,7 +298,7 @@ fn list_variables(context: &Context, format: Option<&str>) -> Result<ExitCode, C
         None => write!(out, "{}", table_of(&found))?,
         Some("json") => {
             let keys = ["Name", "DefaultValue", "PresenceValue", "Required"];
-            writeln!(out, "{}", indented(&map_of(&found, keys)))?;
+            write!(out, "{}", to_json(&map_of(&found, keys)))?;
         }
         Some(_) => {
             let keys = ["name", "defaultvalue", "presencevalue", "required"];
