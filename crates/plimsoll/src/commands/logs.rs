@@ -55,7 +55,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let query = LogQuery {
         // Docker reads what is no number as all.
         tail: args.tail.parse().ok(),
-        follow: args.follow,
+        // Nothing that comes is wanted when its time has passed already.
+        follow: args.follow && window.until.is_none_or(|until| until > now),
     };
     let containers = containers(context)?;
     let container = containers.get(&args.container)?;
@@ -70,16 +71,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
             "{dropped} lines were dropped: the log could not be written in time, and `mode=non-blocking` does not wait"
         ));
     }
-    match window.until.filter(|_| args.follow) {
-        None => window.print(&mut reader).await?,
-        Some(until) => {
-            // What may follow is over then, even if nothing is written.
-            let left = std::time::Duration::try_from(until.duration_since(now)).unwrap_or_default();
-            if let Ok(printed) = tokio::time::timeout(left, window.print(&mut reader)).await {
-                printed?;
-            }
-        }
-    }
+    window.print(&mut reader).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -100,7 +92,9 @@ impl Window {
             if !reader.is_ready() && !flush(std::mem::take(&mut stdout), std::mem::take(&mut stderr)).await? {
                 return Ok(());
             }
-            let Some(line) = reader.next().await? else { break };
+            let Some(line) = self.next(reader).await? else {
+                break;
+            };
             if self.since.is_some_and(|since| line.time < since) {
                 continue;
             }
@@ -124,6 +118,19 @@ impl Window {
         }
         flush(stdout, stderr).await?;
         Ok(())
+    }
+
+    /// The next line. What follows is over at the end of the window, even if nothing is written; what is there by then
+    /// is read, however long that takes.
+    async fn next(&self, reader: &mut LogReader) -> Result<Option<LogLine>, CommandError> {
+        let Some(until) = self.until.filter(|_| !reader.is_ready()) else {
+            return Ok(reader.next().await?);
+        };
+        let left = std::time::Duration::try_from(until.duration_since(Timestamp::now()));
+        match tokio::time::timeout(left.unwrap_or_default(), reader.next()).await {
+            Ok(line) => Ok(line?),
+            Err(_) => Ok(None),
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, line: &LogLine) -> io::Result<()> {

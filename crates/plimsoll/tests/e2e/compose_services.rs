@@ -3,7 +3,7 @@
 use plimsoll_testkit::needs;
 
 use crate::compose_up::{project, up, write};
-use crate::{inspect, wait_for};
+use crate::{free_ports, inspect, wait_for};
 
 #[test]
 fn containers_that_end_while_their_time_runs_out_are_stopped() {
@@ -165,11 +165,13 @@ fn what_the_host_does_not_give_is_said() {
 #[test]
 fn ports_of_a_range_are_told_when_they_are_found() {
     needs!(root, overlay, tool = "nft");
-    let sandbox = project(
-        "services: {web: {image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, scale: 2, ports: ['127.0.0.1:24800-24801:80']}}\n",
-    );
+    let first = free_ports(2);
+    let sandbox = project(&format!(
+        "services: {{web: {{image: busybox, command: ['sleep', '1000'], stop_signal: SIGKILL, scale: 2, ports: ['127.0.0.1:{first}-{}:80']}}}}\n",
+        first + 1
+    ));
     let said = up(&sandbox, &[]);
-    for port in [24800, 24801] {
+    for port in [first, first + 1] {
         assert!(
             said.contains(&format!("Started  127.0.0.1:{port}->80/tcp")),
             "{said}"

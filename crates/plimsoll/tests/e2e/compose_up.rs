@@ -1,13 +1,13 @@
 //! Whole projects with real containers. What is planned when is tested beside the plan.
 
-use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use plimsoll_testkit::{Outcome, Sandbox, needs};
 use serde_json::Value;
 
-use crate::{inspect, wait_for, with_busybox};
+use crate::compose_watch::Session;
+use crate::{free_ports, inspect, wait_for, with_busybox};
 
 /// A program that ends when it is asked to.
 const SERVE: &str = r#"trap "echo bye; exit 0" TERM; echo hello; sleep 1000 & wait"#;
@@ -177,7 +177,7 @@ fn a_dependency_that_fails_fails_the_start_at_once() {
     ));
     let began = Instant::now();
     let said = sandbox.fails(1, ["compose", "up", "-d"]);
-    assert!(began.elapsed() < Duration::from_secs(20), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(50), "{said}");
     assert!(
         said.contains("dependency failed to start: container p-db-1 exited (3)"),
         "{said}"
@@ -277,7 +277,7 @@ fn a_service_starts_when_what_goes_before_it_has_ended_well() {
     scale: 2
     depends_on: [db]
     environment: {{WHO: service, KEPT: kept}}
-    ports: ['24760-24770:80']
+    ports: ['PORTS:80']
     volumes: ['data:/data', '/cache']
     pre_start:
     - command: ['sh', '-c', 'ping -c1 db >/dev/null && chmod 777 /data']
@@ -291,6 +291,8 @@ volumes: {{data: {{}}}}
 "
         )
     };
+    let port = free_ports(11);
+    let text = |code: &str| text(code).replace("PORTS", &format!("{port}-{}", port + 10));
     let sandbox = project(&text("3"));
     let said = sandbox.fails(1, ["compose", "up", "-d"]);
     assert!(
@@ -333,10 +335,12 @@ fn a_label_tells_the_files_of_variables() {
 #[test]
 fn attached_it_ends_with_the_code_of_who_ended() {
     needs!(root, overlay);
+    // What ends all waits until the other can be asked to end.
     let sandbox = project(
         "services:
-  one: {image: busybox, command: ['sh', '-c', 'echo first; sleep 0.3; exit 4']}
-  two: {image: busybox, command: SERVE}
+  one: {image: busybox, command: ['sh', '-c', 'echo first; until rm /s/up; do sleep 0.1; done 2>/dev/null; exit 4'], volumes: ['s:/s']}
+  two: {image: busybox, command: ['sh', '-c', 'trap \"echo bye; exit 0\" TERM; echo hello; touch /s/up; sleep 1000 & wait'], volumes: ['s:/s']}
+volumes: {s: {}}
 ",
     );
     let outcome = sandbox.run(["compose", "up", "--abort-on-container-exit"]);
@@ -378,42 +382,24 @@ fn ctrl_c_stops_and_a_second_one_kills() {
     let sandbox = project(
         "services:
   calm: {image: busybox, command: SERVE}
-  deaf: {image: busybox, command: ['sh', '-c', 'trap true TERM; while true; do sleep 0.1; done'], stop_grace_period: 100s}
+  deaf: {image: busybox, command: ['sh', '-c', 'trap true TERM; echo hello; while true; do sleep 0.1; done'], stop_grace_period: 10m}
 ",
     );
-    let interrupt = |times: usize, services: &[&str]| {
-        let args = ["compose", "up"].iter().chain(services);
-        let mut command = sandbox.command(args);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let name = format!("p-{}-1", services[0]);
-        wait_for("a start", 20, || {
-            let state = sandbox.run(["inspect", "-f", "{{.State.Running}}", &name]);
-            (state.stdout == "true\n").then_some(())
-        });
-        // Until it listens to signals.
-        let mut first = [0];
-        let _ = child.stderr.as_mut().expect("a pipe").read(&mut first);
-        std::thread::sleep(Duration::from_millis(300));
-        for _ in 0..times {
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-            std::thread::sleep(Duration::from_millis(700));
-        }
-        child.wait().expect("it ends").code()
-    };
-    assert_eq!(interrupt(1, &["calm"]), Some(130));
+    let mut up = Session::of(&sandbox, &["compose", "up", "calm"]);
+    up.until(1, "calm-1  | hello");
+    up.interrupt();
+    up.ends(130);
     let state = &inspect(&sandbox, "p-calm-1")["State"];
     assert_eq!(
         (&state["Status"], &state["ExitCode"]),
         (&"exited".into(), &0.into())
     );
-    let began = Instant::now();
-    assert_eq!(interrupt(2, &["deaf"]), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(60));
+    let mut up = Session::of(&sandbox, &["compose", "up", "deaf"]);
+    up.until(1, "deaf-1  | hello");
+    up.interrupt();
+    up.until_complained("Gracefully stopping");
+    up.interrupt();
+    up.ends(130);
     assert_eq!(inspect(&sandbox, "p-deaf-1")["State"]["ExitCode"], 137);
 }
 
@@ -696,6 +682,18 @@ volumes: {stuff: {}}
         "-f",
         "/s/sick",
     ]);
+    // It may wait for its next start, and cannot be killed then.
+    let health = || {
+        sandbox.ok([
+            "inspect",
+            "-f",
+            "{{.State.Health.Status}} {{.State.Status}}",
+            "p-data-1",
+        ])
+    };
+    wait_for("its health", 20, || {
+        (health() == "healthy running\n").then_some(())
+    });
     // With the one it shares with, it is restarted.
     let before = id_and_start(&sandbox, "p-app-1");
     sandbox.ok(["compose", "restart", "vpn"]);
@@ -713,9 +711,13 @@ volumes: {stuff: {}}
 #[test]
 fn replicas_get_a_port_each_from_a_range() {
     needs!(root, overlay);
-    let sandbox = project(
-        "services: {web: {image: busybox, command: SERVE, ports: ['127.0.0.1:24700-24720:80'], deploy: {replicas: 2}}}\n",
-    );
+    let port = free_ports(20);
+    let text = |ports: &str| {
+        format!(
+            "services: {{web: {{image: busybox, command: SERVE, ports: ['127.0.0.1:{ports}:80'], deploy: {{replicas: 2}}}}}}\n"
+        )
+    };
+    let sandbox = project(&text(&format!("{port}-{}", port + 19)));
     up(&sandbox, &[]);
     sandbox.ok(["compose", "scale", "web=3"]);
     let ports = sandbox.ok(["ps", "--format", "{{.Ports}}"]);
@@ -725,10 +727,7 @@ fn replicas_get_a_port_each_from_a_range() {
     assert_eq!(distinct.len(), 3, "{ports}");
     up(&sandbox, &["--scale", "web=1"]);
     assert_eq!(sandbox.ok(["ps", "--format", "{{.Names}}"]), "p-web-1\n");
-    write(
-        &sandbox,
-        "services: {web: {image: busybox, command: SERVE, ports: ['127.0.0.1:24750:80'], deploy: {replicas: 2}}}\n",
-    );
+    write(&sandbox, &text(&port.to_string()));
     let said = sandbox.fails(1, ["compose", "up", "-d"]);
     assert!(
         said.contains("port is already allocated") && said.contains("range"),

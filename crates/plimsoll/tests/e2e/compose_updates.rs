@@ -10,7 +10,7 @@ use std::time::Duration;
 use plimsoll_testkit::{Sandbox, needs};
 
 use crate::compose_up::{project, up, write};
-use crate::inspect;
+use crate::{free_ports, inspect, wait_for};
 
 #[test]
 fn an_update_that_starts_first_leaves_no_gap_and_comes_back_when_it_fails() {
@@ -59,19 +59,13 @@ fn server(port: u16, version: &str, healthy: bool) -> String {
     command: [sh, -c, 'mkdir /www; echo {version} > /www/index.html; trap \"exit 0\" TERM; httpd -f -p 80 -h /www & wait']
     ports: ['{port}:80']
     healthcheck:
-      test: 'echo checked {version}; wget -qO- http://127.0.0.1/ && {healthy}'
+      test: 'echo checked {version}; until wget -qO- http://127.0.0.1/ 2>/dev/null; do sleep 0.05; done; {healthy}'
       interval: 100ms
       start_period: 100ms
       retries: 2
     deploy: {{update_config: {{order: start-first, failure_action: rollback}}}}
 "
     )
-}
-
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    let free = TcpListener::bind("0.0.0.0:0").expect("a free port");
-    free.local_addr().expect("bound").port()
 }
 
 /// What a server says, or why it does not.
@@ -116,7 +110,7 @@ fn answers(addresses: &[String], work: impl FnOnce()) -> BTreeSet<String> {
 #[test]
 fn a_port_of_the_host_goes_over_while_it_is_used() {
     needs!(root, overlay, tool = "nft");
-    let port = free_port();
+    let port = free_ports(1);
     let sandbox = project(&server(port, "one", true));
     up(&sandbox, &["--wait"]);
     let gateway = sandbox.ok([
@@ -151,11 +145,9 @@ fn a_port_of_the_host_goes_over_while_it_is_used() {
 
     sandbox.ok(["restart", "-t", "0", "p-web-2"]);
     // The server in it needs a moment before it listens.
-    let answers = || {
-        std::thread::sleep(Duration::from_millis(20));
-        get(&addresses[0]) == "two"
-    };
-    assert!((0..250).any(|_| answers()), "it has the port for good");
+    wait_for("it has the port for good", 10, || {
+        (get(&addresses[0]) == "two").then_some(())
+    });
     sandbox.ok(["compose", "down"]);
     TcpListener::bind(("0.0.0.0", port)).expect("the port is free again");
     assert!(sandbox.ok(["system", "check", "--leaks"]).contains("No leaks"));
@@ -164,7 +156,7 @@ fn a_port_of_the_host_goes_over_while_it_is_used() {
 #[test]
 fn a_port_of_the_host_goes_over_to_other_addresses() {
     needs!(root, overlay, tool = "nft");
-    let port = free_port();
+    let port = free_ports(1);
     let own = |version: &str, healthy: bool| {
         server(port, version, healthy).replace(&format!("'{port}:80'"), &format!("'127.0.0.1:{port}:80'"))
     };
@@ -202,7 +194,7 @@ fn a_port_of_the_host_goes_over_to_other_addresses() {
 #[test]
 fn a_port_is_not_lost_with_whoever_was_to_hand_it_over() {
     needs!(root, overlay, tool = "nft");
-    let port = free_port();
+    let port = free_ports(1);
     let address = format!("127.0.0.1:{port}");
     let sandbox = project(&server(port, "v0", true));
     up(&sandbox, &["--wait"]);

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{wait_for, with_busybox};
 
 /// A command that goes on, and what it has written; ended when this is dropped.
-struct Session {
+pub(crate) struct Session {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     errors: Arc<Mutex<Vec<String>>>,
@@ -30,7 +30,7 @@ fn collect(out: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
 }
 
 impl Session {
-    fn of(sandbox: &Sandbox, args: &[&str]) -> Self {
+    pub(crate) fn of(sandbox: &Sandbox, args: &[&str]) -> Self {
         let mut command = sandbox.command(args);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -57,7 +57,7 @@ impl Session {
 
     /// Waits until so many lines end so.
     #[track_caller]
-    fn until(&self, count: usize, end: &str) {
+    pub(crate) fn until(&self, count: usize, end: &str) {
         let seen = wait_for(&format!("`{end}` in {}", self.said()), 30, || {
             let seen = self.count(end);
             (seen >= count).then_some(seen)
@@ -65,12 +65,18 @@ impl Session {
         assert_eq!(seen, count, "{}", self.said());
     }
 
-    fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
     }
 
+    /// Waits until it has written this to standard error.
     #[track_caller]
-    fn ends(&mut self, code: i32) {
+    pub(crate) fn until_complained(&self, what: &str) {
+        wait_for(what, 30, || self.complained().contains(what).then_some(()));
+    }
+
+    #[track_caller]
+    pub(crate) fn ends(&mut self, code: i32) {
         let ended = wait_for(&format!("its end; {}", self.said()), 30, || {
             self.child.try_wait().expect("it is ours")
         });
@@ -153,7 +159,9 @@ fn changed_files_come_into_containers() {
     becomes("/src/one", None);
     assert_eq!(inside(&sandbox, "/src/skipped/x"), None);
     assert_eq!(started(), before, "it went on");
-    sandbox.write("data/y", "y");
+    // At once: a file that is made and one that is written to may be two changes.
+    let written = sandbox.write("y", "y");
+    std::fs::rename(written, sandbox.path("work/data/y")).expect("it was written");
     becomes("/all", Some("y"));
     watching.until(1, "done");
     sandbox.write("app.conf", "b");

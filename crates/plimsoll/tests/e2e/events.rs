@@ -82,7 +82,8 @@ fn the_life_of_a_container() {
     ]);
     assert!(
         line.contains(" container die ")
-            && line.ends_with("(execDuration=0, exitCode=1, image=busybox, name=other)\n"),
+            && line.contains("(execDuration=")
+            && line.ends_with(", exitCode=1, image=busybox, name=other)\n"),
         "{line}"
     );
     let line = sandbox.ok([

@@ -17,11 +17,12 @@ fn health_goes_from_starting_to_healthy_to_unhealthy() {
     let sandbox = with_busybox();
     build_ok(
         &sandbox,
-        "FROM busybox\nHEALTHCHECK --interval=300ms --timeout=5s --retries=2 CMD test -e /ok && echo fine || { echo sick; exit 1; }\nCMD sleep 1; touch /ok; sleep 1000\n",
+        "FROM busybox\nHEALTHCHECK --interval=300ms --timeout=5s --retries=2 CMD test -e /ok && echo fine || { echo sick; exit 1; }\nCMD sleep 1000\n",
         &[],
     );
     sandbox.ok(["run", "-d", "--name", "box", "app"]);
     assert!(matches!(status(&sandbox).as_str(), "starting" | "unhealthy"));
+    sandbox.ok(["exec", "box", "touch", "/ok"]);
     wait_for("healthy", 20, || (status(&sandbox) == "healthy").then_some(()));
     assert!(sandbox.ok(["ps"]).contains("(healthy)"));
     sandbox.ok(["exec", "box", "rm", "/ok"]);

@@ -1,5 +1,6 @@
 //! Where output goes, and reading it again.
 
+use std::io::Read as _;
 use std::process::Stdio;
 
 use plimsoll_testkit::{Outcome, Sandbox, needs};
@@ -86,29 +87,35 @@ fn a_rotated_log_loses_nothing_for_those_who_follow() {
         "busybox",
         "sh",
         "-c",
-        "while ! test -e /go; do sleep 0.05; done; seq 1 50000",
+        "echo here; while ! test -e /go; do sleep 0.05; done; seq 1 50000",
     ]);
     let followers: Vec<_> = (0..3)
         .map(|_| {
-            sandbox
+            let mut follower = sandbox
                 .command(["logs", "-f", "box"])
                 .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
                 .spawn()
-                .expect("it starts")
+                .expect("it starts");
+            // From here on it is told every line.
+            let mut first = [0; 5];
+            let stdout = follower.stdout.as_mut().expect("a pipe was asked for");
+            stdout.read_exact(&mut first).expect("a line");
+            assert_eq!(&first, b"here\n");
+            follower
         })
         .collect();
-    std::thread::sleep(std::time::Duration::from_millis(300));
     sandbox.ok(["exec", "box", "touch", "/go"]);
     let all: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
-    for follower in followers {
-        let outcome = Outcome::from(follower.wait_with_output().expect("it ends"));
+    let readers = followers
+        .into_iter()
+        .map(|follower| std::thread::spawn(|| Outcome::from(follower.wait_with_output().expect("it ends"))));
+    for reader in readers.collect::<Vec<_>>() {
+        let outcome = reader.join().expect("it reads");
         assert!(
             outcome.stdout == all,
-            "{} bytes of {}: {}",
+            "{} bytes of {}",
             outcome.stdout.len(),
             all.len(),
-            outcome.stderr
         );
     }
     ended(&sandbox);
@@ -191,15 +198,15 @@ fn times_and_ends() {
         "echo one; sleep 1.2; echo two",
     ]);
     let stamped = sandbox.ok(["logs", "-t", "box"]);
-    let second = stamped
+    let times: Vec<&str> = stamped
         .lines()
-        .last()
-        .and_then(|line| line.split(' ').next())
-        .expect("a time")
-        .to_owned();
-    assert_eq!(second.len(), "2026-11-21T15:18:14.555310508Z".len());
-    assert_eq!(sandbox.ok(["logs", "--since", &second, "box"]), "two\n");
-    assert_eq!(sandbox.ok(["logs", "--until", "1s", "box"]), "one\n");
+        .map(|line| line.split(' ').next().expect("a time"))
+        .collect();
+    assert_eq!(times[1].len(), "2026-11-21T15:18:14.555310508Z".len());
+    assert_eq!(sandbox.ok(["logs", "--since", times[1], "box"]), "two\n");
+    assert_eq!(sandbox.ok(["logs", "--until", times[0], "box"]), "one\n");
+    assert_eq!(sandbox.ok(["logs", "--since", "1h", "box"]), "one\ntwo\n");
+    assert_eq!(sandbox.ok(["logs", "--until", "1h", "box"]), "");
     assert_eq!(sandbox.ok(["logs", "--tail", "0", "box"]), "");
     // Following something that has ended ends at once; with a time in the future, then.
     assert_eq!(sandbox.ok(["logs", "-f", "--tail", "1", "box"]), "two\n");
@@ -217,7 +224,10 @@ fn times_and_ends() {
     wait_for("output", 10, || {
         (sandbox.ok(["logs", "box"]) == "up\n").then_some(())
     });
-    assert_eq!(sandbox.ok(["logs", "-f", "--until", "1s", "box"]), "");
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+    let until = ["logs", "-f", "--until", &soon.to_string(), "box"];
+    assert_eq!(sandbox.ok(until), "up\n");
+    assert!(jiff::Timestamp::now() >= soon, "what comes until then is shown");
 }
 
 #[test]

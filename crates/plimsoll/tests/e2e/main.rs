@@ -112,17 +112,30 @@ fn inspect(sandbox: &Sandbox, container: &str) -> serde_json::Value {
     serde_json::from_str::<serde_json::Value>(&sandbox.ok(["inspect", container])).expect("JSON")[0].clone()
 }
 
-/// Waits until `check` gives something, at most `seconds`.
+/// How many times as long everything may take on a machine that has a lot else to do.
+const BUSY: u64 = 6;
+
+/// Waits until `check` gives something, at most `seconds` on a machine with nothing else to do.
 #[track_caller]
 fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + Duration::from_secs(seconds * BUSY);
     loop {
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < end, "waited {seconds} s in vain: {what}");
+        assert!(Instant::now() < end, "waited {} s in vain: {what}", seconds * BUSY);
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The first of `count` ports that nobody has at the moment: lower than those that the kernel gives to whoever wants any, and
+/// others than tests that run at the same time get.
+fn free_ports(count: u16) -> u16 {
+    let own = u16::try_from(std::process::id() % 500).expect("less than 500") * 20;
+    let mut starts = (0..500).map(|turn| 20_000 + (own + turn * 20) % 10_000);
+    let is_free = |port| std::net::TcpListener::bind(("0.0.0.0", port)).is_ok();
+    let start = starts.find(|start| (*start..start + count).all(is_free));
+    start.expect("not all ports are taken")
 }
 
 /// Snapshots with the filters for what varies.

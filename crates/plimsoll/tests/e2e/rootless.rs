@@ -185,9 +185,9 @@ fn a_user_runs_what_root_runs() {
             "box",
             "sh",
             "-c",
-            "touch /data/x; chown 3:4 /data/x; ps | wc -l"
+            "touch /data/x; chown 3:4 /data/x; ps >/dev/shm/ps; wc -l </dev/shm/ps"
         ]),
-        "5\n"
+        "4\n"
     );
     let file = std::fs::metadata(user.root().join("volumes/data/_data/x")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&file), FIRST + 2);
@@ -330,7 +330,7 @@ fn there_is_a_way_out() {
         stream.write_all(b"from outside\n").unwrap();
     });
     // Debian 12's pasta says the last bytes again and again once the other side has closed.
-    let script = format!("timeout 5 nc {address} {port}; true");
+    let script = format!("timeout 60 nc {address} {port} | head -n 1");
     let said = user.ok(["run", "--rm", "busybox", "sh", "-c", &script]);
     assert!(said.starts_with("from outside\n"), "{said}");
     waiting.join().unwrap();
@@ -523,7 +523,7 @@ fn named(text: &str) -> Vec<String> {
 }
 
 fn eventually(true_at_last: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(120);
     while !true_at_last() {
         assert!(Instant::now() < until, "it did not come true");
         std::thread::sleep(Duration::from_millis(20));
