@@ -23,6 +23,7 @@ use crate::desired::Desired;
 use crate::error::{ComposeError, Result};
 use crate::plan::{Action, Plan, Step};
 use foresight::Foresight;
+pub use hooks::hook_process;
 
 /// How a plan is carried out.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ mod plan;
 mod reason;
 mod spec;
 
-pub use apply::{ApplyOptions, Stopped};
+pub use apply::{ApplyOptions, Stopped, hook_process};
 pub use converge::Converge;
 pub use desired::Desired;
 pub use error::{ComposeError, Result};

@@ -1,19 +1,22 @@
 //! `post_start` and `pre_stop`: commands in a container.
 
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 use plimsoll_compose_file::model::Hook;
 use plimsoll_container::{Container, ContainerError, Status};
 use plimsoll_runtime::ProcessSpec;
+use tokio::net::unix::pipe::Receiver;
 
 use super::Work;
-use crate::converge::blocking;
 use crate::error::{ComposeError, Result};
-use crate::spec::environment;
 
 /// Lines of a hook's output that are told when it fails.
 const TAIL: usize = 10;
+/// Bytes of it that are kept meanwhile.
+const KEPT: usize = 16 << 10;
+/// What a pipe holds: pipe(7).
+const PIPE: usize = 64 << 10;
 
 impl Work {
     pub(super) async fn post_start(&self, service: &str, container: &Container) -> Result<()> {
@@ -62,45 +65,70 @@ impl Work {
         Ok(())
     }
 
-    /// Runs one to its end; returns its exit code and what it wrote.
+    /// Runs one to its end; returns its exit code and what it wrote last. What it leaves in the background may go on writing.
     async fn run_hook(&self, hook: &Hook, container: &Container) -> Result<(i32, String)> {
-        let spec = &container.definition.spec;
-        let mut env = spec.env.clone();
-        for entry in environment(&hook.environment) {
-            let name = entry.split('=').next().unwrap_or_default().to_owned();
-            env.retain(|known| known.split('=').next() != Some(&name));
-            env.push(entry);
-        }
-        let process = ProcessSpec {
-            args: hook.command.clone(),
-            env,
-            cwd: hook.working_dir.clone().unwrap_or_else(|| spec.cwd.clone()),
-            user: hook.user.clone().unwrap_or_else(|| spec.user.clone()),
-            tty: false,
-            privileged: hook.privileged || spec.privileged,
-        };
         let file = |source| ComposeError::File {
             path: "a hook's output".to_owned(),
             source,
         };
-        let (mut reader, writer) = std::io::pipe().map_err(file)?;
+        let (reader, writer) = std::io::pipe().map_err(file)?;
+        let reader = Receiver::from_owned_fd(reader.into()).map_err(file)?;
         let null = std::fs::File::open("/dev/null").map_err(file)?;
         let writer: OwnedFd = writer.into();
         let ends = [null.into(), writer.try_clone().map_err(file)?, writer];
-        let containers = &self.converge.containers;
-        let started = containers.exec(container, process, &ends).await;
+        let process = hook_process(hook, container);
+        let started = self.converge.containers.exec(container, process, &ends).await;
         drop(ends);
         let mut exec = match started {
             Ok(exec) => exec,
             Err(ContainerError::Start { code, message }) => return Ok((code, message)),
             Err(error) => return Err(error.into()),
         };
-        let reading = blocking(move || {
-            let mut output = Vec::new();
-            let _ = reader.read_to_end(&mut output);
-            Ok(String::from_utf8_lossy(&output).into_owned())
-        });
-        let (code, output) = tokio::join!(exec.wait(), reading);
-        Ok((code?, output?))
+        let mut output = Vec::new();
+        let mut ended = std::pin::pin!(exec.wait());
+        let mut is_open = true;
+        let code = loop {
+            tokio::select! {
+                code = &mut ended => break code?,
+                ready = reader.readable(), if is_open => is_open = ready.is_ok() && take(&reader, &mut output),
+            }
+        };
+        take(&reader, &mut output);
+        Ok((code, String::from_utf8_lossy(&output).into_owned()))
     }
+}
+
+/// What a hook runs in a container: what it does not say is as for the container's program.
+pub fn hook_process(hook: &Hook, container: &Container) -> ProcessSpec {
+    let spec = &container.definition.spec;
+    let is_given = |entry: &String| {
+        let name = entry.split('=').next().unwrap_or_default();
+        hook.environment.contains_key(name)
+    };
+    let mut env = spec.env.clone();
+    env.retain(|entry| !is_given(entry));
+    let given = hook.environment.iter();
+    env.extend(given.filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))));
+    ProcessSpec {
+        args: hook.command.clone(),
+        env,
+        cwd: hook.working_dir.clone().unwrap_or_else(|| spec.cwd.clone()),
+        user: hook.user.clone().unwrap_or_else(|| spec.user.clone()),
+        tty: false,
+        privileged: hook.privileged || spec.privileged,
+    }
+}
+
+/// Takes what there is, a pipe full at most, and keeps the end of it. False when nobody writes any more.
+fn take(reader: &Receiver, output: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; PIPE];
+    let is_open = match reader.try_read(&mut buffer) {
+        Ok(length) => {
+            output.extend_from_slice(&buffer[..length]);
+            length > 0
+        }
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    };
+    output.drain(..output.len().saturating_sub(KEPT));
+    is_open
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_compose::{Action, ApplyOptions, Observed, Plan, Stopped, UpOptions};
+use plimsoll_compose::{Action, ApplyOptions, Observed, Plan, Stopped, UpOptions, hook_process};
 use plimsoll_compose_file::Project;
 use plimsoll_compose_file::model::{Hook, Model, WatchAction};
 use plimsoll_container::{Container, Containers};
 use plimsoll_progress::Progress;
-use plimsoll_runtime::ProcessSpec;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compose::audience::{Audience, Leaving};
@@ -305,11 +304,17 @@ impl Watching<'_> {
             self.execute(container, &hook).await?;
         }
         // Or what others may not read its program could not.
-        let archive = archive(&there, self.containers.user_ids(container)?)
-            .map_err(|error| CommandError::user(format!("cannot read what changed: {error}")))?;
-        Ok(self
-            .containers
-            .unpack(container, archive.as_slice(), Path::new("/"))?)
+        let owner = self.containers.user_ids(container)?;
+        let unread = |error: io::Error| CommandError::user(format!("cannot read what changed: {error}"));
+        let (reader, writer) = io::pipe().map_err(unread)?;
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| archive(&there, owner, writer));
+            let unpacked = self.containers.unpack(container, reader, Path::new("/"));
+            let written = writing.join().expect("it does not panic");
+            // Where nobody has taken it all, that is why.
+            unpacked?;
+            written.map_err(unread)
+        })
     }
 
     /// Copies all files of the rules that want it.
@@ -329,21 +334,6 @@ impl Watching<'_> {
     }
 
     async fn execute(&self, container: &Container, hook: &Hook) -> Result<(), CommandError> {
-        let spec = &container.definition.spec;
-        let mut env = spec.env.clone();
-        env.extend(
-            hook.environment
-                .iter()
-                .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))),
-        );
-        let process = ProcessSpec {
-            args: hook.command.clone(),
-            env,
-            cwd: hook.working_dir.clone().unwrap_or_else(|| spec.cwd.clone()),
-            user: hook.user.clone().unwrap_or_else(|| spec.user.clone()),
-            tty: false,
-            privileged: hook.privileged || spec.privileged,
-        };
         let opened = || -> io::Result<[OwnedFd; 3]> {
             let null = std::fs::File::open("/dev/null")?;
             let stdout = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
@@ -352,6 +342,7 @@ impl Watching<'_> {
         };
         let ends = opened()
             .map_err(|error| CommandError::internal("cannot open the streams of a command", error))?;
+        let process = hook_process(hook, container);
         let mut exec = self.containers.exec(container, process, &ends).await?;
         match exec.wait().await? {
             0 => Ok(()),
@@ -472,23 +463,32 @@ fn ended_by(plan: &Plan, observed: &Observed) -> Vec<(String, Leaving)> {
     ended
 }
 
-/// Files below a path that the rule is about.
+/// Files below a path that the rule is about. It may be a link itself; links below it are files.
 fn files_below(path: &Path, rule: &Rule, found: &mut Vec<PathBuf>) {
     if rule.leaves_out(path) {
         return;
     }
-    match std::fs::read_dir(path) {
-        Ok(entries) => entries
-            .flatten()
-            .for_each(|entry| files_below(&entry.path(), rule, found)),
-        Err(_) if rule.applies(path) => found.push(path.to_owned()),
-        Err(_) => {}
+    let facts = match path == rule.root {
+        true => path.metadata(),
+        false => path.symlink_metadata(),
+    };
+    match facts {
+        Ok(facts) if facts.is_dir() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.for_each(|entry| files_below(&entry.path(), rule, found));
+        }
+        Ok(_) if rule.applies(path) => found.push(path.to_owned()),
+        _ => {}
     }
 }
 
-/// A tar archive of files under the names they get, with this owner. What vanishes meanwhile is left out.
-fn archive(files: &[&(PathBuf, PathBuf)], (user, group): (u32, u32)) -> io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
+/// Writes a tar archive of files under the names they get, with this owner. What vanishes meanwhile is left out.
+fn archive(
+    files: &[&(PathBuf, PathBuf)],
+    (user, group): (u32, u32),
+    writer: impl io::Write,
+) -> io::Result<()> {
+    let mut builder = tar::Builder::new(writer);
     for (source, destination) in files {
         let Ok(metadata) = source.symlink_metadata() else {
             continue;
@@ -514,5 +514,5 @@ fn archive(files: &[&(PathBuf, PathBuf)], (user, group): (u32, u32)) -> io::Resu
             }
         }
     }
-    builder.into_inner()
+    builder.finish()
 }

@@ -101,6 +101,7 @@ name: dev
 services:
   app:
     build: .
+    environment: {MODE: run}
     command: [sh, -c, 'echo version `cat /version`; exec sleep 1000']
     stop_signal: SIGKILL
     develop:
@@ -109,7 +110,7 @@ services:
         - {action: sync+restart, path: ./app.conf, target: /etc/app.conf}
         - {action: restart, path: ./touched}
         - {action: rebuild, path: ./Dockerfile}
-        - {action: sync+exec, path: ./data, target: /data, exec: {command: [sh, -c, 'cat /data/* > /all; echo done']}}
+        - {action: sync+exec, path: ./data, target: /data, exec: {command: [sh, -c, 'cat /data/* > /all; echo \"[$(env | sed -n s/^MODE=//p)]\"'], environment: {MODE: done}}}
 ",
     );
     for (file, text) in [
@@ -120,6 +121,7 @@ services:
     ] {
         sandbox.write(file, text);
     }
+    std::os::unix::fs::symlink(".", sandbox.path("work/src/itself")).expect("it is new");
     version(&sandbox, "1");
     sandbox
 }
@@ -147,6 +149,8 @@ fn changed_files_come_into_containers() {
     };
     let first_sync = inside(&sandbox, "/src/one");
     assert_eq!(first_sync.as_deref(), Some("1"), "all is copied at the start");
+    let link = sandbox.ok(["compose", "exec", "-T", "app", "readlink", "/src/itself"]);
+    assert_eq!(link, ".\n", "a link stays one");
     let id = || sandbox.ok(["compose", "ps", "-q", "app"]);
     let (first, started) = (id(), || {
         sandbox.ok(["inspect", "-f", "{{.State.StartedAt}}", "dev-app-1"])
@@ -163,7 +167,7 @@ fn changed_files_come_into_containers() {
     let written = sandbox.write("y", "y");
     std::fs::rename(written, sandbox.path("work/data/y")).expect("it was written");
     becomes("/all", Some("y"));
-    watching.until(1, "done");
+    watching.until(1, "[done]");
     sandbox.write("app.conf", "b");
     becomes("/etc/app.conf", Some("b"));
     wait_for("a restart", 30, || (started() != before).then_some(()));
