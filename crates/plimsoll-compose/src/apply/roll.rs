@@ -56,6 +56,8 @@ impl Work {
                 let progress = &self.converge.progress;
                 let id = format!("Service {service}");
                 progress.resource(&id, ResourceState::Warning, "Update goes on", &chain(&error));
+                // The old ones stay in their places.
+                self.take_back(service, &names(&[*batch])).await?;
                 continue;
             }
             for (old, ..) in *batch {
@@ -150,13 +152,7 @@ impl Work {
                 self.take_away(&container, false).await?;
             }
         }
-        for name in &failed {
-            if let Some(container) = self.get(name) {
-                self.end(service, &container).await?;
-                self.take_away(&container, false).await?;
-                self.converge.progress.ready(&id_of(name), "Removed");
-            }
-        }
+        self.take_back(service, &failed).await?;
         Err(ComposeError::Update {
             service: service.to_owned(),
             outcome: if rolls_back { "rolled back" } else { "paused" },
@@ -167,6 +163,18 @@ impl Work {
                 _ => None,
             },
         })
+    }
+
+    /// Takes new containers away.
+    async fn take_back(&self, service: &str, failed: &[String]) -> Result<()> {
+        for name in failed {
+            if let Some(container) = self.get(name) {
+                self.end(service, &container).await?;
+                self.take_away(&container, false).await?;
+                self.converge.progress.ready(&id_of(name), "Removed");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -50,6 +50,32 @@ fn an_update_that_starts_first_leaves_no_gap_and_comes_back_when_it_fails() {
     }
 }
 
+#[test]
+fn an_update_that_goes_on_leaves_old_ones_in_the_places_of_those_that_fail() {
+    needs!(root, overlay);
+    let text = |healthy: &str| {
+        format!(
+            "services:
+  web:
+    image: busybox
+    command: SERVE
+    healthcheck: {{test: 'test {healthy}', interval: 50ms, retries: 1}}
+    deploy: {{replicas: 2, update_config: {{order: start-first, failure_action: continue}}}}
+"
+        )
+    };
+    let sandbox = project(&text("1 = 1"));
+    up(&sandbox, &["--wait"]);
+    let ids = || sandbox.ok(["compose", "ps", "-aq"]);
+    let before = ids();
+    write(&sandbox, &text("1 = 2"));
+    for options in [&[][..], &["--wait"]] {
+        assert_eq!(up(&sandbox, options).matches("Update goes on").count(), 2);
+        assert_eq!(ids(), before);
+    }
+    assert_eq!(sandbox.ok(["compose", "ps", "-q"]), before, "and they run");
+}
+
 /// A web server that says its version, on this port of the host.
 fn server(port: u16, version: &str, healthy: bool) -> String {
     format!(
