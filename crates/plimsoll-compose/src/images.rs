@@ -81,7 +81,8 @@ fn interval(text: &str) -> Option<Duration> {
             's' => 1,
             _ => return None,
         };
-        seconds += number.parse::<u64>().ok()?.checked_mul(unit)?;
+        let length = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        seconds = seconds.checked_add(length)?;
         number.clear();
     }
     (number.is_empty() && seconds > 0).then(|| Duration::from_secs(seconds))
@@ -245,7 +246,14 @@ mod tests {
         assert_eq!(PullPolicy::parse("if_not_present"), Some(PullPolicy::Missing));
         assert_eq!(PullPolicy::parse("daily"), hours(24));
         assert_eq!(PullPolicy::parse("every_1d12h"), hours(36));
-        for wrong in ["sometimes", "every_", "every_12", "every_h", "every_12y"] {
+        for wrong in [
+            "sometimes",
+            "every_",
+            "every_12",
+            "every_h",
+            "every_12y",
+            "every_18446744073709551615s1s",
+        ] {
             assert_eq!(PullPolicy::parse(wrong), None, "{wrong}");
         }
     }

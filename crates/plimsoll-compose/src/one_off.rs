@@ -85,7 +85,7 @@ impl Converge {
                 image: &image,
                 containers: &this.containers,
                 peers: &this.first_of_each(&desired.name)?,
-                names: &std::collections::BTreeMap::new(),
+                names: &BTreeMap::new(),
                 old: None,
                 renew: true,
             };

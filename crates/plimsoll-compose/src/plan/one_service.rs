@@ -7,7 +7,6 @@ use plimsoll_container::Status;
 
 use super::up::Planner;
 use super::{Action, Old};
-use crate::error::Result;
 use crate::graph;
 use crate::observed::Seen;
 use crate::reason::reason;
@@ -15,60 +14,37 @@ use crate::reason::reason;
 /// A container to be started, and the step after which it is there.
 type Waiting = (String, Option<usize>);
 
+/// A container that is there, and why it cannot stay.
+type Judged<'a> = (&'a Seen, Option<String>);
+
+/// A container that goes when the one of this number and name is well.
+type Replacement = (Old, u32, String);
+
 impl<'a> Planner<'a> {
-    pub(super) fn service(&mut self, name: &str) -> Result<()> {
+    pub(super) fn service(&mut self, name: &str) {
         let desired = self.desired;
         let service = &desired.model.services[name];
         let count = self.options.scale.get(name).copied();
         let count = count.unwrap_or_else(|| service.replicas()) as usize;
-        let mut judged: Vec<(&Seen, Option<String>)> = Vec::new();
-        for member in self.distinct(name) {
-            judged.push((member, self.reason(name, service, member)));
-        }
-        // What goes first: what is out of date, then what does not run, then the highest number. Of two that an update which was
-        // killed has left, the one that has the ports stays, to hand them over.
-        judged.sort_by_key(|(member, reason)| {
-            (
-                reason.is_some(),
-                member.lacks_ports,
-                !member.is_running(),
-                member.number,
-            )
-        });
-        let surplus = judged.split_off(count.min(judged.len()));
-        let mut leaving = Vec::new();
-        for (member, _) in surplus {
-            leaving.push(self.plan.take_away(member, false, Vec::new()));
-        }
-        if service.ports.is_empty() {
-            // Nobody waits for theirs.
-            leaving.clear();
-        }
+        let (judged, leaving) = self.judge(name, service, count);
         self.warn_of_ports(name, service, count);
-        judged.sort_by_key(|(member, _)| member.number);
-        let present = self
-            .observed
-            .of(name)
-            .filter(|member| !self.gone.contains(&member.id));
-        let mut numbers = Numbers::of(present.map(|member| member.number));
+        let mut numbers = self.numbers(name);
         let missing = count - judged.len();
         let new: Vec<u32> = (0..missing).map(|_| numbers.next()).collect();
-
-        let is_rolled = |member: &Seen, reason: &Option<String>| {
+        let is_rolled = |(member, reason): &Judged<'_>| {
             reason.is_some() && member.is_running() && starts_first(service) && !self.options.no_start
         };
-        let (rolled, judged): (Vec<_>, Vec<_>) = judged
-            .into_iter()
-            .partition(|(member, reason)| is_rolled(member, reason));
-        let mut names: Vec<String> = judged.iter().map(|(member, _)| self.name_of(member)).collect();
-        let mut replacements = Vec::new();
-        for (member, reason) in rolled {
+        let (rolled, judged): (Vec<_>, Vec<_>) = judged.into_iter().partition(is_rolled);
+        let replacement = |(member, reason): Judged<'_>| {
             let number = numbers.lowest();
             let new_name = desired.container_name(name, number);
-            names.push(new_name.clone());
-            replacements.push((old(member, reason.as_deref()), number, new_name));
-        }
-        names.extend(new.iter().map(|number| desired.container_name(name, *number)));
+            (old(member, reason.as_deref()), number, new_name)
+        };
+        let replacements: Vec<Replacement> = rolled.into_iter().map(replacement).collect();
+        let kept = judged.iter().map(|(member, _)| self.name_of(member));
+        let updated = replacements.iter().map(|(_, _, new_name)| new_name.clone());
+        let added = new.iter().map(|number| desired.container_name(name, *number));
+        let names = kept.chain(updated).chain(added).collect();
         self.plan.names.insert(name.to_owned(), names);
 
         let is_replaced = judged.iter().any(|(_, reason)| reason.is_some());
@@ -77,7 +53,7 @@ impl<'a> Planner<'a> {
         }
         let mut resources = self.resources(service);
         resources.extend(&leaving);
-        let stays = |(member, reason): &(&Seen, Option<String>)| reason.is_none() && member.is_running();
+        let stays = |(member, reason): &Judged<'_>| reason.is_none() && member.is_running();
         let runs = judged.iter().any(stays);
         let mut waiting = Vec::new();
         for (member, reason) in judged {
@@ -97,7 +73,42 @@ impl<'a> Planner<'a> {
             let gates = self.gates(name).into_iter().chain(leaving).collect();
             self.start(name, (waiting, replacements), gates, (resources, runs));
         }
-        Ok(())
+    }
+
+    /// The containers of a service that it keeps or replaces, by number, and the steps that take away those it has too many of:
+    /// as far as somebody waits for their ports.
+    fn judge(&mut self, name: &str, service: &Service, count: usize) -> (Vec<Judged<'a>>, Vec<usize>) {
+        let mut judged: Vec<Judged<'a>> = Vec::new();
+        for member in self.distinct(name) {
+            judged.push((member, self.reason(name, service, member)));
+        }
+        // What goes first: what is out of date, then what does not run, then the highest number. Of two that an update which was
+        // killed has left, the one that has the ports stays, to hand them over.
+        judged.sort_by_key(|(member, reason)| {
+            (
+                reason.is_some(),
+                member.lacks_ports,
+                !member.is_running(),
+                member.number,
+            )
+        });
+        let surplus = judged.split_off(count.min(judged.len()));
+        judged.sort_by_key(|(member, _)| member.number);
+        let leaving = surplus.into_iter();
+        let mut leaving: Vec<usize> = leaving
+            .map(|(member, _)| self.plan.take_away(member, false, Vec::new()))
+            .collect();
+        if service.ports.is_empty() {
+            leaving.clear();
+        }
+        (judged, leaving)
+    }
+
+    /// Those that are free for new containers of a service.
+    fn numbers(&self, name: &str) -> Numbers {
+        let present = self.observed.of(name);
+        let present = present.filter(|member| !self.gone.contains(&member.id));
+        Numbers::of(present.map(|member| member.number))
     }
 
     /// Several containers cannot have one port of the host.
@@ -106,7 +117,7 @@ impl<'a> Planner<'a> {
         for published in published.filter(|published| !published.is_empty() && *published != "0") {
             let (first, last) = published.split_once('-').unwrap_or((published, published));
             let size = match (first.parse::<usize>(), last.parse::<usize>()) {
-                (Ok(first), Ok(last)) => (last + 1).saturating_sub(first),
+                (Ok(first), Ok(last)) => last.saturating_add(1).saturating_sub(first),
                 _ => continue,
             };
             if count > size {
@@ -133,7 +144,7 @@ impl<'a> Planner<'a> {
     fn start(
         &mut self,
         name: &str,
-        (waiting, replacements): (Vec<Waiting>, Vec<(Old, u32, String)>),
+        (waiting, replacements): (Vec<Waiting>, Vec<Replacement>),
         gates: Vec<usize>,
         (resources, runs): (Vec<usize>, bool),
     ) {
@@ -386,7 +397,11 @@ impl Numbers {
 
     /// One above all others, as in Docker.
     fn next(&mut self) -> u32 {
-        let next = self.taken.iter().max().map_or(1, |highest| highest + 1);
+        let next = self
+            .taken
+            .iter()
+            .max()
+            .map_or(1, |highest| highest.saturating_add(1));
         self.taken.push(next);
         next
     }

@@ -44,7 +44,7 @@ impl Plan {
         planner.volumes()?;
         for service in graph::ordered(&desired.model) {
             if planner.selected.contains(&service) {
-                planner.service(&service)?;
+                planner.service(&service);
             }
         }
         planner.orphans();
