@@ -106,7 +106,7 @@ fn used(member: &Member, images: &Images) -> Result<Used, CommandError> {
 /// When it got its name, or was made.
 fn since(images: &Images, image: &Image) -> Result<Option<Timestamp>, CommandError> {
     let tagged = images.tagged(image)?;
-    let tagged = tagged.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let tagged = tagged.and_then(|time| Timestamp::from_nanosecond(time.into()).ok());
     let created = || image.config.created.as_deref()?.parse().ok();
     Ok(tagged.or_else(created))
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 
+use jiff::Timestamp;
 use plimsoll_testkit::{Outcome, Sandbox, Terminal, needs};
 use serde_json::Value;
 
@@ -352,6 +353,15 @@ fn everything_else_that_can_be_asked() {
         (&"busybox".into(), &"shop-db-1".into())
     );
     assert_eq!(compose(&["images", "-q"]).lines().count(), 1);
+    let tagged: Timestamp = images[0]["LastTagTime"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    assert!(
+        Timestamp::now().duration_since(tagged).as_hours() < 24,
+        "{images}"
+    );
 
     sandbox.write("note", "hello\n");
     compose(&["cp", "note", "web:/tmp/note"]);
