@@ -32,10 +32,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    interruptible(remove(&args, context)).await
-}
-
-async fn remove(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let scope = Scope::with_services(context, &args.services)?;
     let display = display_as(context, "Running", None)?;
     let done = async {
@@ -57,8 +53,12 @@ async fn remove(args: &Args, context: &Context) -> Result<ExitCode, CommandError
         if !args.force && !context.compose().dry_run && !agreed(context)? {
             return Ok(ExitCode::SUCCESS);
         }
-        changing.apply(plan, ApplyOptions::default()).await?;
-        Ok(ExitCode::SUCCESS)
+        // Not before the question: while it waits for an answer it would hear of no Ctrl-C.
+        interruptible(async {
+            changing.apply(plan, ApplyOptions::default()).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+        .await
     };
     let done = done.await;
     display.finish();

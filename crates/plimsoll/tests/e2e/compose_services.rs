@@ -1,6 +1,10 @@
 //! What services really get, seen from inside their containers, and what becomes of them when their files change.
 
-use plimsoll_testkit::needs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+
+use plimsoll_testkit::{Sandbox, needs};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::compose_up::{project, up, write};
 use crate::{free_ports, inspect, wait_for};
@@ -292,4 +296,143 @@ volumes: {run: {driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m,uid=7,mode
     assert_eq!(sh("p-two-1", "cat /seen/file"), "again\n");
     sandbox.ok(["compose", "down", "-v"]);
     assert!(!memory.exists());
+}
+
+/// Begins to bring a project up, and waits until its hook runs.
+fn up_to_the_hook(sandbox: &Sandbox) -> Kept {
+    let mut command = sandbox.command(["compose", "up", "-d"]);
+    let up = Kept(command.spawn().expect("it starts"));
+    wait_for("the hook", 30, || {
+        let seen = sandbox.run(["exec", "p-app-1", "test", "-e", "/begun"]);
+        (seen.code == 0).then_some(())
+    });
+    up
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_a_hook() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  app:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    post_start: [{command: ['sh', '-c', 'touch /begun; sleep 1000']}]
+",
+    );
+    let mut up = up_to_the_hook(&sandbox);
+    kill_process(Pid::from_child(&up.0), Signal::INT).expect("it runs");
+    let ended = wait_for("its end", 20, || up.0.try_wait().expect("it is ours"));
+    assert_eq!(ended.code(), Some(130));
+}
+
+#[test]
+fn what_a_hook_leaves_in_the_background_is_not_waited_for() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  app:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    environment: {MODE: run}
+    post_start:
+      - command: ['sh', '-c', 'touch /begun; sleep 1000 & env | sed -n s/^MODE=//p >/seen']
+        environment: {MODE: hook}
+",
+    );
+    let mut up = up_to_the_hook(&sandbox);
+    let ended = wait_for("its end", 20, || up.0.try_wait().expect("it is ours"));
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(sandbox.ok(["exec", "p-app-1", "cat", "/seen"]), "hook\n");
+    // Of what it writes the end is told.
+    write(
+        &sandbox,
+        "services:
+  app:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    post_start: [{command: ['sh', '-c', 'yes first | head -n 100000; echo last; exit 3']}]
+",
+    );
+    let said = sandbox.fails(1, ["compose", "up", "-d"]);
+    assert!(
+        said.contains("  first\n  last\n") && said.contains("exited with status 3"),
+        "{said}"
+    );
+}
+
+#[test]
+fn ctrl_c_is_an_answer_too() {
+    needs!(root, overlay);
+    let sandbox = project("services: {app: {image: busybox, command: ['true']}}\n");
+    up(&sandbox, &["--wait"]);
+    // Whether an interrupt was heard depended on which of two things was looked at first.
+    for _ in 0..4 {
+        let mut command = sandbox.command(["compose", "rm"]);
+        let mut asking = command
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut question = [0; 13];
+        let stderr = asking.stderr.as_mut().expect("a pipe");
+        stderr.read_exact(&mut question).expect("a question");
+        assert_eq!(&question, b"Are you sure?");
+        kill_process(Pid::from_child(&asking), Signal::INT).expect("it runs");
+        let ended = wait_for("its end", 20, || asking.try_wait().expect("it is ours"));
+        assert!(!ended.success());
+    }
+    assert_eq!(inspect(&sandbox, "p-app-1")["State"]["Status"], "exited");
+}
+
+#[test]
+fn a_second_ctrl_c_waits_for_nobody_who_has_the_project() {
+    needs!(root, overlay);
+    let sandbox = project(
+        "services:
+  deaf: {image: busybox, command: ['sh', '-c', 'trap true TERM; while true; do sleep 0.1; done'], stop_grace_period: 100s}
+  ill:
+    image: busybox
+    command: ['sleep', '1000']
+    stop_signal: SIGKILL
+    healthcheck: {test: 'false', interval: 1s, start_period: 1000s}
+  never: {image: busybox, depends_on: {ill: {condition: service_healthy}}}
+",
+    );
+    let begin = |args: &[&str]| {
+        let mut command = sandbox.command(args);
+        Kept(command.stderr(Stdio::piped()).spawn().expect("it starts"))
+    };
+    let runs = |name: &str| {
+        wait_for(name, 20, || {
+            let seen = sandbox.run(["inspect", "-f", "{{.State.Running}}", name]);
+            (seen.stdout == "true\n").then_some(())
+        });
+    };
+    let mut attached = begin(&["compose", "up", "deaf"]);
+    runs("p-deaf-1");
+    let _holder = begin(&["compose", "up", "-d", "never"]);
+    runs("p-ill-1");
+    let interrupt = |child: &Child| kill_process(Pid::from_child(child), Signal::INT).expect("it runs");
+    interrupt(&attached.0);
+    let stderr = BufReader::new(attached.0.stderr.take().expect("a pipe"));
+    let mut lines = stderr.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("Waiting for another command")));
+    interrupt(&attached.0);
+    let ended = wait_for("its end", 20, || attached.0.try_wait().expect("it is ours"));
+    assert_eq!(ended.code(), Some(130));
+    assert_eq!(inspect(&sandbox, "p-deaf-1")["State"]["ExitCode"], 137);
+}
+
+/// A child that goes with its test.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
