@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use plimsoll_container::{Containers, LogLine, LogQuery, LogReader, LogStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::members::Member;
 use crate::command_error::CommandError;
@@ -51,8 +51,8 @@ pub(crate) struct Printer {
     lines: mpsc::Sender<Piece>,
 }
 
-/// The thread that writes.
-pub(crate) struct Writing(std::thread::JoinHandle<()>);
+/// Tells when the thread that writes has ended. Not joined: what it writes to may be full for as long as it likes.
+pub(crate) struct Writing(oneshot::Receiver<()>);
 
 struct Piece {
     stream: LogStream,
@@ -86,9 +86,14 @@ impl Printer {
     /// Begins to write.
     pub(crate) fn start(form: Form) -> (Self, Writing) {
         let (lines, receiver) = mpsc::channel(16);
-        let thread = std::thread::spawn(move || write_all(receiver));
+        let (ended, has_ended) = oneshot::channel();
+        std::thread::spawn(move || {
+            write_all(receiver);
+            // Whoever was interrupted waits for nothing.
+            let _ = ended.send(());
+        });
         let names = Arc::default();
-        (Self { form, names, lines }, Writing(thread))
+        (Self { form, names, lines }, Writing(has_ended))
     }
 
     /// Makes room for names before their first line, so that all columns are the same.
@@ -200,7 +205,7 @@ impl Printer {
     /// Waits until all is written.
     pub(crate) async fn finish(self, writing: Writing) {
         drop(self);
-        let _ = tokio::task::spawn_blocking(move || writing.0.join()).await;
+        let _ = writing.0.await;
     }
 }
 
