@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use plimsoll_build::{GitUrl, Remote, Sources};
 use plimsoll_compose_file::file_in;
 use plimsoll_oci::{Descriptor, Digest, ImageManifest, ImageRef};
@@ -86,27 +87,25 @@ async fn artifact(context: &Context, reference: &ImageRef) -> Result<Utf8PathBuf
         })?;
     fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
     let parent = folder.parent().unwrap_or(&folder);
-    let unfinished = parent.join(format!(".fetch-{}", std::process::id()));
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)?;
-    }
-    fs::create_dir(&unfinished)?;
+    // Gone again, unless all of it comes.
+    let fetch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(parent)?;
+    let unfinished = fetch.path();
     for layer in manifest.layers() {
         let kind = layer.media_type().to_string();
         if kind != FILE && kind != ENV_FILE {
             continue;
         }
         let bytes = blob(&registry, reference, layer).await?;
-        write_layer(&unfinished, layer, &kind, &bytes)?;
+        write_layer(unfinished, layer, &kind, &bytes)?;
     }
     if !unfinished.join("compose.yaml").exists() {
         return Err(CommandError::user(format!("`{reference}` has no compose file")));
     }
-    if let Err(error) = fs::rename(&unfinished, &folder) {
-        fs::remove_dir_all(&unfinished)?;
-        if !folder.exists() {
-            return Err(error.into());
-        }
+    match fs::rename(unfinished, &folder) {
+        Ok(()) => drop(fetch.keep()),
+        // Somebody else was as fast.
+        Err(_) if folder.exists() => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(file)
 }
@@ -139,7 +138,7 @@ async fn blob(
 }
 
 /// Files keep their names, which are no paths.
-fn write_layer(place: &Utf8Path, layer: &Descriptor, kind: &str, bytes: &[u8]) -> Result<(), CommandError> {
+fn write_layer(place: &Path, layer: &Descriptor, kind: &str, bytes: &[u8]) -> Result<(), CommandError> {
     let annotation = |key: &str| layer.annotations().as_ref().and_then(|all| all.get(key)).cloned();
     let name = match (kind, annotation(EXTENDED)) {
         (ENV_FILE, _) => annotation(ENV_FILE_NAME),
