@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use plimsoll_container::Status;
+use plimsoll_container::{Container, Containers, Status};
 
-use super::compose::converging::signalled;
-use super::compose::members::Which;
-use super::compose::{Scope, display_as};
+use super::compose_pause::change;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
@@ -19,20 +17,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let scope = Scope::with_services(context, &args.services)?;
-    let display = display_as(context, "Running", None)?;
-    let words = ("Unpausing", "Unpaused");
     let is_meant: fn(Status) -> bool = |status| status == Status::Paused;
-    let which = (args.services.as_slice(), Which::RUNNING, is_meant);
-    let done = signalled(
-        context,
-        &scope,
-        which,
-        words,
-        display.progress(),
-        async |containers, container| containers.unpause(container).await,
-    );
-    let done = done.await;
-    display.finish();
-    done.map(|_| ExitCode::SUCCESS)
+    let words = ("Unpausing", "Unpaused");
+    let unpause = async |containers: &Containers, container: &Container| containers.unpause(container).await;
+    change(&args.services, is_meant, words, unpause, context).await
 }
