@@ -47,17 +47,19 @@ impl Containers {
             ports.iter().any(given)
         };
         let missing: Vec<_> = wanted.iter().filter(|request| !is_there(request)).collect();
-        for request in missing {
-            match plimsoll_network::bind(request) {
-                Ok(bound) => ports.extend(bound),
-                Err(error) => {
-                    drop(ports);
-                    self.take_ports_again(from, &in_the_way).await;
-                    return Err(error.into());
-                }
+        let bound: Result<Vec<_>, _> = missing.into_iter().map(plimsoll_network::bind).collect();
+        let taken = match bound {
+            Ok(bound) => {
+                ports.extend(bound.into_iter().flatten());
+                self.take_ports(&to, &ports).await
             }
+            Err(error) => Err(error.into()),
+        };
+        drop(ports);
+        if let Err(error) = taken {
+            self.take_ports_again(from, &in_the_way).await;
+            return Err(error);
         }
-        self.take_ports(&to, &ports).await?;
         self.leave_ports(from, given).await
     }
 
