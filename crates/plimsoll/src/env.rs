@@ -1,5 +1,7 @@
 //! Every environment variable this program reads, in one place.
 
+use std::ffi::OsString;
+
 /// Folder for all state, the run-time folder included; as `--root`. Since 0.1.
 pub(crate) const PLIMSOLL_ROOT: &str = "PLIMSOLL_ROOT";
 /// One more settings file, read after the system's and the user's; as `--settings`. Since 0.1.
@@ -85,6 +87,13 @@ pub(crate) fn path() -> Vec<std::path::PathBuf> {
 /// Returns a variable that is set and not empty.
 pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns all variables that are text: what is not can stand in no file that would name them.
+pub(crate) fn all() -> impl Iterator<Item = (String, String)> {
+    let is_text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(is_text)
 }
 
 /// Whether a variable says yes, in the words of Go's strconv.ParseBool.

@@ -145,7 +145,7 @@ fn inputs(args: &Args) -> Result<Inputs, CommandError> {
         paths: args.paths.clone(),
         stdin,
         build: args.build.settings()?,
-        environment: std::env::vars().collect(),
+        environment: crate::env::all().collect(),
         current: current_directory()?,
         ..Inputs::default()
     })

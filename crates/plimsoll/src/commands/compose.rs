@@ -281,6 +281,7 @@ pub(super) fn project(
         Err(found) => Err(CommandError::diagnostics(found)),
     }
 }
+
 /// Variables that this program itself reads: of the environment, and of the `.env` file where it does not say.
 fn switches(
     args: &ComposeArgs,
@@ -331,72 +332,81 @@ fn warn_of_several(files: &[Utf8PathBuf], context: &Context) {
 fn options(context: &Context) -> Result<LoadOptions, CommandError> {
     let args = context.compose();
     let current = current_directory()?;
-    let environment = std::env::vars().collect::<BTreeMap<_, _>>();
+    let environment = env::all().collect::<BTreeMap<_, _>>();
     let switches = switches(args, &current, &environment);
-    let list = |name: &str, separator: &str| -> Vec<String> {
-        let text = switches.get(name).cloned().unwrap_or_default();
-        text.split(separator)
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
-    let mut files = args.files.clone();
-    if files.is_empty() {
-        let separator = switches
-            .get(crate::env::COMPOSE_PATH_SEPARATOR)
-            .map_or(":", String::as_str);
-        files = list(crate::env::COMPOSE_FILE, separator)
-            .into_iter()
-            .map(Utf8PathBuf::from)
-            .collect();
-    }
-    if files.is_empty() {
-        let from = args
-            .project_directory
-            .as_ref()
-            .map_or_else(|| current.clone(), |folder| current.join(folder));
-        files = find_files(&from).ok_or_else(|| {
-            CommandError::user("no configuration file provided: not found").hint(format!(
-                "`{from}` and the folders above have no compose.yaml; name a file with `-f`"
-            ))
-        })?;
-        warn_of_several(&files, context);
-    }
-    let mut stdin = None;
-    if files.iter().any(|file| file == "-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        stdin = Some(text);
-    }
+    let files = files(context, &switches, &current)?;
     let env_files = match args.env_files.is_empty() {
         false => args.env_files.clone(),
-        true => list(crate::env::COMPOSE_ENV_FILES, ",")
-            .into_iter()
-            .map(Utf8PathBuf::from)
-            .collect(),
+        true => paths(&switches, env::COMPOSE_ENV_FILES, ","),
     };
-    // The flag stands for the variable, not beside it; where neither says anything, that is the profile `""`.
-    let mut profiles = args.profiles.clone();
-    if profiles.is_empty() {
-        let text = switches
-            .get(crate::env::COMPOSE_PROFILES)
-            .map_or("", String::as_str);
-        profiles = text.split(',').map(|profile| profile.trim().to_owned()).collect();
-    }
     let ignores_env_file = environment
-        .get(crate::env::COMPOSE_DISABLE_ENV_FILE)
+        .get(env::COMPOSE_DISABLE_ENV_FILE)
         .is_some_and(|value| value == "1" || value == "true");
     Ok(LoadOptions {
+        stdin: standard_input(&files)?,
         files,
         looked_for: args.files.is_empty() && args.project_directory.is_none(),
-        stdin,
         project_directory: args.project_directory.clone(),
         name: args.project_name.clone(),
-        profiles,
+        profiles: profiles(args, &switches),
         env_files: (!env_files.is_empty() || ignores_env_file).then_some(env_files),
         environment,
         current,
         all_resources: args.all_resources,
         ..LoadOptions::default()
     })
+}
+
+/// The files that are named, or else those that are found.
+fn files(
+    context: &Context,
+    switches: &BTreeMap<String, String>,
+    current: &Utf8Path,
+) -> Result<Vec<Utf8PathBuf>, CommandError> {
+    let args = context.compose();
+    if !args.files.is_empty() {
+        return Ok(args.files.clone());
+    }
+    let separator = switches
+        .get(env::COMPOSE_PATH_SEPARATOR)
+        .map_or(":", String::as_str);
+    let named = paths(switches, env::COMPOSE_FILE, separator);
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let folder = args.project_directory.as_ref();
+    let from = folder.map_or_else(|| current.to_owned(), |folder| current.join(folder));
+    let found = find_files(&from).ok_or_else(|| {
+        CommandError::user("no configuration file provided: not found").hint(format!(
+            "`{from}` and the folders above have no compose.yaml; name a file with `-f`"
+        ))
+    })?;
+    warn_of_several(&found, context);
+    Ok(found)
+}
+
+/// The paths of a variable.
+fn paths(switches: &BTreeMap<String, String>, name: &str, separator: &str) -> Vec<Utf8PathBuf> {
+    let text = switches.get(name).map_or("", String::as_str);
+    let parts = text.split(separator).filter(|part| !part.is_empty());
+    parts.map(Utf8PathBuf::from).collect()
+}
+
+/// What stands for the file `-`.
+fn standard_input(files: &[Utf8PathBuf]) -> Result<Option<String>, CommandError> {
+    if !files.iter().any(|file| file == "-") {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// The flag stands for the variable, not beside it; where neither says anything, that is the profile `""`.
+fn profiles(args: &ComposeArgs, switches: &BTreeMap<String, String>) -> Vec<String> {
+    if !args.profiles.is_empty() {
+        return args.profiles.clone();
+    }
+    let text = switches.get(env::COMPOSE_PROFILES).map_or("", String::as_str);
+    text.split(',').map(|profile| profile.trim().to_owned()).collect()
 }

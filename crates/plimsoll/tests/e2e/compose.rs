@@ -1,5 +1,8 @@
 //! `compose config` through the program; what files come to is tested beside their loader.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use plimsoll_testkit::{Sandbox, needs};
 
 use crate::sandbox;
@@ -231,4 +234,14 @@ fn values_of_other_files_are_explained() {
         of_file.contains("web.env:2:") && of_file.ends_with("B=2"),
         "{of_file}"
     );
+}
+
+#[test]
+fn variables_that_are_no_text_are_nobodys() {
+    let sandbox = sandbox();
+    sandbox.write("compose.yaml", "services: {web: {image: 'nginx:${TAG}'}}\n");
+    let mut command = sandbox.command(["compose", "config", "--images"]);
+    command.env("TAG", "7").env("OTHER", OsStr::from_bytes(b"\xff"));
+    let output = command.output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "nginx:7\n", "{output:?}");
 }

@@ -210,7 +210,7 @@ impl<'a> Server<'a> {
             texts: texts
                 .map(|(path, document)| (path.clone(), document.source.text.to_string()))
                 .collect(),
-            environment: std::env::vars().collect(),
+            environment: crate::env::all().collect(),
             current: self.current.clone(),
             ..Inputs::default()
         }
