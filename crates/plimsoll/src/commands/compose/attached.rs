@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 
 use super::audience::{Audience, Leaving};
 use super::converging::Changing;
-use super::display_lines;
-use super::members::Member;
+use super::members::{Member, Which};
 use super::printer::{Printer, Window, Writing};
+use super::{Scope, display_lines};
 use crate::command_error::CommandError;
 use crate::commands::INTERRUPTED;
 use crate::commands::containers::exit_byte;
@@ -218,35 +218,33 @@ impl Attached<'_> {
         };
         writeln!(self.context.stderr(), "{why}")?;
         let display = display_lines(self.context, "Stopping")?;
-        let changing = Changing::new(self.context, &self.project, None, display.progress()).await?;
-        let observed = changing.observe()?;
-        let plan = Plan::stop(&observed, None, &self.services);
-        let options = ApplyOptions {
-            timeout: self.timeout,
-            ..ApplyOptions::default()
+        let stopping = async {
+            let changing = Changing::new(self.context, &self.project, None, display.progress()).await?;
+            let plan = Plan::stop(&changing.observe()?, None, &self.services);
+            let options = ApplyOptions {
+                timeout: self.timeout,
+                ..ApplyOptions::default()
+            };
+            changing.apply(plan, options).await
         };
         let stopped = tokio::select! {
-            stopped = changing.apply(plan, options) => stopped,
-            _ = tokio::signal::ctrl_c() => self.kill(&changing).await,
+            stopped = stopping => stopped,
+            _ = tokio::signal::ctrl_c() => self.kill().await,
         };
         follows.finish(&self.audience).await;
         display.finish();
         stopped.map(|()| ended)
     }
 
-    async fn kill(&self, changing: &Changing<'_>) -> Result<(), CommandError> {
+    /// Whoever changes the project now is not waited for.
+    async fn kill(&self) -> Result<(), CommandError> {
         const KILL: i32 = 9;
-        for member in changing
-            .observe()?
-            .members
-            .iter()
-            .filter(|member| member.is_running() && self.services.contains(&member.service))
-        {
-            let killed = match self.containers.get(&member.id) {
-                Ok(container) => self.containers.kill(&container, KILL).await,
-                Err(error) => Err(error),
-            };
-            match killed {
+        let scope = Scope {
+            name: self.project.clone(),
+            project: None,
+        };
+        for member in scope.members(&self.containers, &self.services, Which::RUNNING)? {
+            match self.containers.kill(&member.container, KILL).await {
                 Ok(()) | Err(ContainerError::NotRunning(_) | ContainerError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
