@@ -9,6 +9,7 @@ use std::time::Duration;
 use plimsoll_compose::{ApplyOptions, Desired, Plan, UpOptions};
 use plimsoll_compose_file::Project;
 use plimsoll_compose_file::model::Condition;
+use plimsoll_container::ContainerError;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compose::attached::{Attached, Ending, shown_by_default};
@@ -196,10 +197,12 @@ async fn in_background(args: &Args, context: &Context, project: &Project) -> Res
         let names = plan.containers(|_| true);
         changing.apply(plan, args.apply_options()).await?;
         if args.wait && !context.compose().dry_run {
-            let containers = names
-                .iter()
-                .map(|name| Ok(changing.containers.get(name)?))
-                .collect::<Result<Vec<_>, CommandError>>()?;
+            // One may be gone that an update took back.
+            let there = |name: &String| match changing.containers.get(name) {
+                Err(ContainerError::NotFound { .. }) => None,
+                found => Some(found),
+            };
+            let containers = names.iter().filter_map(there).collect::<Result<Vec<_>, _>>()?;
             let timeout = args.wait_timeout.map(Duration::from_secs);
             changing.converge.settle(containers, timeout).await?;
         }
