@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use plimsoll_compose::labels::PROJECT;
 use plimsoll_compose::{ApplyOptions, Converge, Plan};
 use plimsoll_container::{Container, ContainerError, Containers};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -13,9 +14,9 @@ use tokio::task::JoinSet;
 
 use super::audience::{Audience, Leaving};
 use super::converging::Changing;
-use super::members::{Member, Which};
+use super::display_lines;
+use super::members::Member;
 use super::printer::{Printer, Window, Writing};
-use super::{Scope, display_lines};
 use crate::command_error::CommandError;
 use crate::commands::INTERRUPTED;
 use crate::commands::containers::exit_byte;
@@ -239,11 +240,11 @@ impl Attached<'_> {
     /// Whoever changes the project now is not waited for.
     async fn kill(&self) -> Result<(), CommandError> {
         const KILL: i32 = 9;
-        let scope = Scope {
-            name: self.project.clone(),
-            project: None,
+        let members = self.containers.labelled(PROJECT, &self.project)?;
+        let is_meant = |member: &Member| {
+            member.container.is_running() && !member.is_one_off && self.services.contains(&member.service)
         };
-        for member in scope.members(&self.containers, &self.services, Which::RUNNING)? {
+        for member in members.into_iter().filter_map(Member::of).filter(is_meant) {
             match self.containers.kill(&member.container, KILL).await {
                 Ok(()) | Err(ContainerError::NotRunning(_) | ContainerError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
