@@ -353,7 +353,8 @@ impl Networks {
     /// The asked one, or the lowest number that no other network has; 0 is the default bridge's.
     fn bridge_name(&self, request: &NetworkRequest, networks: &[Network]) -> Result<String, NetworkError> {
         if let Some(name) = request.options.get("com.docker.network.bridge.name") {
-            let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b'"';
+            // A star would mean other devices, too, in rules: `nft` has no other wildcard.
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"/\"*\\".contains(&byte);
             return match (1..=15).contains(&name.len()) && name.bytes().all(plain) {
                 true => Ok(name.clone()),
                 false => Err(NetworkError::Invalid(format!(

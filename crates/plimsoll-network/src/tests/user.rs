@@ -320,6 +320,12 @@ fn what_cannot_be_is_refused() {
         request.options = [("com.docker.network.bridge.name".to_owned(), "eth0".to_owned())].into();
     });
     assert!(matches!(error, Err(NetworkError::DeviceExists(_))));
+    for name in ["e*", "a/b", "a b", "sixteen-letters-"] {
+        let error = try_create(&host, &root, "other", |request| {
+            request.options = [("com.docker.network.bridge.name".to_owned(), name.to_owned())].into();
+        });
+        assert!(matches!(error, Err(NetworkError::Invalid(_))), "{name}");
+    }
     assert!(host.sh("ip -brief link").contains("eth0"));
     assert_eq!(
         root.networks().list().expect("all").len(),
