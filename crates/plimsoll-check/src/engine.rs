@@ -3,6 +3,7 @@
 mod hiding;
 mod masks;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use plimsoll_diagnostics::{Diagnostic, Source, Span};
@@ -67,10 +68,24 @@ pub fn check(workspace: &Workspace, config: &Config) -> Outcome {
         _ => None,
     }));
     found.findings.retain_mut(|finding| config.adjust(finding));
+    let mut said = BTreeSet::new();
+    found.findings.retain(|finding| said.insert(identity(finding)));
     let mut outcome = hiding::hide(found.findings, workspace, config);
     found.secrets.extend(tokens(workspace));
     outcome.mask(&found.secrets);
     outcome
+}
+
+/// What is one finding, however many services take a value from an anchor: the rule, the place, and what is said.
+fn identity(finding: &Diagnostic) -> (&'static str, String, Option<(usize, usize)>, String) {
+    let span = finding.span().map(|span| (span.start, span.end));
+    let name = finding.source.name.to_string();
+    let mut message = finding.message.clone();
+    if let Some(at) = message.find("service `").map(|at| at + "service `".len()) {
+        let end = message[at..].find('`').map_or(message.len(), |end| at + end);
+        message.replace_range(at..end, "");
+    }
+    (finding.code, name, span, message)
 }
 
 /// Tokens anywhere in the texts, also where no rule looks for them.

@@ -3,13 +3,13 @@
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use camino::Utf8Path;
 use plimsoll_diagnostics::{Diagnostic, Source, nearest};
 
 use crate::dotenv;
 use crate::load::LoadOptions;
+use crate::load::encoding::text_of;
 use crate::node::{Collected, Entry, Node, Place, Value, integer};
 use crate::project::Project;
 
@@ -36,19 +36,19 @@ pub(crate) fn finish(
             give_network(&mut service);
             name_dockerfile(&mut service);
         }
-        if !options.no_consistency && options.no_interpolate {
-            // What a variable will be cannot be looked at.
+        if !options.no_consistency {
             let mut wrong = Vec::new();
+            if !options.no_interpolate {
+                check_service(name, &service, options.forgives_variables, &mut wrong);
+            }
             check_references(name, &service, &project, &mut wrong);
+            // What a variable will be cannot be looked at.
+            let is_open = options.no_interpolate || options.forgives_variables;
             let is_known = |error: &Diagnostic| {
-                error
-                    .span()
-                    .is_some_and(|span| !error.source.slice(span).contains('$'))
+                let text = error.span().map(|span| error.source.slice(span));
+                text.is_some_and(|text| !text.contains('$'))
             };
-            found.extend(wrong.into_iter().filter(is_known));
-        } else if !options.no_consistency {
-            check_service(name, &service, found);
-            check_references(name, &service, &project, found);
+            found.extend(wrong.into_iter().filter(|error| !is_open || is_known(error)));
         }
         project.document.get_mut("services")?.entries_mut()?[at].value = service;
     }
@@ -199,15 +199,15 @@ fn drop_args(service: &mut Node) {
 }
 
 fn read(path: &Utf8Path, item: &Node, found: &mut Vec<Diagnostic>) -> Option<Source> {
-    match fs::read_to_string(path) {
+    match text_of(path) {
         Ok(text) => Some(Source::new(path.as_str(), text)),
         Err(_) if item.get("required").is_some_and(|required| !required.is_true()) => None,
-        Err(error) => {
-            let message = format!("cannot read the file `{path}`: {error}");
-            let help = match item.value {
-                Value::Map(_) => "with `required: false` a file may be missing",
-                _ => "paths start at the folder of the file that names them",
-            };
+        Err((why, help)) => {
+            let message = format!("cannot read the file `{path}`: {why}");
+            let help = help.unwrap_or_else(|| match item.value {
+                Value::Map(_) => "with `required: false` a file may be missing".to_owned(),
+                _ => "paths start at the folder of the file that names them".to_owned(),
+            });
             found.push(item.place.error("compose-file", message).with_help(help));
             None
         }
@@ -239,13 +239,16 @@ fn name_dockerfile(service: &mut Node) {
 }
 
 /// What one service says against itself.
-fn check_service(name: &str, service: &Node, found: &mut Vec<Diagnostic>) {
+fn check_service(name: &str, service: &Node, forgives: bool, found: &mut Vec<Diagnostic>) {
     let mut wrong = |node: &Node, message: String, help: &str| {
         found.push(node.place.error("compose-service", message).with_help(help));
     };
     let has = |key: &str| {
         let is_empty = |node: &Node| node.is_null() || node.as_text() == Some("");
-        service.get(key).is_some_and(|node| !is_empty(node))
+        let is_open = |node: &Node| forgives && node.place.had_variables();
+        service
+            .get(key)
+            .is_some_and(|node| !is_empty(node) || is_open(node))
     };
     if !has("image") && !has("build") && !has("provider") {
         wrong(

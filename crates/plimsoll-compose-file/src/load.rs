@@ -1,6 +1,6 @@
 //! From files to one document: read, interpolate, check, extend, merge, include.
 
-mod encoding;
+pub(crate) mod encoding;
 mod extends;
 mod find;
 mod include;
@@ -57,6 +57,8 @@ pub struct LoadOptions {
     pub no_consistency: bool,
     /// Leaves relative paths as they are.
     pub no_path_resolution: bool,
+    /// Does not say what is wrong with values that have variables in them: who only looks at a file does not know those.
+    pub forgives_variables: bool,
     /// Keeps networks, volumes, secrets and configs that no service uses.
     pub all_resources: bool,
 }
@@ -118,6 +120,7 @@ struct Loader<'a> {
     interpolates: bool,
     texts: BTreeMap<Utf8PathBuf, String>,
     keeps_paths: bool,
+    forgives: bool,
     /// The file in work, and those that led to it.
     stack: Vec<Utf8PathBuf>,
     /// Documents read for `extends`, by path and service.
@@ -147,6 +150,7 @@ impl<'a> Loader<'a> {
                 home: None,
                 keeps_paths: false,
                 keeps_variables: false,
+                forgives: false,
             },
             ".",
         ));
@@ -157,6 +161,7 @@ impl<'a> Loader<'a> {
             interpolates: !options.no_interpolate,
             texts: options.texts.clone(),
             keeps_paths: options.no_path_resolution,
+            forgives: options.forgives_variables,
             stack: Vec::new(),
             others: BTreeMap::new(),
             extended: BTreeMap::new(),
@@ -297,6 +302,7 @@ impl<'a> Loader<'a> {
             home: self.home.as_deref(),
             keeps_paths: self.keeps_paths,
             keeps_variables: !self.interpolates,
+            forgives: self.forgives,
         };
         let services = document.get_mut("services").and_then(Node::entries_mut);
         for service in services.into_iter().flatten() {
@@ -355,6 +361,7 @@ impl<'a> Loader<'a> {
             home: self.home.as_deref(),
             keeps_paths: self.keeps_paths,
             keeps_variables: !self.interpolates,
+            forgives: self.forgives,
         };
         let before = self.found.len();
         let mut shaped = shape(node, PROJECT, &base, self.found);

@@ -230,6 +230,7 @@ mod tests {
             home: None,
             keeps_paths: false,
             keeps_variables: false,
+            forgives: false,
         };
         let mut found = Vec::new();
         let shaped = shape(node, PROJECT, &base, &mut found);

@@ -24,6 +24,12 @@ impl Place {
     pub fn warning(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(code, &self.source, self.span, message)
     }
+
+    /// Whether a variable stands in the first line of what is written here.
+    pub(crate) fn had_variables(&self) -> bool {
+        let text = self.source.slice(self.span);
+        text.lines().next().is_some_and(|line| line.contains('$'))
+    }
 }
 
 /// A value and where it comes from.

@@ -24,6 +24,8 @@ pub(crate) struct Base<'a> {
     pub(crate) keeps_paths: bool,
     /// `${}` stays as it is: nobody knows of what kind such a value will be.
     pub(crate) keeps_variables: bool,
+    /// What is wrong with a value that had variables in it is not said.
+    pub(crate) forgives: bool,
 }
 
 /// What is wrong with a value, and what is likely meant.
@@ -122,6 +124,9 @@ impl Shaper<'_, '_> {
 
     /// Says what is wrong with a node, which then counts for nothing.
     fn wrong(&mut self, node: &Node, wanted: &str) -> Node {
+        if self.forgives(node) {
+            return nothing(node);
+        }
         let is = match &node.value {
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
@@ -146,12 +151,20 @@ impl Shaper<'_, '_> {
 
     /// Says what is wrong with a value of the right type, and what is likely meant.
     fn invalid(&mut self, node: &Node, why: impl std::fmt::Display, help: impl Into<String>) -> Node {
+        if self.forgives(node) {
+            return nothing(node);
+        }
         let error = node
             .place
             .error("compose-value", format!("`{}`: {why}", self.name()));
         self.found
             .push(error.with_help(came_to(node).unwrap_or_else(|| help.into())));
         nothing(node)
+    }
+
+    /// Whether a value is wrong only because nobody knows its variables here.
+    fn forgives(&self, node: &Node) -> bool {
+        self.base.forgives && node.place.had_variables()
     }
 
     fn name(&self) -> String {
@@ -393,6 +406,18 @@ impl Shaper<'_, '_> {
             .place
             .error("compose-key", format!("unknown key `{}`{of}", entry.key));
         let near = nearest(&entry.key, fields.iter().map(|field| field.name));
+        // So files began before they had sections.
+        let is_service = ["image", "build"]
+            .iter()
+            .any(|key| entry.value.get(key).is_some());
+        if self.path.is_empty() && is_service {
+            let help = format!(
+                "put it below `services:`, with `{}:` two blanks to the right",
+                entry.key
+            );
+            self.found.push(error.with_help(help));
+            return;
+        }
         self.found.push(match near {
             Some(near) => error.with_help(format!("did you mean `{near}`?")),
             None => error.with_help("keys of your own begin with `x-`"),
@@ -655,6 +680,7 @@ mod tests {
             home: Some("/home/me"),
             keeps_paths: false,
             keeps_variables: false,
+            forgives: false,
         };
         for (path, expected) in [
             (".", "/work/app"),

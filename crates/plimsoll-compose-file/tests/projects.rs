@@ -803,3 +803,70 @@ fn words_of_other_yaml_versions_are_truth_values_with_a_warning() {
         "{found}"
     );
 }
+
+#[test]
+fn who_does_not_know_the_variables_does_not_judge_their_values() {
+    let text = r#"
+x-health: &health {interval: "$INTERVAL", retries: $RETRIES}
+services:
+  a:
+    image: ${IMAGE}
+    ports: ["${PORT}", "${PORT}:${PORT}/udp", "80:80"]
+    volumes: ["${FROM}:/to", "./a:/b"]
+    read_only: ${READ_ONLY}
+    mem_limit: ${LIMIT}
+    container_name: ${NAME}
+    healthcheck: {<<: *health, test: x}
+  b: {image: x, cpus: much, networks: [none]}
+"#;
+    let folder = Folder::new(&[("compose.yaml", text)]);
+    let options = LoadOptions {
+        forgives_variables: true,
+        ..folder.options(&["compose.yaml"])
+    };
+    let found = folder.errors_with(&options);
+    let errors: Vec<_> = found
+        .lines()
+        .filter(|line| !line.contains("is not set"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{found}");
+    assert!(
+        errors[0].contains("`services.b.cpus` must be a number"),
+        "{found}"
+    );
+    let known = text.replace("cpus: much, networks: [none]", "cpus: 1");
+    let folder = Folder::new(&[("compose.yaml", &known)]);
+    let options = LoadOptions {
+        forgives_variables: true,
+        ..folder.options(&["compose.yaml"])
+    };
+    let project = load(&options).expect("nothing else is wrong");
+    assert_eq!(
+        project
+            .document
+            .at(&["services", "a", "ports"])
+            .expect("there")
+            .items()
+            .len(),
+        1
+    );
+    assert_eq!(
+        project
+            .document
+            .at(&["services", "a", "volumes"])
+            .expect("there")
+            .items()
+            .len(),
+        1
+    );
+    assert!(folder.errors(&["compose.yaml"]).contains("`services.a.ports.0`"));
+}
+
+#[test]
+fn services_without_a_section_are_told_of_it() {
+    let found = wrong("web:\n  image: x\n");
+    assert!(
+        found.contains("unknown key `web` (put it below `services:`"),
+        "{found}"
+    );
+}

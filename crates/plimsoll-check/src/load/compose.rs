@@ -104,9 +104,10 @@ fn project(reader: &Reader<'_>, files: &[Utf8PathBuf]) -> Result<Project, Vec<Di
         profiles: vec!["*".to_owned()],
         environment,
         current: inputs.current.clone(),
-        // Files of variables are rarely in the repository.
+        // Files of variables are rarely in the repository, and what they say does not stand in the compose file.
         env_files: Some(Vec::new()),
         no_env_resolution: true,
+        forgives_variables: true,
         ..LoadOptions::default()
     })
 }

@@ -193,3 +193,15 @@ fn what_is_no_utf_8_is_one_finding() {
     );
     assert_eq!(view.steps().count(), 3);
 }
+
+#[test]
+fn values_of_anchors_are_found_once_and_unknown_variables_not_judged() {
+    let text = "x-common: &common\n  image: ${IMAGE}\n  ports: [\"${PORT}\"]\n  environment:\n    \
+                DATABASE_URL: postgres://app:s3cr3tWord@db/app\nservices:\n  a: {<<: *common}\n  b: {<<: *common}\n";
+    let folder = Folder::new(&[("compose.yaml", text)]);
+    let loaded = folder.load(&["."]);
+    let outcome = crate::check(&loaded.workspace, &crate::Config::default());
+    let of = |rule: &str| outcome.findings.iter().filter(|one| one.code == rule).count();
+    assert_eq!((of("compose-credential-in-url"), of("compose-schema")), (1, 0));
+    assert_eq!(of("limits-missing"), 2, "each service has its own");
+}

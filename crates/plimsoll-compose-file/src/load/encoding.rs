@@ -5,7 +5,7 @@ use std::fs;
 use camino::Utf8Path;
 
 /// The text of a file; else why there is none, and what can be done.
-pub(super) fn text_of(path: &Utf8Path) -> Result<String, (String, Option<String>)> {
+pub(crate) fn text_of(path: &Utf8Path) -> Result<String, (String, Option<String>)> {
     let bytes = fs::read(path).map_err(|error| (error.to_string(), None))?;
     decode(bytes).map_err(|why| (why, Some("save it as UTF-8".to_owned())))
 }

@@ -123,6 +123,7 @@ impl Loader<'_> {
             no_interpolate: !self.interpolates,
             texts: self.texts.clone(),
             no_path_resolution: self.keeps_paths,
+            forgives_variables: self.forgives,
             ..LoadOptions::default()
         };
         let stack = self.stack.clone();

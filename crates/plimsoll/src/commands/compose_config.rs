@@ -288,6 +288,7 @@ fn list_variables(context: &Context, format: Option<&str>) -> Result<ExitCode, C
     let project = project(context, |options| {
         options.no_interpolate = true;
         options.no_env_resolution = true;
+        options.profiles = vec!["*".to_owned()];
     })?;
     let mut found = Vec::new();
     collect(&project.document, &mut found);
@@ -353,7 +354,9 @@ fn table_of(variables: &[Variable]) -> String {
 fn collect(node: &Node, found: &mut Vec<Variable>) {
     found.extend(variables(node.as_text().unwrap_or_default()));
     node.items().iter().for_each(|item| collect(item, found));
-    node.entries()
-        .iter()
-        .for_each(|entry| collect(&entry.value, found));
+    for entry in node.entries() {
+        // What stands before the `=` of a line is a key by now.
+        found.extend(variables(&entry.key));
+        collect(&entry.value, found);
+    }
 }

@@ -104,12 +104,15 @@ fn variables_are_listed_as_the_reference_lists_them() {
     let sandbox = sandbox();
     sandbox.write(
         "compose.yaml",
-        "services: {web: {image: '${TAG:?say which}', command: '${A_RATHER_LONG_NAME_OF_ONE:-1} ${B:+x}'}}\n",
+        "services:\n  web: {image: '${TAG:?say which}', command: '${A_RATHER_LONG_NAME_OF_ONE:-1} ${B:+x}'}\n  \
+         off: {profiles: [p], image: x, labels: ['a.${IN_A_KEY}.b=${OFF}']}\n",
     );
     let table = "\
 NAME                        REQUIRED            DEFAULT VALUE       ALTERNATE VALUE
 A_RATHER_LONG_NAME_OF_ONE   false               1                   
 B                           false                                   x
+IN_A_KEY                    false                                   
+OFF                         false                                   
 TAG                         true                                    
 ";
     assert_eq!(sandbox.ok(["compose", "config", "--variables"]), table);
