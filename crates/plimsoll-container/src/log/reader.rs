@@ -30,6 +30,7 @@ pub struct LogReader {
     /// Lines that came over the connection, as JSON.
     lines: VecDeque<u8>,
     live: Option<Receiver>,
+    exit_code: Option<i32>,
     id: String,
 }
 
@@ -47,6 +48,7 @@ impl LogReader {
             record: Vec::new(),
             lines: VecDeque::new(),
             live,
+            exit_code: None,
             id: id.to_owned(),
         })
     }
@@ -66,6 +68,11 @@ impl LogReader {
                 return Ok(None);
             }
         }
+    }
+
+    /// Returns with which code the program has ended whose lines were followed to their end.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.exit_code
     }
 
     /// Returns whether the next line is there without waiting for it.
@@ -123,7 +130,9 @@ impl LogReader {
             }
             // The container has ended.
             Ok(Some(frame)) => {
-                frame.message::<Reply>().map_err(broken)?;
+                if let Reply::Exited(ended) = frame.message().map_err(broken)? {
+                    self.exit_code = Some(ended.exit_code);
+                }
                 self.live = None;
                 Ok(false)
             }

@@ -59,11 +59,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 async fn show(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let now = Timestamp::now();
     let moment = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
+    let until = moment(&args.until)?;
     let window = Window {
         since: moment(&args.since)?,
-        until: moment(&args.until)?,
+        until,
         tail: args.tail.parse().ok(),
-        follow: args.follow,
+        // Nothing that comes is wanted when its time has passed already.
+        follow: args.follow && until.is_none_or(|until| until > now),
     };
     if args.index > 0 && args.services.len() != 1 {
         return Err(CommandError::user("--index requires one service to be selected"));
@@ -85,7 +87,7 @@ async fn show(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         splits: false,
     });
     printer.expect(members.iter().map(|member| member.short_name(&scope.name)));
-    let shown = match args.follow {
+    let shown = match window.follow {
         false => print_all(&printer, &containers, &members, &scope.name, window).await,
         true => {
             let follower = Follower {

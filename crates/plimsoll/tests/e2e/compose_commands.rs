@@ -203,6 +203,30 @@ fn logs_carry_the_names_of_containers() {
 }
 
 #[test]
+fn each_run_of_a_container_is_followed() {
+    needs!(root, overlay);
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "services:\n  app: {image: busybox, command: [sh, -c, 'echo run; sleep 0.7; exit 3'], restart: 'on-failure:3'}\n",
+    );
+    let up = sandbox.run(["compose", "up"]);
+    let runs = |shown: &str| shown.matches("app-1  | run\n").count();
+    assert!(
+        up.code == 0
+            && runs(&up.stdout) == 4
+            && up.stdout.contains("app-1 exited with code 3 (restarting)\n")
+            && up.stdout.ends_with("app-1 exited with code 3\n"),
+        "{up}"
+    );
+    sandbox.ok(["compose", "up", "-d", "--force-recreate"]);
+    assert_eq!(runs(&sandbox.ok(["compose", "logs", "-f"])), 4);
+    // What was over before it is asked for is there all the same.
+    let past = ["compose", "logs", "-f", "--no-log-prefix", "--until", "0s"];
+    assert_eq!(sandbox.ok(past), "run\n".repeat(4));
+}
+
+#[test]
 fn commands_run_in_containers_and_beside_them() {
     needs!(root, overlay, tool = "nft");
     let sandbox = shop();

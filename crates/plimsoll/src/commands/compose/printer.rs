@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use plimsoll_container::{Containers, LogLine, LogQuery, LogReader, LogStream};
+use plimsoll_container::{ContainerError, Containers, LogLine, LogQuery, LogReader, LogStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::members::Member;
@@ -133,7 +133,8 @@ impl Printer {
             .await;
     }
 
-    /// Prints what a container has written and, if asked to, writes until it ends. False when nobody reads any more.
+    /// Prints what a container has written and, if asked to, writes until it ends and its restart policy does not start it
+    /// again. False when nobody reads any more.
     pub(crate) async fn print(
         &self,
         containers: &Containers,
@@ -141,18 +142,48 @@ impl Printer {
         project: &str,
         window: Window,
     ) -> Result<bool, CommandError> {
-        let query = LogQuery {
-            tail: window.tail,
-            follow: window.follow,
-        };
         let name = member.short_name(project);
-        match containers.logs(&member.container, query).await? {
-            Some((reader, _)) => self.copy(reader, name, window).await,
-            None => Ok(self.say(name, "has a logging driver that cannot be read").await),
+        let mut restarts = member.container.state.restart_count;
+        // What the next run writes is younger than what was read last.
+        let (mut window, mut last) = (window, Timestamp::now());
+        loop {
+            let query = LogQuery {
+                tail: window.tail,
+                follow: window.follow,
+            };
+            let Some((mut reader, _)) = containers.logs(&member.container, query).await? else {
+                return Ok(self.say(name, "has a logging driver that cannot be read").await);
+            };
+            if !self.copy(&mut reader, name, window, &mut last).await? {
+                return Ok(false);
+            }
+            let Some(code) = reader.exit_code() else {
+                return Ok(true);
+            };
+            let state = match containers.get(member.container.id()) {
+                Err(ContainerError::NotFound { .. }) => return Ok(true),
+                found => found?.state,
+            };
+            if state.restart_count <= restarts {
+                return Ok(true);
+            }
+            restarts = state.restart_count;
+            let what = format!("exited with code {code} (restarting)");
+            if !self.say(name, &what).await {
+                return Ok(false);
+            }
+            window.since = Some(last + std::time::Duration::from_nanos(1));
+            window.tail = None;
         }
     }
 
-    async fn copy(&self, mut reader: LogReader, name: &str, window: Window) -> Result<bool, CommandError> {
+    async fn copy(
+        &self,
+        reader: &mut LogReader,
+        name: &str,
+        window: Window,
+        last: &mut Timestamp,
+    ) -> Result<bool, CommandError> {
         let mut text = Vec::new();
         let mut stream = LogStream::Stdout;
         loop {
@@ -163,6 +194,7 @@ impl Printer {
                 return Ok(false);
             }
             let Some(line) = reader.next().await? else { break };
+            *last = line.time.max(*last);
             if window.since.is_some_and(|since| line.time < since) {
                 continue;
             }
