@@ -95,7 +95,7 @@ impl NetworkPool {
             format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in add_hosts {
             let address = match address.as_str() {
-                HOST_GATEWAY => self.state.bridge().await?.ipv4.gateway.to_string(),
+                HOST_GATEWAY => self.state.bridge().await?.gateway().to_string(),
                 address => address.to_owned(),
             };
             hosts.push_str(&format!("{address}\t{name}\n"));

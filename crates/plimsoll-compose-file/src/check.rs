@@ -27,8 +27,12 @@ pub(crate) fn finish(
     for at in 0..project.document.get("services")?.entries().len() {
         let entry = &project.document.get("services")?.entries()[at];
         let (name, mut service) = (&entry.key.clone(), entry.value.clone());
+        if !options.no_interpolate && !options.forgives_variables {
+            add_files(&mut service, ("label_file", "labels"), &project, found);
+        }
         if !options.no_env_resolution && !options.no_interpolate {
-            add_files(&mut service, &project, found);
+            add_files(&mut service, ("env_file", "environment"), &project, found);
+            take_callers_values(&mut service, &project);
         }
         drop_args(&mut service);
         if !options.no_normalize {
@@ -58,8 +62,14 @@ pub(crate) fn finish(
     if !options.no_consistency {
         check_resources(&project, found);
     }
+    // Services of profiles that exclude each other may well have one name.
+    if !options.no_consistency && !options.forgives_variables {
+        check_names(&project, found);
+    }
     if !options.no_normalize {
         name_resources(&mut project, options.all_resources);
+    } else if !options.all_resources {
+        leave_out_unused(&mut project);
     }
     Some(project)
 }
@@ -94,20 +104,22 @@ fn imply_dependencies(service: &mut Node) {
     let place = service.place.clone();
     // What is lost when the other service is replaced: `true`.
     let mut wanted: Vec<(String, Place, bool)> = Vec::new();
-    for (key, restarts) in [("links", true), ("volumes_from", false)] {
-        let items = service.get(key).map_or(&[][..], Node::items);
-        for item in items {
-            let text = item.as_text().unwrap_or_default();
-            let name = text.split(':').next().unwrap_or(text);
-            if key == "links" || !text.starts_with("container:") {
-                wanted.push((name.to_owned(), item.place.clone(), restarts));
-            }
-        }
+    let first_word = |item: &Node| {
+        let text = item.as_text().unwrap_or_default();
+        text.split(':').next().unwrap_or(text).to_owned()
+    };
+    for item in service.get("links").map_or(&[][..], Node::items) {
+        wanted.push((first_word(item), item.place.clone(), true));
     }
     for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
         let Some(node) = service.get(key) else { continue };
         let of = node.as_text().and_then(|text| text.strip_prefix("service:"));
         wanted.extend(of.map(|of| (of.to_owned(), node.place.clone(), true)));
+    }
+    for item in service.get("volumes_from").map_or(&[][..], Node::items) {
+        if first_word(item) != "container" {
+            wanted.push((first_word(item), item.place.clone(), false));
+        }
     }
     if wanted.is_empty() {
         return;
@@ -131,20 +143,22 @@ fn imply_dependencies(service: &mut Node) {
     }
 }
 
-/// `env_file` under `environment`, `label_file` under `labels`; names alone take the caller's value.
-fn add_files(service: &mut Node, project: &Project, found: &mut Vec<Diagnostic>) {
-    let lookup = |name: &str| project.environment.get(name).map(|origin| origin.value.clone());
-    for (files, key) in [("env_file", "environment"), ("label_file", "labels")] {
-        let Some(list) = service.take(files) else { continue };
-        let mut whole = Collected::new(&list.place);
-        for item in list.items() {
-            add_file(item, project, &mut whole, found);
-        }
-        for entry in service.get(key).map_or(&[][..], Node::entries) {
-            whole.set(&entry.key, entry.value.clone());
-        }
-        service.set(key, whole.into_node());
+/// `env_file` under `environment`, `label_file` under `labels`.
+fn add_files(service: &mut Node, (files, key): (&str, &str), project: &Project, found: &mut Vec<Diagnostic>) {
+    let Some(list) = service.take(files) else { return };
+    let mut whole = Collected::new(&list.place);
+    for item in list.items() {
+        add_file(item, project, &mut whole, found);
     }
+    for entry in service.get(key).map_or(&[][..], Node::entries) {
+        whole.set(&entry.key, entry.value.clone());
+    }
+    service.set(key, whole.into_node());
+}
+
+/// Names alone in `environment` and among arguments of a build take the caller's values.
+fn take_callers_values(service: &mut Node, project: &Project) {
+    let lookup = |name: &str| project.environment.get(name).map(|origin| origin.value.clone());
     if let Some(environment) = service.get_mut("environment") {
         take_values(environment, &lookup);
     }
@@ -486,6 +500,29 @@ fn missing(
         None => format!("define it under the top-level `{section}:`"),
     };
     Some(place.error("compose-reference", message).with_help(help))
+}
+
+/// Containers of two services with one name.
+fn check_names(project: &Project, found: &mut Vec<Diagnostic>) {
+    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+    for entry in project.section("services") {
+        let Some(fixed) = entry.value.get("container_name") else {
+            continue;
+        };
+        let Some(name) = fixed.as_text().filter(|name| !name.is_empty()) else {
+            continue;
+        };
+        if let Some(other) = known.insert(name, &entry.key) {
+            let message = format!(
+                "service `{}` has the `container_name` of service `{other}`: `{name}`",
+                entry.key
+            );
+            let error = fixed.place.error("compose-service", message);
+            found.push(
+                error.with_help("leave it out in one of them: then the name is made of project and service"),
+            );
+        }
+    }
 }
 
 /// Services that wait for each other.

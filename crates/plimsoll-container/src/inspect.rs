@@ -229,6 +229,8 @@ fn isolation(definition: &Definition) -> serde_json::Map<String, Value> {
         "DeviceCgroupRules": list(isolation.device_rules.clone()),
         "CpuPeriod": resources.cpu_period.unwrap_or(0),
         "CpuQuota": resources.cpu_quota.unwrap_or(0),
+        "CpuRealtimePeriod": resources.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": resources.cpu_rt_runtime.unwrap_or(0),
         "CpusetMems": resources.cpuset_mems,
         "BlkioWeight": resources.blkio_weight.unwrap_or(0),
         "BlkioDeviceReadBps": rates(&resources.device_read_bps),

@@ -339,6 +339,8 @@ fn merged(present: &Resources, changes: &Resources) -> Result<Resources> {
         cpu_shares: changes.cpu_shares.or(present.cpu_shares),
         cpu_quota: changes.cpu_quota.or(present.cpu_quota),
         cpu_period: changes.cpu_period.or(present.cpu_period),
+        cpu_rt_runtime: changes.cpu_rt_runtime.or(present.cpu_rt_runtime),
+        cpu_rt_period: changes.cpu_rt_period.or(present.cpu_rt_period),
         cpuset_cpus: text(&changes.cpuset_cpus, &present.cpuset_cpus),
         cpuset_mems: text(&changes.cpuset_mems, &present.cpuset_mems),
         blkio_weight: changes.blkio_weight.or(present.blkio_weight),

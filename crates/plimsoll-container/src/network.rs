@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use plimsoll_network::{
     AttachOptions, BoundPort, DEFAULT_NETWORK, Endpoint, NameSockets, NetworkError, NetworkInfo, Networks,
-    PortRequest, PublishedPort, default_routes,
+    PortRequest, PublishedPort, default_routes, way_out,
 };
 use plimsoll_runtime::NetworkNamespace;
 
@@ -352,7 +352,7 @@ impl Containers {
         }
         let on_default = |endpoint: &&Endpoint| endpoint.network.is_default();
         let endpoint = target.state.endpoints.iter().find(on_default);
-        Ok(endpoint.map(|endpoint| endpoint.address.into()))
+        Ok(endpoint.map(Endpoint::main_address))
     }
 
     async fn lock_in_background(&self, id: &str) -> Result<plimsoll_store::Lock> {
@@ -404,7 +404,7 @@ fn own_hostname(definition: &Definition) -> String {
 
 /// Which ports a container is to have: none where it cannot be reached; Docker discards those, too.
 pub(crate) fn port_requests(definition: &Definition, endpoints: &[Endpoint]) -> Vec<PortRequest> {
-    let Some(out) = endpoints.iter().find(|endpoint| endpoint.default_route) else {
+    let Some(out) = way_out(endpoints) else {
         return Vec::new();
     };
     let ports = definition.ports.iter().cloned();
@@ -423,7 +423,7 @@ fn bind(
     last: &[PublishedPort],
     held: &[PublishedPort],
 ) -> Result<Vec<BoundPort>> {
-    let Some(out) = endpoints.iter().find(|endpoint| endpoint.default_route) else {
+    let Some(out) = way_out(endpoints) else {
         return Ok(Vec::new());
     };
     let mut bound: Vec<BoundPort> = Vec::new();
@@ -476,12 +476,9 @@ pub(crate) fn write_files(definition: &Definition, view: &NetworkView, paths: &P
 
 fn hosts(base: &str, definition: &Definition, view: &NetworkView) -> String {
     let mut text = base.to_owned();
-    let out = view.endpoints.iter().find(|endpoint| endpoint.default_route);
-    let gateway = out
+    let gateway = way_out(&view.endpoints)
         .or(view.endpoints.first())
-        .map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| {
-            endpoint.network.ipv4.gateway
-        });
+        .map_or(Ipv4Addr::LOCALHOST.into(), |endpoint| endpoint.network.gateway());
     for (name, address) in &definition.extra_hosts {
         let address = if address == HOST_GATEWAY {
             gateway.to_string()
@@ -504,8 +501,8 @@ fn hosts(base: &str, definition: &Definition, view: &NetworkView) -> String {
     let short = hostname.split('.').next().filter(|short| *short != hostname);
     let alias = short.map(|short| format!(" {short}")).unwrap_or_default();
     for endpoint in &view.endpoints {
-        text.push_str(&format!("{}\t{hostname}{alias}\n", endpoint.address));
-        if let Some(address) = endpoint.address6 {
+        let six = endpoint.address6.map(IpAddr::V6);
+        for address in endpoint.address.map(IpAddr::V4).into_iter().chain(six) {
             text.push_str(&format!("{address}\t{hostname}{alias}\n"));
         }
     }

@@ -10,7 +10,9 @@ use crate::names::Member;
 use crate::networks::default_routes;
 use crate::rows::{self, NetworkInfo, from_json, parsed};
 use crate::subnet::Subnet;
-use crate::{DEFAULT_NETWORK, Endpoint, Network, NetworkError, Networks, Pool, hardware_address};
+use crate::{
+    DEFAULT_NETWORK, Endpoint, Network, NetworkError, Networks, Pool, hardware_address, main_address,
+};
 
 /// Option of a place: what its device is called in the container, instead of `eth0`.
 pub const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
@@ -285,19 +287,16 @@ impl Networks {
 /// An endpoint's row, with its addresses.
 struct Place {
     id: String,
-    address: Ipv4Addr,
+    address: Option<Ipv4Addr>,
     address6: Option<Ipv6Addr>,
 }
 
 impl Place {
     fn endpoint(self, network: &Network, options: &AttachOptions, number: usize) -> Endpoint {
-        let derived = || {
-            hardware_address(self.address)
-                .map(|byte| format!("{byte:02x}"))
-                .join(":")
-        };
+        let main = main_address(self.address, self.address6);
+        let derived = || hardware_address(main).map(|byte| format!("{byte:02x}")).join(":");
         Endpoint {
-            host_interface: host_interface(&self.id, self.address),
+            host_interface: host_interface(&self.id, main),
             interface: options
                 .interface()
                 .map_or_else(|| interface(number), str::to_owned),
@@ -450,27 +449,31 @@ fn take_place(
         network,
         container,
     };
-    let four = free.take(&network.ipv4, "address", options.address.map(IpAddr::V4), last)?;
-    let six = match &network.ipv6 {
-        Some(pool) => Some(free.take(pool, "address6", options.address6.map(IpAddr::V6), last6)?),
-        None => None,
-    };
+    let four = network
+        .ipv4
+        .as_ref()
+        .map(|pool| free.take(pool, "address", options.address.map(IpAddr::V4), last));
+    let six = network
+        .ipv6
+        .as_ref()
+        .map(|pool| free.take(pool, "address6", options.address6.map(IpAddr::V6), last6));
+    let (four, six) = (four.transpose()?, six.transpose()?);
     transaction
         .prepare_cached("UPDATE endpoint SET active = 1, address = ?3, address6 = ?4 WHERE network = ?1 AND container = ?2")?
-        .execute(params![network.id, container, four.to_string(), six.map(|six| six.to_string())])?;
-    match (four, six) {
-        (IpAddr::V4(address), None) => Ok(Place {
-            id,
-            address,
-            address6: None,
-        }),
-        (IpAddr::V4(address), Some(IpAddr::V6(six))) => Ok(Place {
-            id,
-            address,
-            address6: Some(six),
-        }),
-        _ => unreachable!("each pool gives addresses of its own family"),
-    }
+        .execute(params![network.id, container, four.map(|four| four.to_string()), six.map(|six| six.to_string())])?;
+    let address = four.and_then(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let address6 = six.and_then(|address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
+    });
+    Ok(Place {
+        id,
+        address,
+        address6,
+    })
 }
 
 /// The addresses of one network, from the point of view of one container.
@@ -583,6 +586,11 @@ impl Endpoint {
         }
     }
 
+    pub(crate) fn subnet4(&self) -> Option<(Ipv4Addr, Subnet, IpAddr)> {
+        let pool = self.network.ipv4.as_ref()?;
+        Some((self.address?, pool.subnet, pool.gateway))
+    }
+
     pub(crate) fn subnet6(&self) -> Option<(Ipv6Addr, Subnet, IpAddr)> {
         let pool = self.network.ipv6.as_ref()?;
         Some((self.address6?, pool.subnet, pool.gateway))
@@ -592,11 +600,12 @@ impl Endpoint {
 /// `plv`, six digits that say whose it is, and six more: another name for every start of a container (FNV-1a).
 ///
 /// The device of an earlier life may still be there for a while, and to remove it first would take longer than all the rest.
-fn host_interface(place: &str, address: Ipv4Addr) -> String {
+fn host_interface(place: &str, address: IpAddr) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let now = plimsoll_store::now().to_ne_bytes();
     let process = std::process::id().to_ne_bytes();
-    let bytes = place.bytes().chain(address.octets()).chain(now).chain(process);
+    let address = address.to_string();
+    let bytes = place.bytes().chain(address.bytes()).chain(now).chain(process);
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, step);
     format!("{}{:06x}", port_prefix(place), hash >> 40)
 }

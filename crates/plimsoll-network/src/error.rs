@@ -294,7 +294,7 @@ impl NetworkError {
     }
 
     pub(crate) fn connect(endpoint: &Endpoint, source: io::Error) -> Self {
-        let (address, bridge) = (endpoint.address.into(), endpoint.network.bridge.clone());
+        let (address, bridge) = (endpoint.main_address(), endpoint.network.bridge.clone());
         let action = || format!("connect {address} to the bridge `{bridge}`");
         Self::permitted(source, action, |source| Self::Connect {
             address,

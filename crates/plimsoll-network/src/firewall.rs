@@ -47,7 +47,7 @@ impl Family {
 
     fn pool(self, network: &Network) -> Option<&Pool> {
         match self {
-            Self::Ip => Some(&network.ipv4),
+            Self::Ip => network.ipv4.as_ref(),
             Self::Ip6 => network.ipv6.as_ref(),
         }
     }
@@ -278,7 +278,7 @@ fn element(endpoints: &[Endpoint], port: &PublishedPort) -> Option<Element> {
     let (family, container) = match host {
         IpAddr::V4(_) => {
             let endpoint = endpoints.iter().find(|endpoint| endpoint.default_route)?;
-            (Family::Ip, endpoint.address.into())
+            (Family::Ip, IpAddr::V4(endpoint.address?))
         }
         IpAddr::V6(_) => {
             let endpoint = endpoints.iter().find(|endpoint| endpoint.default_route6)?;

@@ -48,7 +48,7 @@ pub use foreign::count as foreign_firewalls;
 pub use leaks::Claim;
 pub use names::{Answer, Member, NameTable};
 pub use namespace::{NameSockets, name_service, namespace, set_default_routes};
-pub use networks::{Networks, default_routes};
+pub use networks::{Networks, default_routes, way_out};
 pub use port::{PortRequest, Protocol, PublishedPort};
 pub use request::NetworkRequest;
 pub use resolver::{Resolver, resolv_conf, servers};
@@ -72,8 +72,8 @@ pub struct Network {
     pub name: String,
     /// Interface on the host: `pl<8 hex><n>`.
     pub bridge: String,
-    /// Its IPv4 addresses.
-    pub ipv4: Pool,
+    /// Its IPv4 addresses, unless it has IPv6 alone.
+    pub ipv4: Option<Pool>,
     /// Its IPv6 addresses, if it has any.
     pub ipv6: Option<Pool>,
     /// Largest packet, as on the device the host's default route leaves by.
@@ -127,9 +127,19 @@ impl Network {
         (address != IpAddr::V4(Ipv4Addr::UNSPECIFIED)).then_some(address)
     }
 
-    /// Both families.
-    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        std::iter::once(&self.ipv4).chain(&self.ipv6)
+    /// Of each family that it has, IPv4 first.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.ipv4.iter().chain(&self.ipv6)
+    }
+
+    /// The first of them.
+    pub(crate) fn main_pool(&self) -> &Pool {
+        self.pools().next().expect("a network has one family at least")
+    }
+
+    /// The bridge's own address, IPv4 where it has one.
+    pub fn gateway(&self) -> IpAddr {
+        self.main_pool().gateway
     }
 }
 
@@ -140,8 +150,8 @@ pub struct Endpoint {
     pub id: String,
     /// Where it is.
     pub network: Network,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its IPv4 address, where the network has them.
+    pub address: Option<Ipv4Addr>,
     /// Its IPv6 address, where the network has them.
     pub address6: Option<Ipv6Addr>,
     /// Its hardware address, which follows from the address.
@@ -158,8 +168,24 @@ pub struct Endpoint {
     pub options: AttachOptions,
 }
 
-/// Docker's rule: 02:42 and the IPv4 address.
-fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
+impl Endpoint {
+    /// Its IPv4 address, else the other.
+    pub fn main_address(&self) -> IpAddr {
+        main_address(self.address, self.address6)
+    }
+}
+
+/// What a place is known by: every one has an address of one family at least.
+fn main_address(four: Option<Ipv4Addr>, six: Option<Ipv6Addr>) -> IpAddr {
+    let six = six.map_or(Ipv4Addr::UNSPECIFIED.into(), IpAddr::V6);
+    four.map_or(six, IpAddr::V4)
+}
+
+/// Docker's rule: 02:42 and the IPv4 address; of an IPv6 address the end, which is the host's part.
+fn hardware_address(address: IpAddr) -> [u8; 6] {
+    let [a, b, c, d] = match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => *address.octets().last_chunk().expect("it has 16 bytes"),
+    };
     [0x02, 0x42, a, b, c, d]
 }

@@ -49,7 +49,10 @@ impl Member {
         };
         self.mac
             .clone()
-            .or_else(|| self.address.map(derived))
+            .or_else(|| {
+                let six = self.address6.map(IpAddr::V6);
+                self.address.map(IpAddr::V4).or(six).map(derived)
+            })
             .unwrap_or_default()
     }
 }

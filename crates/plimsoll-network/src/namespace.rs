@@ -132,7 +132,9 @@ fn bring_up(
     inside(ns, || {
         let mut inner = Netlink::open()?;
         let device = inner.index(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
-        let mut addresses = vec![(endpoint.address.into(), network.ipv4.subnet)];
+        let four = endpoint.subnet4();
+        let four = four.map(|(address, subnet, _)| (address.into(), subnet));
+        let mut addresses: Vec<(IpAddr, Subnet)> = four.into_iter().collect();
         let more = endpoint.options.link_local.iter();
         let more = more.map(|address| (*address, Subnet::link_local(*address)));
         let six = endpoint
@@ -157,9 +159,10 @@ fn bring_up(
 
 /// Where the container sends what no other route knows.
 fn gateways(endpoint: &Endpoint) -> Vec<IpAddr> {
-    let four = endpoint.default_route.then_some(endpoint.network.ipv4.gateway);
+    let four = endpoint.subnet4().map(|(.., gateway)| gateway);
     let six = endpoint.subnet6().map(|(.., gateway)| gateway);
-    four.into_iter()
+    four.filter(|_| endpoint.default_route)
+        .into_iter()
         .chain(six.filter(|_| endpoint.default_route6))
         .collect()
 }

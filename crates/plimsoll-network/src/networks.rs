@@ -3,7 +3,7 @@
 use plimsoll_store::Store;
 use rusqlite::Transaction;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use crate::host::{self, HostLock, enable_forwarding};
@@ -321,7 +321,7 @@ impl Networks {
         let all: Vec<Subnet> = taken.iter().copied().chain(others).collect();
         let id: String = transaction.query_row("SELECT lower(hex(randomblob(32)))", [], |row| row.get(0))?;
         let (ipv4, ipv6) = (request.ipv4(&all)?, request.ipv6(&id)?);
-        for subnet in std::iter::once(&ipv4).chain(&ipv6).map(|pool| pool.subnet) {
+        for subnet in ipv4.iter().chain(&ipv6).map(|pool| pool.subnet) {
             let network = networks
                 .iter()
                 .find(|network| network.pools().any(|pool| pool.subnet.overlaps(subnet)));
@@ -416,8 +416,13 @@ impl Networks {
 /// has both families, then the first by name. Internal networks lead nowhere.
 pub fn default_routes(endpoints: &mut [Endpoint]) {
     let best = |endpoints: &[Endpoint], ipv6: bool| {
-        let leads_out =
-            |endpoint: &&Endpoint| !endpoint.network.internal && (!ipv6 || endpoint.address6.is_some());
+        let leads_out = |endpoint: &&Endpoint| {
+            let has_address = match ipv6 {
+                true => endpoint.address6.is_some(),
+                false => endpoint.address.is_some(),
+            };
+            !endpoint.network.internal && has_address
+        };
         let rank = |endpoint: &&Endpoint| {
             (
                 -i64::from(endpoint.options.gateway_priority),
@@ -435,10 +440,17 @@ pub fn default_routes(endpoints: &mut [Endpoint]) {
     }
 }
 
+/// The place by which a container's ports are reached: where its IPv4 leads out, else its IPv6.
+pub fn way_out(endpoints: &[Endpoint]) -> Option<&Endpoint> {
+    let four = endpoints.iter().find(|endpoint| endpoint.default_route);
+    four.or_else(|| endpoints.iter().find(|endpoint| endpoint.default_route6))
+}
+
 /// What a finished bridge has as its alias: which network it is, and how many foreign chains it was let through.
 fn alias(network: &Network) -> String {
     let id = &network.id[..network.id.len().min(12)];
-    format!("plimsoll {} {id} past {}", network.ipv4.subnet, foreign::count())
+    let subnet = network.main_pool().subnet;
+    format!("plimsoll {subnet} {id} past {}", foreign::count())
 }
 
 pub(crate) fn open_netlink() -> Result<Netlink, NetworkError> {
@@ -460,7 +472,11 @@ fn settle_default(
 ) -> Result<Network, NetworkError> {
     let row = rows::by_name(transaction, DEFAULT_NETWORK)?.expect("made with the store");
     let network = match row.network {
-        Some(network) if !taken.iter().any(|subnet| subnet.overlaps(network.ipv4.subnet)) => {
+        Some(network)
+            if !taken
+                .iter()
+                .any(|subnet| subnet.overlaps(network.main_pool().subnet)) =>
+        {
             Network { mtu, ..network }
         }
         _ => {
@@ -491,12 +507,12 @@ fn default_bridge(id: String, bridge: &str, subnet: Subnet, mtu: u32) -> Network
         id,
         name: DEFAULT_NETWORK.to_owned(),
         bridge: bridge.to_owned(),
-        ipv4: Pool {
+        ipv4: Some(Pool {
             subnet,
             gateway: subnet.gateway(),
             range: None,
             reserved: std::collections::BTreeMap::new(),
-        },
+        }),
         ipv6: None,
         mtu,
         internal: false,
@@ -509,11 +525,7 @@ fn default_bridge(id: String, bridge: &str, subnet: Subnet, mtu: u32) -> Network
 }
 
 fn add_bridge(netlink: &mut Netlink, network: &Network) -> io::Result<u32> {
-    let address = match network.ipv4.gateway {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-    };
-    netlink.add_bridge(&network.bridge, hardware_address(address))?;
+    netlink.add_bridge(&network.bridge, hardware_address(network.gateway()))?;
     let link = netlink.link(&network.bridge)?.ok_or(io::ErrorKind::NotFound)?;
     netlink.set_mtu(link.index, network.mtu)?;
     Ok(link.index)

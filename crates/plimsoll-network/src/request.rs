@@ -24,6 +24,8 @@ pub struct NetworkRequest {
     pub reserved: BTreeMap<String, IpAddr>,
     /// Whether to have IPv6.
     pub ipv6: bool,
+    /// Whether to have IPv6 alone.
+    pub no_ipv4: bool,
     /// No way out.
     pub internal: bool,
     /// Accepted for Docker's sake.
@@ -50,6 +52,9 @@ impl NetworkRequest {
                 "invalid network name `{}`: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
                 self.name
             ));
+        }
+        if self.no_ipv4 && !self.ipv6 {
+            return invalid("IPv4 or IPv6 must be enabled".to_owned());
         }
         match self.driver.as_str() {
             "" | "bridge" => {}
@@ -90,11 +95,14 @@ impl NetworkRequest {
         self.subnets.iter().any(|subnet| subnet.contains(address))
     }
 
-    /// The IPv4 addresses, in a free subnet unless one was asked for.
-    pub(crate) fn ipv4(&self, taken: &[Subnet]) -> Result<Pool, NetworkError> {
+    /// The IPv4 addresses, if any: in a free subnet unless one was asked for.
+    pub(crate) fn ipv4(&self, taken: &[Subnet]) -> Result<Option<Pool>, NetworkError> {
+        if self.no_ipv4 {
+            return Ok(None);
+        }
         let asked = self.subnets.iter().find(|subnet| !subnet.is_ipv6());
         let subnet = asked.copied().or_else(|| subnet::choose(taken));
-        self.pool(subnet.ok_or(NetworkError::NoFreeSubnet)?)
+        self.pool(subnet.ok_or(NetworkError::NoFreeSubnet)?).map(Some)
     }
 
     /// The IPv6 addresses, if any: unique local ones unless others were asked for. As in Docker, a subnet alone does not ask.
@@ -181,7 +189,7 @@ mod tests {
     fn gateway_and_range() {
         let mut asked = request(&["10.1.0.0/16"]);
         asked.ranges = vec!["10.1.5.0/24".parse().expect("a subnet")];
-        let pool = asked.ipv4(&[]).expect("a pool");
+        let pool = asked.ipv4(&[]).expect("a pool").expect("it is wanted");
         assert_eq!(pool.gateway.to_string(), "10.1.0.1");
         assert!(request(&["10.1.0.0/31"]).ipv4(&[]).is_err());
         let mut six = request(&[]);

@@ -76,8 +76,8 @@ pub(crate) fn update(transaction: &Transaction<'_>, network: &Network) -> Result
         params![
             network.id,
             network.bridge,
-            network.ipv4.subnet.to_string(),
-            network.ipv4.gateway.to_string(),
+            network.main_pool().subnet.to_string(),
+            network.gateway().to_string(),
             network.internal,
             detail
         ],

@@ -43,21 +43,21 @@ fn containers_reach_the_world_and_each_other() {
     serve(&two.namespace, 80);
     serve(&host.namespace, 7001);
 
-    let gateway = one.endpoint.network.ipv4.gateway;
+    let gateway = one.endpoint.network.gateway();
     assert_eq!(
         ask(&one.namespace, WORLD, 7000).expect("masquerade"),
         HOST.to_string()
     );
     assert_eq!(
-        ask(&one.namespace, two.endpoint.address, 80).expect("bridge"),
-        one.endpoint.address.to_string()
+        ask(&one.namespace, two.endpoint.main_address(), 80).expect("bridge"),
+        one.endpoint.main_address().to_string()
     );
     assert_eq!(
         ask(&one.namespace, gateway, 7001).expect("gateway"),
-        one.endpoint.address.to_string()
+        one.endpoint.main_address().to_string()
     );
     assert_eq!(
-        ask(&host.namespace, two.endpoint.address, 80).expect("host"),
+        ask(&host.namespace, two.endpoint.main_address(), 80).expect("host"),
         gateway.to_string()
     );
 }
@@ -68,7 +68,7 @@ fn a_container_looks_as_in_docker() {
     let (host, root) = (Host::new(), Root::new());
     let container = Container::new(&host, &root, "one");
     let endpoint = &container.endpoint;
-    assert_eq!(endpoint.address.to_string(), "172.17.0.2");
+    assert_eq!(endpoint.main_address().to_string(), "172.17.0.2");
     assert_eq!(endpoint.mac, "02:42:ac:11:00:02");
     assert!(endpoint.host_interface.len() <= 15 && endpoint.network.bridge.len() <= 15);
 
@@ -129,7 +129,7 @@ fn published_ports_are_reached_from_everywhere() {
             ask(&host.namespace, HOST, port).expect("from the host"),
             HOST.to_string()
         );
-        let gateway = server.endpoint.network.ipv4.gateway.to_string();
+        let gateway = server.endpoint.network.gateway().to_string();
         assert_eq!(
             ask(&neighbour.namespace, HOST, port).expect("from a container"),
             gateway
@@ -142,7 +142,7 @@ fn published_ports_are_reached_from_everywhere() {
         "loopback is the shim's"
     );
     assert!(
-        ask(&host.world, server.endpoint.address, 80).is_err(),
+        ask(&host.world, server.endpoint.main_address(), 80).is_err(),
         "only published ports are open to the world"
     );
 
@@ -284,10 +284,11 @@ fn a_subnet_that_the_host_took_meanwhile_is_given_up() {
     let first = host.run(|| networks.default_bridge()).expect("a bridge");
     host.sh(&format!(
         "ip link delete {}; ip route add {} via {WORLD}",
-        first.bridge, first.ipv4.subnet
+        first.bridge,
+        first.main_pool().subnet
     ));
     let second = host.run(|| networks.default_bridge()).expect("another one");
-    assert_eq!(second.ipv4.subnet.to_string(), "172.18.0.0/16");
+    assert_eq!(second.main_pool().subnet.to_string(), "172.18.0.0/16");
 }
 
 #[test]
@@ -305,7 +306,10 @@ fn roots_of_one_host_never_meet() {
     });
     for (index, one) in networks.iter().enumerate() {
         for other in &networks[index + 1..] {
-            assert!(!one.ipv4.subnet.overlaps(other.ipv4.subnet), "{one:?} {other:?}");
+            assert!(
+                !one.main_pool().subnet.overlaps(other.main_pool().subnet),
+                "{one:?} {other:?}"
+            );
             assert_ne!(one.bridge, other.bridge);
         }
     }
@@ -336,7 +340,7 @@ fn processes_of_one_root_make_one_bridge() {
             .map(|thread| thread.join().expect("no panic"))
             .collect()
     });
-    let mut addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+    let mut addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.main_address()).collect();
     addresses.sort();
     addresses.dedup();
     assert_eq!(addresses.len(), 8, "{addresses:?}");
@@ -353,11 +357,11 @@ fn addresses_run_out_and_come_back() {
     let (host, root) = (Host::new(), Root::new());
     let networks = root.networks();
     let mut network = host.run(|| networks.default_bridge()).expect("a bridge");
-    network.ipv4.subnet = "172.17.0.0/29".parse().expect("a subnet");
+    network.ipv4.as_mut().expect("it has IPv4").subnet = "172.17.0.0/29".parse().expect("a subnet");
     let take = |name: &str| {
         networks
             .allocate(&network, name)
-            .map(|endpoint| endpoint.address.octets()[3])
+            .map(|endpoint| endpoint.address.expect("it has IPv4").octets()[3])
     };
     for (name, expected) in ["a", "b", "c", "d", "e"].into_iter().zip(2..) {
         assert_eq!(take(name).expect("free"), expected);
@@ -426,7 +430,7 @@ fn packets_pass_a_foreign_drop(rules: &str, listing: &str, chain: &str) {
     );
     assert_eq!(ask(&host.world, HOST, 8080).expect("inward"), WORLD.to_string());
     assert!(
-        ask(&host.world, container.endpoint.address, 80).is_err(),
+        ask(&host.world, container.endpoint.main_address(), 80).is_err(),
         "ours still decides what gets in"
     );
 

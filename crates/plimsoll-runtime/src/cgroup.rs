@@ -108,6 +108,16 @@ impl Hierarchies {
         }
     }
 
+    /// Whether groups have a share of real-time tasks: on v1, in kernels that are built for it.
+    pub(crate) fn shares_real_time(&self) -> bool {
+        match self {
+            Self::Unified => false,
+            Self::Legacy(_) => self
+                .mount_of("cpu")
+                .is_some_and(|at| at.join("cpu.rt_period_us").exists()),
+        }
+    }
+
     /// Where a controller's tree is mounted.
     pub(crate) fn mount_of(&self, controller: &str) -> Option<PathBuf> {
         match self {

@@ -255,6 +255,10 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// Microseconds of a period; None is 100 000.
     pub cpu_period: Option<u64>,
+    /// Microseconds in each period in which its real-time tasks may run; only cgroup v1 has it.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Microseconds of such a period.
+    pub cpu_rt_period: Option<u64>,
     /// CPUs to run on: `0-2,5`; empty is any.
     pub cpuset_cpus: String,
     /// Memory nodes to use; empty is any.

@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) limits_swap: bool,
     /// Whether a group can have a weight for disks.
     pub(crate) weighs_disks: bool,
+    /// Whether a group can have a share of real-time tasks.
+    pub(crate) shares_real_time: bool,
     /// Whether profiles of AppArmor are in force.
     pub(crate) apparmor: bool,
     /// Of this process, which others cannot be below without a privilege.
@@ -39,6 +41,7 @@ impl Host {
         Ok(Self {
             limits_swap: hierarchies.limits_swap(),
             weighs_disks: hierarchies.weighs_disks(),
+            shares_real_time: hierarchies.shares_real_time(),
             controllers: delegated_controllers(&hierarchies),
             hierarchies,
             ordinary,

@@ -155,6 +155,7 @@ fn request(desired: &Desired, key: &str, network: &Network) -> Result<NetworkReq
         name: network.name.clone(),
         driver: network.driver.clone().unwrap_or_default(),
         ipv6: network.enable_ipv6.unwrap_or(false),
+        no_ipv4: network.enable_ipv4 == Some(false),
         internal: network.internal,
         attachable: network.attachable,
         labels: with_labels(

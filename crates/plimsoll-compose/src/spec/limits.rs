@@ -44,6 +44,8 @@ impl Making<'_> {
             cpu_shares: unsigned(service.cpu_shares),
             cpu_quota: service.cpu_quota,
             cpu_period: unsigned(service.cpu_period),
+            cpu_rt_runtime: service.cpu_rt_runtime,
+            cpu_rt_period: unsigned(service.cpu_rt_period),
             cpuset_cpus: service.cpuset.clone().unwrap_or_default(),
             cpuset_mems: String::new(),
             memory_swappiness: unsigned(service.mem_swappiness),

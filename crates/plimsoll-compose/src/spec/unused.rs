@@ -11,13 +11,14 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
         ("provider", service.provider.is_some()),
         ("models", !service.models.is_empty()),
         ("use_api_socket", service.use_api_socket),
-        ("isolation", service.isolation.is_some()),
+        (
+            "isolation",
+            service.isolation.as_ref().is_some_and(|mode| mode != "default"),
+        ),
         ("credential_spec", !service.credential_spec.is_empty()),
         ("pull_refresh_after", service.pull_refresh_after.is_some()),
         ("cpu_count", service.cpu_count.is_some()),
         ("cpu_percent", service.cpu_percent.is_some()),
-        ("cpu_rt_period", service.cpu_rt_period.is_some()),
-        ("cpu_rt_runtime", service.cpu_rt_runtime.is_some()),
         ("storage_opt", !service.storage_opt.is_empty()),
         ("deploy.placement", !deploy.placement.is_empty()),
         ("deploy.endpoint_mode", deploy.endpoint_mode.is_some()),
@@ -52,10 +53,7 @@ pub(crate) fn unused(service: &Service) -> Vec<&'static str> {
 
 /// The keys of a network that its driver does not know.
 pub(crate) fn unused_of_network(network: &Network) -> Vec<&'static str> {
-    chosen(&[
-        ("enable_ipv4", network.enable_ipv4 == Some(false)),
-        ("ipam.options", !network.ipam.options.is_empty()),
-    ])
+    chosen(&[("ipam.options", !network.ipam.options.is_empty())])
 }
 
 fn chosen(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
@@ -90,9 +88,9 @@ mod tests {
             "deploy.restart_policy.window",
         ];
         assert_eq!(unused(&service), expected);
-        let network = json!({"enable_ipv4": false, "ipam": {"options": {"a": "b"}}});
+        let network = json!({"ipam": {"options": {"a": "b"}}});
         let network: Network = serde_json::from_value(network).expect("a network");
-        assert_eq!(unused_of_network(&network), ["enable_ipv4", "ipam.options"]);
+        assert_eq!(unused_of_network(&network), ["ipam.options"]);
         assert!(unused(&Service::default()).is_empty());
     }
 }

@@ -69,15 +69,16 @@ pub(super) fn settings(container: &Container, attachments: &[Attachment]) -> Val
 
 fn addresses(endpoint: Option<&Endpoint>) -> Map<String, Value> {
     let text = |value: Option<String>| json!(value.unwrap_or_default());
+    let four = endpoint.and_then(|endpoint| Some((endpoint.address?, endpoint.network.ipv4.as_ref()?)));
+    let leads_out = endpoint.is_some_and(|endpoint| !endpoint.network.internal);
     let six = endpoint.and_then(|endpoint| Some((endpoint.address6?, endpoint.network.ipv6.as_ref()?)));
     let fields = [
         ("EndpointID", text(endpoint.map(|endpoint| endpoint.id.clone()))),
         (
             "Gateway",
             text(
-                endpoint
-                    .filter(|endpoint| !endpoint.network.internal)
-                    .map(|endpoint| endpoint.network.ipv4.gateway.to_string()),
+                four.filter(|_| leads_out)
+                    .map(|(_, pool)| pool.gateway.to_string()),
             ),
         ),
         (
@@ -88,13 +89,10 @@ fn addresses(endpoint: Option<&Endpoint>) -> Map<String, Value> {
             "GlobalIPv6PrefixLen",
             json!(six.map_or(0, |(_, pool)| pool.subnet.prefix())),
         ),
-        (
-            "IPAddress",
-            text(endpoint.map(|endpoint| endpoint.address.to_string())),
-        ),
+        ("IPAddress", text(four.map(|(address, _)| address.to_string()))),
         (
             "IPPrefixLen",
-            json!(endpoint.map_or(0, |endpoint| endpoint.network.ipv4.subnet.prefix())),
+            json!(four.map_or(0, |(_, pool)| pool.subnet.prefix())),
         ),
         ("IPv6Gateway", text(six.map(|(_, pool)| pool.gateway.to_string()))),
         ("MacAddress", text(endpoint.map(|endpoint| endpoint.mac.clone()))),

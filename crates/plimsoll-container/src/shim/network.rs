@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plimsoll_network::{Endpoint, NameSockets, NameTable, PublishedPort};
+use plimsoll_network::{Endpoint, NameSockets, NameTable, PublishedPort, way_out};
 use tokio::task::JoinSet;
 
 use super::life::Shim;
@@ -151,8 +151,7 @@ pub(super) fn unpublish(instance: u32, endpoints: &[Endpoint], ports: &[Publishe
 
 /// Where published ports lead to.
 fn published_at(endpoints: &[Endpoint]) -> Option<IpAddr> {
-    let out = endpoints.iter().find(|endpoint| endpoint.default_route)?;
-    Some(out.address.into())
+    way_out(endpoints).map(Endpoint::main_address)
 }
 
 fn route(endpoints: &[Endpoint]) -> Vec<(&str, bool, bool)> {

@@ -39,7 +39,7 @@ fn networks_are_apart() {
         create(&host, &root, "one", |_| {}),
         create(&host, &root, "two", |_| {}),
     );
-    assert!(!one.ipv4.subnet.overlaps(two.ipv4.subnet));
+    assert!(!one.main_pool().subnet.overlaps(two.main_pool().subnet));
     let a = Container::joined(&host, &root, "a", "one");
     let neighbour = Container::joined(&host, &root, "neighbour", "one");
     let b = Container::joined(&host, &root, "b", "two");
@@ -48,9 +48,9 @@ fn networks_are_apart() {
         serve(&container.namespace, 80);
     }
     serve(&host.world, 7000);
-    assert!(ask(&neighbour.namespace, a.endpoint.address, 80).is_ok());
+    assert!(ask(&neighbour.namespace, a.endpoint.main_address(), 80).is_ok());
     for (from, to) in [(&a, &b), (&b, &a), (&a, &c), (&c, &a)] {
-        assert!(ask(&from.namespace, to.endpoint.address, 80).is_err());
+        assert!(ask(&from.namespace, to.endpoint.main_address(), 80).is_err());
     }
     for container in [&a, &b, &c] {
         assert_eq!(
@@ -58,11 +58,11 @@ fn networks_are_apart() {
             HOST.to_string()
         );
         assert!(
-            ask(&host.namespace, container.endpoint.address, 80).is_ok(),
+            ask(&host.namespace, container.endpoint.main_address(), 80).is_ok(),
             "from the host"
         );
         assert!(
-            ask(&host.world, container.endpoint.address, 80).is_err(),
+            ask(&host.world, container.endpoint.main_address(), 80).is_err(),
             "from outside"
         );
     }
@@ -91,10 +91,10 @@ fn there_is_no_way_out_of_an_internal_network() {
         serve(place, 7000);
         serve_udp(place, 7001);
     }
-    assert!(ask(&one.namespace, two.endpoint.address, 7000).is_ok());
+    assert!(ask(&one.namespace, two.endpoint.main_address(), 7000).is_ok());
     assert!(ask(&one.namespace, two.endpoint.address6.expect("has one"), 7000).is_ok());
     assert!(
-        ask(&host.namespace, one.endpoint.address, 7000).is_err(),
+        ask(&host.namespace, one.endpoint.main_address(), 7000).is_err(),
         "nobody listens"
     );
     assert!(
@@ -104,12 +104,12 @@ fn there_is_no_way_out_of_an_internal_network() {
     );
 
     // Not even for somebody who makes a route.
-    let (gateway, gateway6) = (inner.ipv4.gateway, inner.ipv6.as_ref().expect("has one").gateway);
+    let (gateway, gateway6) = (inner.gateway(), inner.ipv6.as_ref().expect("has one").gateway);
     host.sh_in(
         &one.namespace,
         &format!("ip route add default via {gateway}; ip -6 route add default via {gateway6}"),
     );
-    let elsewhere = other.endpoint.network.ipv4.gateway;
+    let elsewhere = other.endpoint.network.gateway();
     let instance = root.store.instance();
     host.run(|| publish(instance, from_ref(&other.endpoint), &[published("8080:7000")]))
         .expect("rules");
@@ -117,7 +117,7 @@ fn there_is_no_way_out_of_an_internal_network() {
         WORLD.into(),
         HOST.into(),
         elsewhere,
-        other.endpoint.address.into(),
+        other.endpoint.main_address(),
         WORLD6.into(),
         HOST6.into(),
     ] {
@@ -129,9 +129,9 @@ fn there_is_no_way_out_of_an_internal_network() {
     // And none in.
     serve(&one.namespace, 7002);
     host.sh_in(&other.namespace, "true");
-    assert!(ask(&host.namespace, one.endpoint.address, 7002).is_ok());
-    assert!(ask(&host.world, one.endpoint.address, 7002).is_err());
-    assert!(ask(&other.namespace, one.endpoint.address, 7002).is_err());
+    assert!(ask(&host.namespace, one.endpoint.main_address(), 7002).is_ok());
+    assert!(ask(&host.world, one.endpoint.main_address(), 7002).is_err());
+    assert!(ask(&other.namespace, one.endpoint.main_address(), 7002).is_err());
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn addresses_as_asked_and_kept() {
     };
     let address = |name: &str| {
         let endpoints = host.run(|| networks.join(name, "web"))?;
-        Ok::<_, NetworkError>(endpoints[0].address.to_string())
+        Ok::<_, NetworkError>(endpoints[0].main_address().to_string())
     };
     attach("fixed", "10.77.0.7").expect("free");
     assert_eq!(address("fixed").expect("as asked"), "10.77.0.7");
@@ -356,12 +356,12 @@ fn options_of_the_bridge() {
     serve(&two.namespace, 80);
     serve(&host.world, 7000);
     assert!(
-        ask(&one.namespace, two.endpoint.address, 80).is_err(),
+        ask(&one.namespace, two.endpoint.main_address(), 80).is_err(),
         "they do not see each other"
     );
     assert_eq!(
         ask(&one.namespace, WORLD, 7000).expect("routed"),
-        one.endpoint.address.to_string(),
+        one.endpoint.main_address().to_string(),
         "by its own address"
     );
 }

@@ -89,8 +89,12 @@ fn controllers(spec: &ContainerSpec, hybrid: bool) -> Vec<&'static str> {
                 || limits
                     .cpu_shares
                     .or(limits.cpu_period)
+                    .or(limits.cpu_rt_period)
                     .is_some_and(|number| number > 0)
-                || limits.cpu_quota.is_some_and(|quota| quota != 0),
+                || limits
+                    .cpu_quota
+                    .or(limits.cpu_rt_runtime)
+                    .is_some_and(|quota| quota != 0),
         ),
         (
             "cpuset",
@@ -245,6 +249,10 @@ fn legacy(controller: &str, resources: &LinuxResources) -> Settings {
             set("cpu.shares", unsigned(cpu.and_then(|cpu| cpu.shares())));
             set("cpu.cfs_period_us", unsigned(cpu.and_then(|cpu| cpu.period())));
             set("cpu.cfs_quota_us", text(cpu.and_then(|cpu| cpu.quota())));
+            let period = cpu.and_then(|cpu| cpu.realtime_period());
+            set("cpu.rt_period_us", unsigned(period));
+            let runtime = cpu.and_then(|cpu| cpu.realtime_runtime());
+            set("cpu.rt_runtime_us", text(runtime));
         }
         "cpuset" => {
             let cpus = resources.cpu().as_ref().and_then(|cpu| cpu.cpus().clone());

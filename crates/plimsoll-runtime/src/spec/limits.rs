@@ -21,6 +21,7 @@ pub(crate) fn group(
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<LinuxResources, RuntimeError> {
+    check_real_time(&spec.resources, host)?;
     let possible = without(&spec.resources, host, spec.non_root, warnings)?;
     let resources = &possible;
     let mut built = LinuxResourcesBuilder::default().devices(devices(spec)?);
@@ -37,6 +38,29 @@ pub(crate) fn group(
         built = built.pids(LinuxPidsBuilder::default().limit(limit).build()?);
     }
     Ok(built.build()?)
+}
+
+/// Docker's words: a program that counts on them must not run without.
+fn check_real_time(resources: &Resources, host: &Host) -> Result<(), RuntimeError> {
+    let (runtime, period) = real_time(resources);
+    if runtime.is_none() && period.is_none() {
+        return Ok(());
+    }
+    let too_long = |(runtime, period)| u64::try_from(runtime).is_ok_and(|runtime: u64| runtime > period);
+    let text = if runtime.zip(period).is_some_and(too_long) {
+        "cpu real-time runtime cannot be higher than cpu real-time period"
+    } else if !host.shares_real_time {
+        "kernel does not support CPU real-time scheduler"
+    } else {
+        return Ok(());
+    };
+    Err(RuntimeError::Invalid(text.to_owned()))
+}
+
+/// What is asked for.
+fn real_time(resources: &Resources) -> (Option<i64>, Option<u64>) {
+    let runtime = resources.cpu_rt_runtime.filter(|runtime| *runtime != 0);
+    (runtime, resources.cpu_rt_period.filter(|period| *period > 0))
 }
 
 /// The limits that can be set here; what of them cannot is named, or refused for a container that has to have them.
@@ -202,8 +226,12 @@ fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, RuntimeError> {
     let nano_cpus = resources.nano_cpus.filter(|cpus| *cpus > 0);
     let quota = resources.cpu_quota.filter(|quota| *quota != 0);
     let period = resources.cpu_period.filter(|period| *period > 0);
+    let (rt_runtime, rt_period) = real_time(resources);
     let set = [&resources.cpuset_cpus, &resources.cpuset_mems];
-    if shares.or(period).is_none() && nano_cpus.or(quota).is_none() && set.iter().all(|text| text.is_empty())
+    let numbers = [nano_cpus, quota, rt_runtime];
+    if shares.or(period).or(rt_period).is_none()
+        && numbers.iter().all(Option::is_none)
+        && set.iter().all(|text| text.is_empty())
     {
         return Ok(None);
     }
@@ -217,6 +245,12 @@ fn cpu(resources: &Resources) -> Result<Option<LinuxCpu>, RuntimeError> {
         built = built.period(PERIOD).quota(quota as i64);
     } else if quota.or(period.map(|_| -1)).is_some() {
         built = built.period(period.unwrap_or(PERIOD)).quota(quota.unwrap_or(-1));
+    }
+    if let Some(period) = rt_period {
+        built = built.realtime_period(period);
+    }
+    if let Some(runtime) = rt_runtime {
+        built = built.realtime_runtime(runtime);
     }
     if !resources.cpuset_mems.is_empty() {
         built = built.mems(&resources.cpuset_mems);

@@ -16,6 +16,7 @@ fn host(hierarchies: Hierarchies) -> Host {
         apparmor: false,
         limits_swap: true,
         weighs_disks: true,
+        shares_real_time: true,
         kernel: (6, 1),
         architecture: "amd64",
     }
@@ -457,5 +458,41 @@ fn owners_of_mounts_and_devices_are_those_of_the_host() {
     assert_eq!(
         error,
         "mount option `uid=5`: it is not in the container's map of users"
+    );
+}
+
+#[test]
+fn shares_of_real_time_are_given_or_refused() {
+    let map_with = |runtime, period, shares_real_time| {
+        let host = Host {
+            shares_real_time,
+            ..host(Hierarchies::Unified)
+        };
+        let spec = ContainerSpec {
+            resources: Resources {
+                cpu_rt_runtime: runtime,
+                cpu_rt_period: period,
+                ..Resources::default()
+            },
+            ..simple()
+        };
+        let mapped = map(&spec, &app(), &host)?;
+        let linux = mapped.spec.linux().clone().unwrap();
+        let cpu = linux.resources().as_ref().unwrap().cpu().clone();
+        Ok::<_, RuntimeError>(cpu.map(|cpu| (cpu.realtime_runtime(), cpu.realtime_period())))
+    };
+    assert_eq!(
+        map_with(Some(95_000), Some(100_000), true).unwrap(),
+        Some((Some(95_000), Some(100_000)))
+    );
+    assert_eq!(map_with(Some(0), None, false).unwrap(), None);
+    let said = |result: Result<_, RuntimeError>| result.unwrap_err().to_string();
+    assert_eq!(
+        said(map_with(Some(2_000), Some(1_000), true)),
+        "cpu real-time runtime cannot be higher than cpu real-time period"
+    );
+    assert_eq!(
+        said(map_with(Some(1_000), None, false)),
+        "kernel does not support CPU real-time scheduler"
     );
 }

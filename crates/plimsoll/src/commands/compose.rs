@@ -4,6 +4,7 @@ pub(crate) mod attached;
 pub(crate) mod audience;
 pub(crate) mod building;
 pub(crate) mod converging;
+pub(crate) mod elsewhere;
 pub(crate) mod members;
 pub(crate) mod printer;
 pub(crate) mod remote;

@@ -8,6 +8,7 @@ pub(crate) mod create;
 mod image;
 pub(crate) mod list;
 mod output;
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::compose::attached::{Attached, Ending, shown_by_default};
 use super::compose::audience::Audience;
 use super::compose::converging::{Changing, ImageArgs, orphans, scale, warn_unused};
+use super::compose::elsewhere::Elsewhere;
 use super::compose::printer::{Form, Printer};
 use super::compose::{colors_output, display_as, model, project};
 use super::compose_build::chosen;
@@ -264,6 +265,7 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
         containers: changing.containers.clone(),
         project: project.name.clone(),
         audience: audience.clone(),
+        elsewhere: Elsewhere::new(context, &changing.containers, &changing.converge, &project.name)?,
         watches: args.watch,
         shown,
         services: match args.services.is_empty() {

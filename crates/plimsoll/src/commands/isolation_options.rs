@@ -71,6 +71,12 @@ pub(crate) struct IsolationArgs {
     /// Microseconds of such a period
     #[arg(long, value_name = "MICROSECONDS")]
     cpu_period: Option<u64>,
+    /// Microseconds of real-time tasks in each period, on cgroup v1
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_rt_runtime: Option<i64>,
+    /// Microseconds of such a period
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
     /// Memory nodes to use, such as `0-1`
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
@@ -154,6 +160,8 @@ impl IsolationArgs {
         Ok(Resources {
             cpu_quota: self.cpu_quota,
             cpu_period: self.cpu_period,
+            cpu_rt_runtime: self.cpu_rt_runtime,
+            cpu_rt_period: self.cpu_rt_period,
             cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),
             memory_swappiness: self
                 .memory_swappiness

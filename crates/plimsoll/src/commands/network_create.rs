@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Give containers IPv6 addresses, too
     #[arg(long, default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false, action = clap::ArgAction::Set)]
     ipv6: bool,
-    /// Give containers IPv4 addresses; there are always some
+    /// Give containers IPv4 addresses; `--ipv4=false --ipv6` is IPv6 alone
     #[arg(long, default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = true, action = clap::ArgAction::Set)]
     ipv4: bool,
     /// Give it no way out
@@ -76,6 +76,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         ranges: args.ip_range,
         reserved,
         ipv6: args.ipv6,
+        no_ipv4: !args.ipv4,
         internal: args.internal,
         attachable: args.attachable,
         labels: pairs("label", &args.label)?,
@@ -90,9 +91,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
 
 impl Args {
     fn check(&self) -> Result<(), CommandError> {
-        if !self.ipv4 {
-            return Err(CommandError::usage("networks without IPv4 are not supported"));
-        }
         if self.ipam_driver != "default" {
             return Err(CommandError::usage(format!(
                 "invalid ipam driver: {}",

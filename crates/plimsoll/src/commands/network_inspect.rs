@@ -44,8 +44,7 @@ pub(crate) fn network(context: &Context, name: &str) -> Result<Value, CommandErr
 fn describe(info: &NetworkInfo, members: Value) -> Value {
     let network = info.network.as_ref();
     let created = Timestamp::from_nanosecond(info.created.into()).unwrap_or_default();
-    let pools = network.map(|network| std::iter::once(&network.ipv4).chain(&network.ipv6));
-    let config: Option<Vec<Value>> = pools.map(|pools| pools.map(pool).collect());
+    let config: Option<Vec<Value>> = network.map(|network| network.pools().map(pool).collect());
     let ipam = match (&config, info.is_predefined()) {
         (Some(_), false) => json!({}),
         _ => Value::Null,
@@ -56,7 +55,7 @@ fn describe(info: &NetworkInfo, members: Value) -> Value {
         "Created": created.to_string(),
         "Scope": "local",
         "Driver": info.driver,
-        "EnableIPv4": true,
+        "EnableIPv4": network.is_none_or(|network| network.ipv4.is_some()),
         "EnableIPv6": network.is_some_and(|network| network.ipv6.is_some()),
         "IPAM": { "Driver": "default", "Options": ipam, "Config": config },
         "Internal": network.is_some_and(|network| network.internal),
@@ -96,7 +95,7 @@ fn members(networks: &Networks, info: &NetworkInfo) -> Result<Value, CommandErro
             "Name": member.name,
             "EndpointID": member.endpoint,
             "MacAddress": member.hardware_address(),
-            "IPv4Address": with_prefix(member.address.map(Into::into), Some(&network.ipv4)),
+            "IPv4Address": with_prefix(member.address.map(Into::into), network.ipv4.as_ref()),
             "IPv6Address": with_prefix(member.address6.map(Into::into), network.ipv6.as_ref()),
         });
         members.insert(member.container, value);

@@ -80,7 +80,7 @@ fn row(info: &NetworkInfo, id: String) -> Value {
         "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC").to_string(),
         "Driver": info.driver,
         "ID": id,
-        "IPv4": "true",
+        "IPv4": network.is_none_or(|network| network.ipv4.is_some()).to_string(),
         "IPv6": network.is_some_and(|network| network.ipv6.is_some()).to_string(),
         "Internal": network.is_some_and(|network| network.internal).to_string(),
         "Labels": labels.join(","),

@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Microseconds of processor time in each period; -1 for unlimited
     #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
     cpu_quota: Option<i64>,
+    /// Microseconds of real-time tasks in each period, on cgroup v1
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_rt_runtime: Option<i64>,
+    /// Microseconds of such a period
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
     /// Share of processor time against other containers
     #[arg(short, long, value_name = "WEIGHT")]
     cpu_shares: Option<u64>,
@@ -69,6 +75,7 @@ impl Args {
     fn changes(&self) -> Result<Changes, CommandError> {
         let numbers = [
             self.cpu_quota,
+            self.cpu_rt_runtime,
             self.cpus,
             self.memory,
             self.memory_reservation,
@@ -79,7 +86,7 @@ impl Args {
         if numbers.iter().all(Option::is_none)
             && texts.iter().all(|text| text.is_none())
             && self.blkio_weight.is_none()
-            && self.cpu_period.is_none()
+            && self.cpu_period.or(self.cpu_rt_period).is_none()
             && self.cpu_shares.is_none()
         {
             return Err(CommandError::user(
@@ -91,6 +98,8 @@ impl Args {
                 blkio_weight: self.blkio_weight,
                 cpu_period: self.cpu_period,
                 cpu_quota: self.cpu_quota,
+                cpu_rt_runtime: self.cpu_rt_runtime,
+                cpu_rt_period: self.cpu_rt_period,
                 cpu_shares: self.cpu_shares,
                 nano_cpus: self.cpus,
                 cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),

@@ -804,3 +804,62 @@ fn nothing_leaves_an_internal_network() {
     }
     assert_eq!(host.world.get(HOST, 8080), None, "nothing is published from it");
 }
+
+#[test]
+fn a_network_may_have_ipv6_alone() {
+    needs!(root, overlay, tool = "nft", tool = "nsenter");
+    let host = Host::new();
+    let refused = host.run(["network", "create", "--ipv4=false", "neither"]);
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(
+        refused.stderr.contains("IPv4 or IPv6 must be enabled"),
+        "{refused}"
+    );
+    host.ok(["network", "create", "--ipv4=false", "--ipv6", "six"]);
+    let seen = host.ok([
+        "network",
+        "inspect",
+        "-f",
+        "{{.EnableIPv4}} {{.EnableIPv6}} {{len .IPAM.Config}}",
+        "six",
+    ]);
+    assert_eq!(seen, "false true 1\n");
+    let listed = host.ok(["network", "ls", "--format", "{{.Name}} {{.IPv4}} {{.IPv6}}"]);
+    assert!(listed.contains("six false true\n"), "{listed}");
+    host.serve("server", &["--network", "six", "-p", "8080:80"]);
+    host.wait_in("client", &["--network", "six"]);
+    host.expect_page("client", "server", "server");
+    // What comes by IPv4 is taken over by the supervisor.
+    for (place, address) in [
+        (&host.place, "127.0.0.1"),
+        (&host.world, HOST),
+        (&host.world, HOST6),
+    ] {
+        wait_for(address, 10, || {
+            (place.get(address, 8080)? == "server\n").then_some(())
+        });
+    }
+    let inside = "ip -4 -o addr show dev eth0 | wc -l; ip -6 route | grep -c default; ip -4 route | wc -l";
+    assert_eq!(host.ok(["exec", "client", "sh", "-c", inside]), "0\n1\n0\n");
+    let addresses = host.ok([
+        "inspect",
+        "-f",
+        "{{range .NetworkSettings.Networks}}[{{.IPAddress}}] {{.IPPrefixLen}} {{.GlobalIPv6PrefixLen}}{{end}}",
+        "client",
+    ]);
+    assert_eq!(addresses, "[] 0 64\n");
+    host.write(
+        "compose.yaml",
+        "name: p
+services: {app: {image: busybox, command: [sleep, '1000'], stop_signal: SIGKILL, networks: [own]}}
+networks: {own: {enable_ipv4: false, enable_ipv6: true}}
+",
+    );
+    let up = host.run(["compose", "up", "-d"]);
+    assert!(
+        up.code == 0 && !up.stderr.contains("accepted without effect"),
+        "{up}"
+    );
+    let seen = host.ok(["network", "inspect", "-f", "{{.EnableIPv4}}", "p_own"]);
+    assert_eq!(seen, "false\n");
+}

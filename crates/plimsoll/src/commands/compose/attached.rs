@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::audience::{Audience, Leaving};
 use super::converging::Changing;
 use super::display_lines;
+use super::elsewhere::Elsewhere;
 use super::members::Member;
 use super::printer::{Printer, Window, Writing};
 use crate::command_error::CommandError;
@@ -41,6 +42,8 @@ pub(crate) struct Attached<'a> {
     pub(crate) containers: Containers,
     pub(crate) project: String,
     pub(crate) audience: Audience,
+    /// Containers are followed that others start, too.
+    pub(crate) elsewhere: Elsewhere,
     /// Files are watched until then.
     pub(crate) watches: bool,
     /// Services whose output is shown.
@@ -86,7 +89,16 @@ impl Attached<'_> {
                 let since = shown.get(container.id()).copied().unwrap_or(begin);
                 self.follow(tasks, &printer, container, since);
             };
+        let mut is_due = false;
         let ended = loop {
+            if std::mem::take(&mut is_due) {
+                match self.elsewhere.running() {
+                    Ok(running) => running
+                        .into_iter()
+                        .for_each(|container| follow(&mut tasks, &shown, container)),
+                    Err(error) => break Err(error),
+                }
+            }
             tokio::select! {
                 result = &mut working, if is_working => {
                     is_working = false;
@@ -95,6 +107,10 @@ impl Attached<'_> {
                     }
                 }
                 Some(container) = started.recv() => follow(&mut tasks, &shown, container),
+                changed = self.elsewhere.changed(), if self.audience.is_settled() => match changed {
+                    Ok(()) => is_due = true,
+                    Err(error) => break Err(error),
+                },
                 Some(followed) = tasks.join_next() => {
                     let followed = followed.map_err(|error| CommandError::internal("cannot follow a container", error))?;
                     let followed = match followed {
@@ -103,14 +119,25 @@ impl Attached<'_> {
                     };
                     shown.insert(followed.id.clone(), Timestamp::now());
                     self.audience.leave_off(&followed.id);
+                    // Its next start may have been seen before its end.
+                    is_due = self.audience.is_settled();
                     if let Some(code) = followed.gone.and_then(|gone| self.ends_all(&gone)) {
                         break Ok(Ended::Because(code));
                     }
                 }
-                () = self.audience.over() => match started.try_recv() {
-                    Ok(container) => follow(&mut tasks, &shown, container),
-                    Err(_) => break Ok(Ended::AllGone),
-                },
+                over = self.over() => {
+                    let later = over.and_then(|()| match started.try_recv() {
+                        Ok(container) => Ok(vec![container]),
+                        Err(_) => self.elsewhere.running(),
+                    });
+                    match later {
+                        Ok(later) => later.into_iter().for_each(|container| follow(&mut tasks, &shown, container)),
+                        Err(error) => break Err(error),
+                    }
+                    if !self.audience.is_waiting() {
+                        break Ok(Ended::AllGone);
+                    }
+                }
                 _ = tokio::signal::ctrl_c() => break Ok(Ended::Interrupted),
             }
         };
@@ -135,6 +162,12 @@ impl Attached<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Returns when nobody's end is waited for, and nobody is about to start another.
+    async fn over(&self) -> Result<(), CommandError> {
+        self.audience.over().await;
+        self.elsewhere.quiet().await
     }
 
     /// The exit code with which all is to end because one has.

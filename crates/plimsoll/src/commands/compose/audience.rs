@@ -83,6 +83,11 @@ impl Audience {
         is_new
     }
 
+    /// Whether nobody here starts anything now.
+    pub(super) fn is_settled(&self) -> bool {
+        self.scene.borrow().is_settled
+    }
+
     /// Whether the end of any is waited for.
     pub(super) fn is_waiting(&self) -> bool {
         self.scene.borrow().is_waiting()

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use clap::{Args as _, FromArgMatches as _};
 use plimsoll_container::{Container, Containers, CopyOptions};
 
+use super::scratch::Scratch;
 use super::{BUILT_IN, DEFAULT_IMAGE};
 use crate::command_error::CommandError;
 use crate::commands::container_options::{ContainerArgs, current_directory};
@@ -87,10 +88,7 @@ fn copy(
     let cannot = |error: std::io::Error| CommandError::user(format!("cannot write `{place}`: {error}"));
     let parent = place.parent().unwrap_or(place);
     std::fs::create_dir_all(parent).map_err(cannot)?;
-    let made = tempfile::Builder::new()
-        .prefix(".bridge-")
-        .tempdir_in(parent)
-        .map_err(cannot)?;
+    let made = Scratch::new(parent).map_err(cannot)?;
     let folder = made.path().join("new");
     std::fs::create_dir(&folder).map_err(cannot)?;
     let options = CopyOptions {

@@ -8,8 +8,8 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tempfile::TempDir;
 
+use super::scratch::Scratch;
 use crate::command_error::CommandError;
 use crate::commands::asking::confirm;
 use crate::commands::container_options::current_directory;
@@ -18,7 +18,7 @@ use crate::context::Context;
 /// A folder in the making, beside the place it will have.
 pub(super) struct Output {
     place: Utf8PathBuf,
-    made: TempDir,
+    made: Scratch,
 }
 
 impl Output {
@@ -48,10 +48,7 @@ impl Output {
         }
         let parent = place.parent().unwrap_or(&place);
         fs::create_dir_all(parent).map_err(cannot)?;
-        let made = tempfile::Builder::new()
-            .prefix(".bridge-")
-            .tempdir_in(parent)
-            .map_err(cannot)?;
+        let made = Scratch::new(parent).map_err(cannot)?;
         Ok(Self { place, made })
     }
 
@@ -104,7 +101,7 @@ impl Output {
 }
 
 /// Where it cannot be put it is not left behind.
-fn put(made: TempDir, place: &Utf8Path) -> io::Result<()> {
+fn put(made: Scratch, place: &Utf8Path) -> io::Result<()> {
     fs::rename(made.path(), place)?;
     let _ = made.keep();
     Ok(())
