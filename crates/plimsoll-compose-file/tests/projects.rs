@@ -870,3 +870,48 @@ fn services_without_a_section_are_told_of_it() {
         "{found}"
     );
 }
+
+#[test]
+fn containers_of_two_services_have_two_names() {
+    let text = "services: {a: {image: x, container_name: one}, b: {image: x, container_name: one}, c: {image: x, profiles: [p], container_name: one}}\n";
+    let found = wrong(text);
+    assert!(
+        found.contains("service `b` has the `container_name` of service `a`: `one`"),
+        "{found}"
+    );
+    assert_eq!(
+        found.lines().count(),
+        1,
+        "one that does not run counts for nothing: {found}"
+    );
+}
+
+#[test]
+fn what_is_left_out_on_request_is_what_the_reference_leaves_out() {
+    let folder = Folder::new(&[
+        (
+            "compose.yaml",
+            "services: {a: {image: x, pid: 'service:b', volumes_from: [b], label_file: l, env_file: none}, b: {image: x}}\nnetworks: {unused: }\n",
+        ),
+        ("l", "k=v\n"),
+    ]);
+    let options = LoadOptions {
+        no_env_resolution: true,
+        no_normalize: true,
+        ..folder.options(&["compose.yaml"])
+    };
+    let text = to_yaml(&load(&options).expect("it is fine").to_yaml());
+    assert!(
+        text.contains("labels:\n      k: v") && !text.contains("unused"),
+        "{text}"
+    );
+    let options = LoadOptions {
+        no_normalize: false,
+        ..options
+    };
+    let text = to_yaml(&load(&options).expect("it is fine").to_yaml());
+    assert!(
+        text.contains("b:\n        condition: service_started\n        restart: true"),
+        "a namespace says more than volumes: {text}"
+    );
+}

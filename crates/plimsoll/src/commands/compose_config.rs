@@ -92,7 +92,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let mut project = project(context, |options| {
         keeps_resources = options.all_resources;
         options.no_interpolate = args.no_interpolate;
-        options.no_env_resolution = args.no_env_resolution;
+        // Names stand in no file of variables, which may well be missing.
+        let names_only = args.services || args.images || args.volumes || args.networks || args.profiles;
+        options.no_env_resolution = args.no_env_resolution || names_only;
         options.no_normalize = args.no_normalize;
         options.no_consistency = args.no_consistency;
         options.no_path_resolution = args.no_path_resolution;
