@@ -99,30 +99,10 @@ async fn answer(
     receiver: &mut Receiver,
 ) -> io::Result<()> {
     let reply = match request {
-        Request::Attach if shim.is_restarting() => {
-            refused("You cannot attach to a restarting container, wait until it is running")
-        }
-        Request::Attach if is_paused(shim) => {
-            refused("You cannot attach to a paused container, unpause it first")
-        }
-        Request::Attach => {
-            let client = shim.output.subscribe();
-            sender.message(&Reply::Done, &[]).await?;
-            attach(shim, sender, receiver, &client).await;
-            return Ok(());
-        }
+        Request::Attach => return attach_later(shim, sender, receiver).await,
         Request::Exec(process) => return exec(shim, &process, fds, sender, receiver).await,
-        Request::Resize { rows, columns } => match resize(shim, rows, columns) {
-            Ok(()) => Reply::Done,
-            Err(error) => Reply::Failed {
-                code: 1,
-                message: format!("cannot resize the terminal: {error}"),
-            },
-        },
-        Request::Kill { signal } => match kill(shim, signal) {
-            Ok(()) => Reply::Done,
-            Err(reply) => reply,
-        },
+        Request::Resize { rows, columns } => resize(shim, rows, columns),
+        Request::Kill { signal } => kill(shim, signal),
         Request::Stop {
             signal,
             timeout,
@@ -137,43 +117,22 @@ async fn answer(
             Ok(warnings) => Reply::Updated { warnings },
             Err(error) => failed(&error),
         },
-        Request::Reload => match shim.reload() {
-            Ok(()) => Reply::Done,
-            Err(error) => refused(&chain(&error)),
-        },
+        Request::Reload => done(shim.reload()),
         Request::Rename { name } => {
             shim.rename(name);
             Reply::Done
         }
-        Request::Namespace => match super::network::namespace(shim) {
-            Ok(namespace) => return sender.message(&Reply::Done, &[namespace.as_fd()]).await,
-            Err(error) => refused(&format!("cannot open the network namespace: {error}")),
-        },
+        Request::Namespace => return lend_namespace(shim, sender).await,
         Request::Network { view, sockets } => {
-            let mut fds = fds.into_iter();
-            let names = match sockets {
-                true => fds
-                    .next()
-                    .zip(fds.next())
-                    .map(|(udp, tcp)| NameSockets { udp, tcp }),
-                false => None,
-            };
-            match shim.network.change(shim, view, names) {
-                Ok(()) => Reply::Done,
-                Err(error) => refused(&chain(&error)),
-            }
+            let mut fds = fds.into_iter().take(if sockets { 2 } else { 0 });
+            let names = fds.next().zip(fds.next());
+            let names = names.map(|(udp, tcp)| NameSockets { udp, tcp });
+            done(shim.network.change(shim, view, names))
         }
-        Request::LendPorts => {
-            let (ports, sockets): (Vec<_>, Vec<_>) = shim.network.lend().into_iter().unzip();
-            let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
-            return sender.message(&Reply::Ports { ports }, &fds).await;
-        }
+        Request::LendPorts => return lend_ports(shim, sender).await,
         Request::TakePorts { ports } => {
             let fds = receiver.descriptors(fds, ports.len()).await?;
-            match shim.network.take(shim, ports, fds) {
-                Ok(()) => Reply::Done,
-                Err(error) => refused(&chain(&error)),
-            }
+            done(shim.network.take(shim, ports, fds))
         }
         Request::LeavePorts { ports } => {
             shim.network.leave(shim, &ports).await;
@@ -190,6 +149,51 @@ async fn answer(
     sender.message(&reply, &[]).await
 }
 
+/// Attaches a client to a program that runs.
+async fn attach_later(shim: &Rc<Shim>, sender: &Sender, receiver: &mut Receiver) -> io::Result<()> {
+    let why_not = if shim.is_restarting() {
+        Some("You cannot attach to a restarting container, wait until it is running")
+    } else if is_paused(shim) {
+        Some("You cannot attach to a paused container, unpause it first")
+    } else {
+        None
+    };
+    if let Some(message) = why_not {
+        return sender.message(&refused(message), &[]).await;
+    }
+    let client = shim.output.subscribe();
+    let told = sender.message(&Reply::Done, &[]).await;
+    match told {
+        Ok(()) => attach(shim, sender, receiver, &client).await,
+        // It has gone: output that nobody takes must not be kept for it.
+        Err(_) => shim.output.unsubscribe(&client),
+    }
+    told
+}
+
+async fn lend_namespace(shim: &Shim, sender: &Sender) -> io::Result<()> {
+    match super::network::namespace(shim) {
+        Ok(namespace) => sender.message(&Reply::Done, &[namespace.as_fd()]).await,
+        Err(error) => {
+            let reply = refused(&format!("cannot open the network namespace: {error}"));
+            sender.message(&reply, &[]).await
+        }
+    }
+}
+
+async fn lend_ports(shim: &Shim, sender: &Sender) -> io::Result<()> {
+    let (ports, sockets): (Vec<_>, Vec<_>) = shim.network.lend().into_iter().unzip();
+    let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+    sender.message(&Reply::Ports { ports }, &fds).await
+}
+
+fn done(result: crate::Result<()>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(error) => refused(&chain(&error)),
+    }
+}
+
 fn failed(error: &RuntimeError) -> Reply {
     Reply::Failed {
         code: error.exit_code(),
@@ -204,24 +208,29 @@ fn refused(message: &str) -> Reply {
     }
 }
 
-fn resize(shim: &Shim, rows: u16, columns: u16) -> io::Result<()> {
+fn resize(shim: &Shim, rows: u16, columns: u16) -> Reply {
     let console = shim.console.borrow().clone();
-    console.map_or(Ok(()), |console| console.resize(rows, columns))
+    match console.map_or(Ok(()), |console| console.resize(rows, columns)) {
+        Ok(()) => Reply::Done,
+        Err(error) => refused(&format!("cannot resize the terminal: {error}")),
+    }
 }
 
 /// Signals the program. SIGKILL and its own stop signal mean that it is to stay ended.
-fn kill(shim: &Shim, signal: i32) -> Result<(), Reply> {
+fn kill(shim: &Shim, signal: i32) -> Reply {
     let id = shim.definition().id.clone();
     if shim.is_restarting() {
-        return Err(refused(&format!("container {id} is not running")));
+        return refused(&format!("container {id} is not running"));
     }
-    shim.kill(signal, false).map_err(|error| failed(&error))?;
+    if let Err(error) = shim.kill(signal, false) {
+        return failed(&error);
+    }
     shim.event("kill", [("signal", signal.to_string())]);
     if signal == 9 || signal == shim.definition().stop_signal.number {
         shim.will_stop(false);
         thaw(shim);
     }
-    Ok(())
+    Reply::Done
 }
 
 /// Ends the container: the program if it runs, and the wait for its next start.
@@ -357,6 +366,7 @@ async fn take_input(shim: &Rc<Shim>, receiver: &mut Receiver) {
             }
             Kind::Message => {
                 if let Ok(Request::Resize { rows, columns }) = frame.message() {
+                    // Nobody waits for the answer.
                     let _ = resize(shim, rows, columns);
                 }
             }
