@@ -17,7 +17,7 @@ use plimsoll_store::Lock;
 use super::building::{Building, Site};
 use super::members::Which;
 use super::{Scope, no_such_service, status_outlet, told};
-use crate::command_error::{CommandError, Kind};
+use crate::command_error::{CommandError, Kind, network_hint};
 use crate::context::Context;
 use crate::env;
 use crate::progress::DRY_RUN;
@@ -313,6 +313,19 @@ fn last_output(container: &str, tail: &[String]) -> String {
     }
 }
 
+/// What to do about a container that could not be worked on.
+fn hint_of(error: &ContainerError) -> Option<String> {
+    match error {
+        ContainerError::Network(network) => network_hint(network),
+        ContainerError::Ports { .. } => {
+            Some("several containers of a service need a range of ports, such as `8000-8002:80`".to_owned())
+        }
+        ContainerError::FileForgotten(_) => Some("`plimsoll compose up` gives it again".to_owned()),
+        ContainerError::Start { message, .. } => crate::commands::containers::device_hint(message),
+        _ => None,
+    }
+}
+
 impl From<ComposeError> for CommandError {
     fn from(error: ComposeError) -> Self {
         match error {
@@ -341,30 +354,15 @@ impl From<ComposeError> for CommandError {
             ComposeError::Image(error) => error.into(),
             ComposeError::Store(error) => error.into(),
             ComposeError::Container { ref source, .. } => {
-                let hint = match &**source {
-                    plimsoll_container::ContainerError::Network(network) => {
-                        crate::command_error::network_hint(network)
-                    }
-                    plimsoll_container::ContainerError::Ports { .. } => Some(
-                        "several containers of a service need a range of ports, such as `8000-8002:80`"
-                            .to_owned(),
-                    ),
-                    plimsoll_container::ContainerError::FileForgotten(_) => {
-                        Some("`plimsoll compose up` gives it again".to_owned())
-                    }
-                    plimsoll_container::ContainerError::Start { message, .. } => {
-                        crate::commands::containers::device_hint(message)
-                    }
-                    _ => None,
-                };
+                let hint = hint_of(source);
                 hint.into_iter().fold(Self::new(Kind::User, error), Self::hint)
             }
-            ComposeError::NoVolume(ref name) | ComposeError::NoNetwork(ref name) => {
-                let kind = match &error {
-                    ComposeError::NoVolume(_) => "volume",
-                    _ => "network",
-                };
-                let hint = format!("make it with `plimsoll {kind} create {name}`");
+            ComposeError::NoVolume(ref name) => {
+                let hint = format!("make it with `plimsoll volume create {name}`");
+                Self::new(Kind::NotFound, error).hint(hint)
+            }
+            ComposeError::NoNetwork(ref name) => {
+                let hint = format!("make it with `plimsoll network create {name}`");
                 Self::new(Kind::NotFound, error).hint(hint)
             }
             ComposeError::NoImage { .. } => Self::new(Kind::NotFound, error)
