@@ -1,10 +1,10 @@
 //! `compose exec`
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use super::compose::Scope;
 use super::compose::members::Which;
+use super::compose::{Scope, told};
 use super::containers::containers;
 use super::exec;
 use crate::command_error::CommandError;
@@ -57,6 +57,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         one_off: true,
     };
     let member = scope.member(&containers(context)?, service, args.index, which)?;
+    if context.compose().dry_run {
+        return rehearse(args.detach, command, member.container.id(), context);
+    }
     let mut container_and_command = vec![member.container.id().to_owned()];
     container_and_command.extend_from_slice(command);
     let request = exec::Args {
@@ -72,6 +75,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         container_and_command,
     };
     exec::run(request, context).await
+}
+
+/// `--dry-run`: nobody can talk to what does not run.
+fn rehearse(detach: bool, command: &[String], id: &str, context: &Context) -> Result<ExitCode, CommandError> {
+    if !detach {
+        return Err(CommandError::user(
+            "interactive exec is not supported in dry-run mode",
+        ));
+    }
+    let words: Vec<String> = command.iter().map(|word| format!("{word:?}")).collect();
+    let said = format!("Executing command [{}] in {id} (detached mode)", words.join(" "));
+    writeln!(context.stdout(), "{}", told(context, said))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether a program gets a terminal: where our own input and output are one.

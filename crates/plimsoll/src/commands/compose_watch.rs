@@ -21,7 +21,7 @@ use super::compose::members::Which;
 use super::compose::printer::Printer;
 use super::compose::rules::Rule;
 use super::compose::watcher::Watcher;
-use super::compose::{Scope, display_as, display_lines, model, project};
+use super::compose::{Scope, display_as, display_lines, model, project, told};
 use super::compose_build::chosen;
 use super::containers::containers;
 use super::interruptible;
@@ -221,11 +221,9 @@ impl Watching<'_> {
     async fn perform(&self, service: &str, work: Work<'_>) -> Result<(), CommandError> {
         let members = self.running(service)?;
         if !work.files.is_empty() {
-            self.say(&format!(
-                "Syncing service \"{service}\" after {} changes were detected",
-                work.files.len()
-            ))
-            .await;
+            let count = work.files.len();
+            let said = format!("Syncing service \"{service}\" after {count} changes were detected");
+            self.say(&told(self.context, said)).await;
             for container in &members {
                 self.sync(container, &work.files).await?;
             }
@@ -290,6 +288,9 @@ impl Watching<'_> {
         container: &Container,
         files: &BTreeSet<(PathBuf, PathBuf)>,
     ) -> Result<(), CommandError> {
+        if self.context.compose().dry_run {
+            return Ok(());
+        }
         let (there, gone): (Vec<_>, Vec<_>) = files
             .iter()
             .partition(|(path, _)| path.symlink_metadata().is_ok());
@@ -334,6 +335,11 @@ impl Watching<'_> {
     }
 
     async fn execute(&self, container: &Container, hook: &Hook) -> Result<(), CommandError> {
+        if self.context.compose().dry_run {
+            let said = format!("Container {}  {}", container.name, hook.command.join(" "));
+            self.say(&told(self.context, said)).await;
+            return Ok(());
+        }
         let opened = || -> io::Result<[OwnedFd; 3]> {
             let null = std::fs::File::open("/dev/null")?;
             let stdout = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
@@ -395,7 +401,7 @@ impl Watching<'_> {
         let done = done.await;
         display.finish();
         done?;
-        if self.prune {
+        if self.prune && !self.context.compose().dry_run {
             let replaced = |image: &plimsoll_image::Image| before.contains(&image.id.to_string());
             self.context.images()?.prune(false, &replaced)?;
         }

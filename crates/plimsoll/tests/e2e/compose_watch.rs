@@ -397,3 +397,29 @@ fn nothing_to_watch_is_an_error() {
         assert!(said.contains("cannot be used with"), "{said}");
     }
 }
+
+#[test]
+fn a_dry_run_changes_no_container() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = project();
+    sandbox.ok(["compose", "up", "-d"]);
+    let said = sandbox.fails(1, ["compose", "--dry-run", "exec", "-T", "app", "touch", "/x"]);
+    assert!(
+        said.contains("interactive exec is not supported in dry-run mode"),
+        "{said}"
+    );
+    let said = sandbox.ok(["compose", "--dry-run", "exec", "-d", "app", "touch", "/x"]);
+    assert!(
+        said.contains("DRY-RUN MODE -  Executing command [\"touch\" \"/x\"] in "),
+        "{said}"
+    );
+    assert_eq!(inside(&sandbox, "/x"), None);
+    let mut watching = Session::of(&sandbox, &["compose", "--dry-run", "watch", "--no-up"]);
+    watching.until(1, "Watch enabled");
+    sandbox.write("data/y", "y");
+    watching.until(1, "after 1 changes were detected");
+    watching.interrupt();
+    watching.ends(130);
+    assert_eq!(inside(&sandbox, "/data/y"), None);
+    assert_eq!(inside(&sandbox, "/src/one"), None, "nor at the start");
+}
