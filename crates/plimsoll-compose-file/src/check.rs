@@ -53,6 +53,7 @@ pub(crate) fn finish(
                 text.is_some_and(|text| !text.contains('$'))
             };
             found.extend(wrong.into_iter().filter(|error| !is_open || is_known(error)));
+            say_scale_twice(&mut service);
         }
         project.document.get_mut("services")?.entries_mut()?[at].value = service;
     }
@@ -201,6 +202,17 @@ fn take_values(pairs: &mut Node, lookup: &dyn Fn(&str) -> Option<String>) {
         if let (true, Some(value)) = (entry.value.is_null(), lookup(&entry.key)) {
             entry.value = Node::text(value, &entry.value.place);
         }
+    }
+}
+
+/// A service with both says its number in `deploy`, too, as the reference has it.
+fn say_scale_twice(service: &mut Node) {
+    let Some(scale) = service.get("scale").filter(|scale| !scale.is_null()).cloned() else {
+        return;
+    };
+    let deploy = service.get_mut("deploy");
+    if let Some(deploy) = deploy.filter(|deploy| matches!(deploy.value, Value::Map(_))) {
+        deploy.set("replicas", scale);
     }
 }
 
