@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -20,6 +21,7 @@ pub(crate) mod buildx;
 pub(crate) mod buildx_du;
 pub(crate) mod check;
 pub(crate) mod commit;
+mod compat_options;
 pub(crate) mod compose;
 pub(crate) mod compose_attach;
 pub(crate) mod compose_bridge;
@@ -135,6 +137,11 @@ async fn interruptible(
         result = work => result,
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(INTERRUPTED)),
     }
+}
+
+/// Ctrl-C, from when this is made: one that comes between two waits is heard by the second.
+fn interrupts() -> Result<Signal, CommandError> {
+    signal(SignalKind::interrupt()).map_err(|error| CommandError::internal("cannot catch signals", error))
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<ExitCode, CommandError>> + 'a>>;

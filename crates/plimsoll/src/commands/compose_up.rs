@@ -215,6 +215,7 @@ async fn in_background(args: &Args, context: &Context, project: &Project) -> Res
 }
 
 async fn attached(args: &Args, context: &Context, project: &Project) -> Result<ExitCode, CommandError> {
+    let mut interrupts = super::interrupts()?;
     // What is wrong with it is said before anything is made.
     let model = args.watch.then(|| model(project)).transpose()?;
     let mut watching = model
@@ -227,7 +228,7 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
     let display = display_as(context, "Running", None)?;
     let prepared = tokio::select! {
         prepared = prepare(args, context, project, &display) => prepared,
-        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(super::INTERRUPTED)),
+        _ = interrupts.recv() => return Ok(ExitCode::from(super::INTERRUPTED)),
     };
     let (changing, plan) = match prepared {
         Ok(prepared) => prepared,
@@ -327,7 +328,9 @@ async fn attached(args: &Args, context: &Context, project: &Project) -> Result<E
             None => Ok(()),
         }
     };
-    let ended = attached.run(working, started, (printer, writing)).await?;
+    let ended = attached
+        .run(working, started, (printer, writing), interrupts)
+        .await?;
     attached.exit_code(ended, &converge)
 }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use plimsoll_compose::labels::PROJECT;
 use plimsoll_compose::{ApplyOptions, Converge, Plan};
 use plimsoll_container::{Container, ContainerError, Containers};
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
@@ -77,6 +78,7 @@ impl Attached<'_> {
         working: impl Future<Output = Result<(), CommandError>>,
         mut started: UnboundedReceiver<Container>,
         (printer, writing): (Printer, Writing),
+        mut interrupts: Signal,
     ) -> Result<Ended, CommandError> {
         let begin = Timestamp::now();
         // Until when those were shown that have ended once.
@@ -138,7 +140,7 @@ impl Attached<'_> {
                         break Ok(Ended::AllGone);
                     }
                 }
-                _ = tokio::signal::ctrl_c() => break Ok(Ended::Interrupted),
+                _ = interrupts.recv() => break Ok(Ended::Interrupted),
             }
         };
         // It may have the project, and the printer.
@@ -156,7 +158,7 @@ impl Attached<'_> {
             writing,
         };
         match ended {
-            Ok(ended) => self.stop(ended, follows).await,
+            Ok(ended) => self.stop(ended, follows, interrupts).await,
             Err(error) => {
                 follows.finish(&self.audience).await;
                 Err(error)
@@ -241,7 +243,12 @@ impl Attached<'_> {
     }
 
     /// Stops all, dependents first; a second Ctrl-C kills.
-    async fn stop(&self, ended: Ended, follows: Follows) -> Result<Ended, CommandError> {
+    async fn stop(
+        &self,
+        ended: Ended,
+        follows: Follows,
+        mut interrupts: Signal,
+    ) -> Result<Ended, CommandError> {
         if ended == Ended::AllGone {
             follows.finish(&self.audience).await;
             return Ok(ended);
@@ -263,7 +270,7 @@ impl Attached<'_> {
         };
         let stopped = tokio::select! {
             stopped = stopping => stopped,
-            _ = tokio::signal::ctrl_c() => self.kill().await,
+            _ = interrupts.recv() => self.kill().await,
         };
         follows.finish(&self.audience).await;
         display.finish();
