@@ -11,7 +11,7 @@ fn describe(sandbox: &Sandbox) {
     let file = sandbox.write("lib/widget.txt", "from the maker\n");
     let script = |name: &str, text: &str| {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = sandbox.write(name, &format!("#!/bin/sh\n{text}\n"));
+        let path = sandbox.write(name, format!("#!/bin/sh\n{text}\n"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
         path
     };
@@ -28,7 +28,7 @@ ln -s $1 $root/linked",
     let fail = script("fail", "echo no such luck >&2; exit 3");
     sandbox.write(
         "cdi/acme.yaml",
-        &format!(
+        format!(
             "cdiVersion: '0.6.0'
 kind: acme.com/widget
 containerEdits: {{env: [ACME=yes], additionalGids: [4711]}}
@@ -58,7 +58,7 @@ devices:
             {"name": "0", "containerEdits": {"env": ["GPU=0"]}},
             {"name": "all", "containerEdits": {"env": ["GPU=all"]}}]}"#,
     );
-    sandbox.write("settings.toml", &format!("[run]\ncdi-spec-dirs = ['{folder}']\n"));
+    sandbox.write("settings.toml", format!("[run]\ncdi-spec-dirs = ['{folder}']\n"));
 }
 
 const SETTINGS: &str = "--settings=settings.toml";
