@@ -915,3 +915,19 @@ fn what_is_left_out_on_request_is_what_the_reference_leaves_out() {
         "a namespace says more than volumes: {text}"
     );
 }
+
+#[test]
+fn a_command_is_a_text_or_a_list() {
+    let found = wrong(
+        "services: {a: {image: x, command: 123, entrypoint: true}, b: {image: x, command: '123', entrypoint: [1, 2]}}\n",
+    );
+    assert!(
+        found.contains("`services.a.command` must be a text, not a number"),
+        "{found}"
+    );
+    assert!(
+        found.contains("`services.a.entrypoint` must be a text, not a truth value"),
+        "{found}"
+    );
+    assert_eq!(found.lines().count(), 2, "{found}");
+}

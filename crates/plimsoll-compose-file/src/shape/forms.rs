@@ -91,7 +91,12 @@ impl Shaper<'_, '_> {
 
     /// Words as a shell takes them apart, without running one.
     fn command(&mut self, node: Node) -> Node {
+        let node = match &node.value {
+            Value::Scalar(_) => self.text(node),
+            _ => node,
+        };
         match &node.value {
+            Value::Scalar(_) if node.is_null() => node,
             Value::Scalar(_) => match words::split(node.as_text().unwrap_or_default()) {
                 Some(split) => {
                     if let Some(rest) = &split.rest {
