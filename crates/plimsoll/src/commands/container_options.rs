@@ -10,6 +10,7 @@ use plimsoll_container::{
 use plimsoll_oci::{ImageRef, Platform};
 use plimsoll_runtime::{Resources, Seccomp, Ulimit};
 
+use super::compat_options::CompatArgs;
 use super::isolation_options::IsolationArgs;
 use super::network_options::NetworkArgs;
 use crate::command_error::CommandError;
@@ -114,6 +115,8 @@ pub(crate) struct ContainerArgs {
     #[arg(long)]
     pub(crate) rm: bool,
     #[command(flatten)]
+    pub(crate) compat: CompatArgs,
+    #[command(flatten)]
     pub(crate) isolation: IsolationArgs,
     #[command(flatten)]
     pub(crate) gate: GateArgs,
@@ -217,6 +220,7 @@ impl ContainerArgs {
     /// Resolves flags, files and environment.
     pub(crate) fn options(&self) -> Result<CreateOptions, CommandError> {
         let wrong = CommandError::usage;
+        self.compat.check()?;
         let directory = current_directory()?;
         let restart = RestartPolicy::parse(self.restart.as_deref().unwrap_or_default())?;
         if self.rm && restart != RestartPolicy::No {

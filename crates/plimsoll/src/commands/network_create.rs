@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Accepted for Docker's sake; `default` is the only one
     #[arg(long, value_name = "DRIVER", default_value = "default", hide = true)]
     ipam_driver: String,
+    /// Accepted for Docker's sake: the driver has no options
+    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    ipam_opt: Vec<String>,
     /// Accepted for Docker's sake; `local` is the only one
     #[arg(long, value_name = "SCOPE", hide = true)]
     scope: Option<String>,
@@ -82,6 +85,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
         labels: pairs("label", &args.label)?,
         options: pairs("option", &args.opt)?,
     };
+    if !args.ipam_opt.is_empty() {
+        context.warn("--ipam-opt has no effect: the ipam driver has no options");
+    }
     let store = context.store()?;
     let network = Networks::new(store).create(&request)?;
     super::network_ls::event(store, "create", &network.id, &network.name);

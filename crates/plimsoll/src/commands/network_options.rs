@@ -23,6 +23,9 @@ pub(crate) struct NetworkArgs {
     /// IPv6 address on the network
     #[arg(long, value_name = "ADDRESS")]
     ip6: Option<Ipv6Addr>,
+    /// Further address of its link, such as `169.254.8.8`
+    #[arg(long, value_name = "ADDRESS")]
+    link_local_ip: Vec<IpAddr>,
     /// Hardware address on the network
     #[arg(long, value_name = "MAC")]
     mac_address: Option<String>,
@@ -159,6 +162,7 @@ impl NetworkArgs {
         }
         flags.address = flags.address.or(self.ip);
         flags.address6 = flags.address6.or(self.ip6);
+        flags.link_local.extend(&self.link_local_ip);
         if let Some(mac) = &self.mac_address {
             flags.mac = Some(hardware_address(mac)?);
         }

@@ -131,6 +131,9 @@ pub(crate) async fn create(
     if let Some(warning) = args.network.warning() {
         writeln!(context.stderr(), "{warning}")?;
     }
+    for warning in args.compat.warnings() {
+        writeln!(context.stderr(), "WARNING: {warning}")?;
+    }
     options.id = id;
     if detached {
         options.attached = Attached::default();
