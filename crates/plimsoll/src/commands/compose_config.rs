@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use plimsoll_compose_file::{Node, Project, Variable, escape, to_json, to_yaml, variables};
+use plimsoll_compose_file::{LoadOptions, Node, Project, Variable, escape, to_json, to_yaml, variables};
 use serde_json::Value;
 
 use super::compose::{no_such_service, project};
@@ -91,76 +91,89 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Comma
     let mut keeps_resources = false;
     let mut project = project(context, |options| {
         keeps_resources = options.all_resources;
-        options.no_interpolate = args.no_interpolate;
-        // Names stand in no file of variables, which may well be missing.
-        let names_only = args.services || args.images || args.volumes || args.networks || args.profiles;
-        options.no_env_resolution = args.no_env_resolution || names_only;
-        options.no_normalize = args.no_normalize;
-        options.no_consistency = args.no_consistency;
-        options.no_path_resolution = args.no_path_resolution;
-        // Names after it activate no profile, as in the reference: `--hash` has names of its own.
-        if args.hash.is_none() {
-            options.named.clone_from(&args.names);
-        }
+        args.change(options);
     })?;
     let mut out = context.stdout();
+    let as_json = args.format.as_deref() == Some("json");
     if let Some(path) = &args.explain {
         write!(out, "{}", explained(&project, path)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Some(wanted) = &args.hash {
+    } else if let Some(wanted) = &args.hash {
         write!(out, "{}", hashes(&project, wanted)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let as_json = args.format.as_deref() == Some("json");
-    if args.environment && as_json {
+    } else if args.environment && as_json {
         write!(out, "{}", to_json(&Value::from(origins(&project))))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let lists: [(bool, List); 7] = [
-        (args.services, |project| names(project, "services")),
-        (args.volumes, |project| names(project, "volumes")),
-        (args.networks, |project| names(project, "networks")),
-        (args.models, |project| names(project, "models")),
-        (args.images, images),
-        (args.profiles, Project::profiles),
-        (args.environment, environment),
-    ];
-    if let Some((_, list)) = lists.iter().find(|(asked, _)| *asked) {
-        for line in list(&project) {
-            writeln!(out, "{line}")?;
+    } else if let Some(list) = args.list() {
+        list(&project)
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))?;
+    } else if !args.quiet {
+        if !args.names.is_empty() {
+            let wanted = with_dependencies(&project, &args.names)?;
+            project.keep_services(&wanted, keeps_resources);
         }
-        return Ok(ExitCode::SUCCESS);
+        let text = whole(&args, &project, as_json, context).await?;
+        match &args.output {
+            Some(path) => write_atomically(path, |file| Ok(file.write_all(text.as_bytes())?))?,
+            None => write!(out, "{text}")?,
+        }
     }
-    if args.quiet {
-        return Ok(ExitCode::SUCCESS);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// What of a project is looked at.
+    fn change(&self, options: &mut LoadOptions) {
+        options.no_interpolate = self.no_interpolate;
+        // Names stand in no file of variables, which may well be missing.
+        let names_only = self.services || self.images || self.volumes || self.networks || self.profiles;
+        options.no_env_resolution = self.no_env_resolution || names_only;
+        options.no_normalize = self.no_normalize;
+        options.no_consistency = self.no_consistency;
+        options.no_path_resolution = self.no_path_resolution;
+        // Names after it activate no profile, as in the reference: `--hash` has names of its own.
+        if self.hash.is_none() {
+            options.named.clone_from(&self.names);
+        }
     }
-    if !args.names.is_empty() {
-        let wanted = with_dependencies(&project, &args.names)?;
-        project.keep_services(&wanted, keeps_resources);
+
+    /// The list that is asked for.
+    fn list(&self) -> Option<List> {
+        let lists: [(bool, List); 7] = [
+            (self.services, |project| names(project, "services")),
+            (self.volumes, |project| names(project, "volumes")),
+            (self.networks, |project| names(project, "networks")),
+            (self.models, |project| names(project, "models")),
+            (self.images, images),
+            (self.profiles, Project::profiles),
+            (self.environment, environment),
+        ];
+        let mut asked = lists.into_iter().filter(|(asked, _)| *asked);
+        asked.next().map(|(_, list)| list)
     }
+}
+
+/// All of a project as text.
+async fn whole(
+    args: &Args,
+    project: &Project,
+    as_json: bool,
+    context: &Context,
+) -> Result<String, CommandError> {
     let digests = match args.resolve_image_digests || args.lock_image_digests {
-        true => digests(&project, context).await?,
+        true => digests(project, context).await?,
         false => BTreeMap::new(),
     };
-    let mut value = if as_json {
-        project.to_json()
-    } else {
-        project.to_yaml()
+    let mut value = match as_json {
+        true => project.to_json(),
+        false => project.to_yaml(),
     };
     pin(&mut value, &digests, args.lock_image_digests);
     if !args.no_interpolate {
         escape(&mut value);
     }
-    let text = match as_json {
+    Ok(match as_json {
         true => to_json(&value),
         false => to_yaml(&value),
-    };
-    match &args.output {
-        Some(path) => write_atomically(path, |file| Ok(file.write_all(text.as_bytes())?))?,
-        None => write!(out, "{text}")?,
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn names(project: &Project, section: &str) -> Vec<String> {
