@@ -368,7 +368,8 @@ fn what_a_hook_leaves_in_the_background_is_not_waited_for() {
 fn ctrl_c_is_an_answer_too() {
     needs!(root, overlay);
     let sandbox = project("services: {app: {image: busybox, command: ['true']}}\n");
-    up(&sandbox, &["--wait"]);
+    up(&sandbox, &[]);
+    sandbox.ok(["wait", "p-app-1"]);
     // Whether an interrupt was heard depended on which of two things was looked at first.
     for _ in 0..4 {
         let mut command = sandbox.command(["compose", "rm"]);
