@@ -423,3 +423,28 @@ fn a_dry_run_changes_no_container() {
     assert_eq!(inside(&sandbox, "/data/y"), None);
     assert_eq!(inside(&sandbox, "/src/one"), None, "nor at the start");
 }
+
+#[test]
+fn a_folder_that_is_not_there_takes_nothing_away_at_the_start() {
+    needs!(root, overlay, tool = "nft");
+    let sandbox = with_busybox();
+    sandbox.write(
+        "compose.yaml",
+        "\
+name: dev
+services:
+  app:
+    image: busybox
+    command: [sh, -c, 'mkdir /kept; touch /kept/file; exec sleep 1000']
+    stop_signal: SIGKILL
+    develop: {watch: [{action: sync, path: ./missing, target: /kept, initial_sync: true}]}
+",
+    );
+    sandbox.ok(["compose", "up", "-d"]);
+    wait_for("its file", 20, || inside(&sandbox, "/kept/file"));
+    let mut watching = Session::of(&sandbox, &["compose", "watch", "--no-up"]);
+    watching.until(1, "Watch enabled");
+    assert_eq!(inside(&sandbox, "/kept/file").as_deref(), Some(""));
+    watching.interrupt();
+    watching.ends(130);
+}
