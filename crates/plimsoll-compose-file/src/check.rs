@@ -63,8 +63,8 @@ pub(crate) fn finish(
     if !options.no_consistency {
         check_resources(&project, found);
     }
-    // Services of profiles that exclude each other may well have one name.
-    if !options.no_consistency && !options.forgives_variables {
+    // Services of profiles that exclude each other may well have one name; and who only lists names starts nothing.
+    if !options.no_consistency && !options.forgives_variables && !options.no_env_resolution {
         check_names(&project, found);
     }
     if !options.no_normalize {

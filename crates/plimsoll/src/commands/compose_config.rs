@@ -308,7 +308,16 @@ fn list_variables(context: &Context, format: Option<&str>) -> Result<ExitCode, C
     let mut found = Vec::new();
     collect(&project.document, &mut found);
     found.sort_by(|one, other| one.name.cmp(&other.name));
-    found.dedup_by(|one, other| one.name == other.name);
+    // Of several uses each says what it knows.
+    found.dedup_by(|later, kept| {
+        let is_same = later.name == kept.name;
+        if is_same {
+            kept.required |= later.required;
+            kept.default = kept.default.take().or(later.default.take());
+            kept.alternative = kept.alternative.take().or(later.alternative.take());
+        }
+        is_same
+    });
     let mut out = context.stdout();
     match format {
         None => write!(out, "{}", table_of(&found))?,

@@ -104,7 +104,7 @@ fn variables_are_listed_as_the_reference_lists_them() {
     let sandbox = sandbox();
     sandbox.write(
         "compose.yaml",
-        "services:\n  web: {image: '${TAG:?say which}', command: '${A_RATHER_LONG_NAME_OF_ONE:-1} ${B:+x}'}\n  \
+        "services:\n  web: {image: '${TAG:?say which}', command: '$B ${A_RATHER_LONG_NAME_OF_ONE:-1} ${B:+x} $TAG'}\n  \
          off: {profiles: [p], image: x, labels: ['a.${IN_A_KEY}.b=${OFF}']}\n",
     );
     let table = "\
