@@ -128,7 +128,7 @@ async fn print_all(
     window: Window,
 ) -> Result<(), CommandError> {
     for member in members {
-        if !printer.print(containers, member, project, window).await? {
+        if !printer.print(containers, member, project, window).await?.is_read {
             break;
         }
     }
@@ -206,17 +206,27 @@ impl Follower {
         tasks.spawn(async move {
             let id = member.container.id().to_owned();
             let was_running = member.container.is_running();
-            let mut is_read = printer.print(&containers, &member, &project, window).await?;
-            if is_read && was_running && window.follow {
-                is_read = say_end(&printer, &containers, &member, &project).await?;
-            }
+            let printed = printer.print(&containers, &member, &project, window).await?;
+            let is_read = match printed.exit_code {
+                Some(code) => say_end(&printer, &member, &project, code).await,
+                None if printed.is_read && was_running && window.follow => {
+                    ended_meanwhile(&printer, &containers, &member, &project).await?
+                }
+                None => printed.is_read,
+            };
             Ok((id, is_read))
         });
     }
 }
 
 /// `web-1 exited with code 0`
-async fn say_end(
+async fn say_end(printer: &Printer, member: &Member, project: &str, code: i32) -> bool {
+    let what = format!("exited with code {code}");
+    printer.say(member.short_name(project), &what).await
+}
+
+/// Says how one has ended that was about to when its log was asked for.
+async fn ended_meanwhile(
     printer: &Printer,
     containers: &Containers,
     member: &Member,
@@ -232,6 +242,5 @@ async fn say_end(
     if container.state.status != Status::Exited {
         return Ok(true);
     }
-    let what = format!("exited with code {}", container.state.exit_code);
-    Ok(printer.say(member.short_name(project), &what).await)
+    Ok(say_end(printer, member, project, container.state.exit_code).await)
 }

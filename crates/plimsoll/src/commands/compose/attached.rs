@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use plimsoll_compose::labels::PROJECT;
@@ -59,6 +60,8 @@ pub(crate) struct Attached<'a> {
 /// A container that is not followed any more.
 struct Followed {
     id: String,
+    /// What it has written since was not shown.
+    until: Timestamp,
     /// How it has ended; None when that means nothing.
     gone: Option<Gone>,
 }
@@ -119,7 +122,7 @@ impl Attached<'_> {
                         Ok(followed) => followed,
                         Err(error) => break Err(error),
                     };
-                    shown.insert(followed.id.clone(), Timestamp::now());
+                    shown.insert(followed.id.clone(), followed.until);
                     self.audience.leave_off(&followed.id);
                     // Its next start may have been seen before its end.
                     is_due = self.audience.is_settled();
@@ -202,19 +205,22 @@ impl Attached<'_> {
         };
         tasks.spawn(async move {
             let id = member.container.id();
-            if is_shown {
-                printer.print(&containers, &member, &project, window).await?;
-            }
-            let ended = match containers.get(id) {
-                Ok(container) => {
-                    containers
-                        .until(&container, |state| !state.status.is_alive())
-                        .await
+            let printed = match is_shown {
+                true => Some(printer.print(&containers, &member, &project, window).await?),
+                false => None,
+            };
+            let present = containers.get(id);
+            let ended = match (present, printed.and_then(|printed| printed.exit_code)) {
+                // Somebody may have started it again since.
+                (Ok(_), Some(code)) => Ok(code),
+                (Ok(container), None) => {
+                    let ended = containers.until(&container, |state| !state.status.is_alive());
+                    ended.await.map(|state| state.exit_code)
                 }
-                Err(error) => Err(error),
+                (Err(error), _) => Err(error),
             };
             let code = match ended {
-                Ok(state) => Some(state.exit_code),
+                Ok(code) => Some(code),
                 // Removed: by `down`, for example.
                 Err(ContainerError::NotFound { .. }) => None,
                 Err(error) => return Err(error.into()),
@@ -234,6 +240,7 @@ impl Attached<'_> {
             let code = code.filter(|_| counts && leaving.is_none());
             Ok(Followed {
                 id: id.to_owned(),
+                until: printed.map_or_else(Timestamp::now, |printed| printed.until + Duration::from_nanos(1)),
                 gone: code.map(|code| Gone {
                     service: member.service.clone(),
                     code,

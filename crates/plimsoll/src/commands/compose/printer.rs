@@ -41,6 +41,17 @@ pub(crate) struct Window {
     pub(crate) follow: bool,
 }
 
+/// How far a container's log was printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printed {
+    /// Whether somebody still reads.
+    pub(crate) is_read: bool,
+    /// What comes later was not printed.
+    pub(crate) until: Timestamp,
+    /// How the last run ended that was followed. Somebody may have started another since.
+    pub(crate) exit_code: Option<i32>,
+}
+
 /// Prints lines of many containers, each whole. Cheap to clone.
 ///
 /// A thread writes, so that a terminal that is stopped stops no signals; [`Printer::finish`] waits for it.
@@ -134,43 +145,49 @@ impl Printer {
     }
 
     /// Prints what a container has written and, if asked to, writes until it ends and its restart policy does not start it
-    /// again. False when nobody reads any more.
+    /// again.
     pub(crate) async fn print(
         &self,
         containers: &Containers,
         member: &Member,
         project: &str,
         window: Window,
-    ) -> Result<bool, CommandError> {
+    ) -> Result<Printed, CommandError> {
         let name = member.short_name(project);
         let mut restarts = member.container.state.restart_count;
         // What the next run writes is younger than what was read last.
         let (mut window, mut last) = (window, Timestamp::now());
+        let printed = |is_read, until, exit_code| {
+            Ok(Printed {
+                is_read,
+                until,
+                exit_code,
+            })
+        };
         loop {
             let query = LogQuery {
                 tail: window.tail,
                 follow: window.follow,
             };
             let Some((mut reader, _)) = containers.logs(&member.container, query).await? else {
-                return Ok(self.say(name, "has a logging driver that cannot be read").await);
+                let is_read = self.say(name, "has a logging driver that cannot be read").await;
+                return printed(is_read, last, None);
             };
-            if !self.copy(&mut reader, name, window, &mut last).await? {
-                return Ok(false);
+            let is_read = self.copy(&mut reader, name, window, &mut last).await?;
+            let Some(code) = reader.exit_code().filter(|_| is_read) else {
+                return printed(is_read, last, None);
+            };
+            let count = match containers.get(member.container.id()) {
+                Err(ContainerError::NotFound { .. }) => 0,
+                found => found?.state.restart_count,
+            };
+            if count <= restarts {
+                return printed(true, last, Some(code));
             }
-            let Some(code) = reader.exit_code() else {
-                return Ok(true);
-            };
-            let state = match containers.get(member.container.id()) {
-                Err(ContainerError::NotFound { .. }) => return Ok(true),
-                found => found?.state,
-            };
-            if state.restart_count <= restarts {
-                return Ok(true);
-            }
-            restarts = state.restart_count;
+            restarts = count;
             let what = format!("exited with code {code} (restarting)");
             if !self.say(name, &what).await {
-                return Ok(false);
+                return printed(false, last, None);
             }
             window.since = Some(last + std::time::Duration::from_nanos(1));
             window.tail = None;
