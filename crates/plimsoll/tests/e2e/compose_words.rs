@@ -162,11 +162,14 @@ services:
     image: busybox
     command: [sleep, '1000']
     healthcheck: {test: [CMD, test, -e, /tmp/ok], interval: 100ms, start_period: 1m}
-    post_start: [{command: [sh, -c, '(sleep 1.5; touch /tmp/ok) &']}]
+    post_start: [{command: [sh, -c, '(until test -e /s/over; do sleep 0.1; done; sleep 1; touch /tmp/ok) &']}]
     stop_signal: SIGKILL
+    volumes: ['s:/s']
   brief:
     image: busybox
-    command: [sh, -c, 'sleep 0.7; exit 4']
+    command: [sh, -c, 'sleep 0.7; touch /s/over; exit 4']
+    volumes: ['s:/s']
+volumes: {s: {}}
 ",
     );
     let up = sandbox.fails(1, ["compose", "up", "--wait"]);

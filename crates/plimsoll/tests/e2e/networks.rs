@@ -83,7 +83,8 @@ impl Place {
         self.run(|| {
             let timeout = Duration::from_secs(2);
             let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), timeout).ok()?;
-            stream.set_read_timeout(Some(timeout)).ok()?;
+            // Whoever took the connection answers, however busy the machine is.
+            stream.set_read_timeout(Some(10 * timeout)).ok()?;
             stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;

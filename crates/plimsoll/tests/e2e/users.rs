@@ -20,11 +20,14 @@ fn with_container(options: &[&str]) -> Sandbox {
         "busybox",
         "sh",
         "-c",
-        "trap 'exit 5' TERM; while :; do sleep 0.1; done",
+        "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done",
     ];
     sandbox
         .run(run.iter().chain(options).chain(&program))
         .success("a container with users of its own");
+    wait_for("the trap", 10, || {
+        (sandbox.ok(["logs", "up"]) == "up\n").then_some(())
+    });
     sandbox
 }
 
