@@ -125,7 +125,11 @@ fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < end, "waited {} s in vain: {what}", seconds * BUSY);
+        assert!(
+            Instant::now() < end,
+            "waited {} s in vain: {what}",
+            seconds * BUSY
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
