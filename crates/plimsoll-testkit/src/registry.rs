@@ -1,5 +1,7 @@
 //! The base kit: stand-in base images and a registry that serves them.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,19 +31,31 @@ pub fn basekit(args: &[&str]) -> String {
 }
 
 /// Returns the OCI archive of a stand-in, which is made when it is not there.
+///
+/// Nearly every test asks, in a process of its own, and Python takes longer to start than a container: so the answer is
+/// written down.
 pub fn basekit_archive(image: &str) -> Utf8PathBuf {
-    let try_path = || {
-        let output = Command::new(top().join("tools/basekit/basekit"))
-            .args(["path", image])
-            .output()
-            .ok()?;
-        let path = Utf8PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-        (output.status.success() && path.is_file()).then_some(path)
-    };
-    try_path().unwrap_or_else(|| {
-        basekit(&["build", image]);
-        basekit(&["path", image]).trim().into()
-    })
+    let note = top().join("target/basekit").join(image.replace(['/', ':'], "_"));
+    let known = fs::read_to_string(&note).map(Utf8PathBuf::from);
+    if let Ok(path) = known
+        && path.is_file()
+    {
+        return path;
+    }
+    let path = Utf8PathBuf::from(basekit(&["path", image]).trim());
+    let written = note_down(&note, &path);
+    written.unwrap_or_else(|error| panic!("{note}: {error}"));
+    path
+}
+
+/// Several may write it at once: each a file of its own.
+fn note_down(note: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+    let folder = note.parent().expect("it is below the top");
+    fs::create_dir_all(folder)?;
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(path.as_str().as_bytes())?;
+    new.persist(note)?;
+    Ok(())
 }
 
 /// A registry with stand-ins; stopped when dropped.

@@ -244,7 +244,16 @@ fn what_should_run_runs_after_a_reboot() {
     let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vmlab/run");
     let busybox = format!("{}:busybox.tar", basekit_archive("busybox"));
     let mut command = Command::new(lab);
-    command.args(["--timeout", "900", "--put", program.as_str(), "--put", &busybox]);
+    command.args([
+        "--cpus",
+        "1",
+        "--timeout",
+        "900",
+        "--put",
+        program.as_str(),
+        "--put",
+        &busybox,
+    ]);
     command.args(["--put", script.as_str(), "--put", unit, "--", "bash", "boots.sh"]);
     let outcome = Outcome::of(&mut command);
     let boots: Vec<&str> = outcome.stdout.split("--- boot ").collect();

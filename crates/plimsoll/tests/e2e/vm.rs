@@ -75,8 +75,10 @@ fn a_systemd_machine_with_cgroup_v2() {
     let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vmlab/run");
     let mut command = Command::new(lab);
     command.args([
+        "--cpus",
+        "1",
         "--timeout",
-        "600",
+        "900",
         "--put",
         program.as_str(),
         "--put",

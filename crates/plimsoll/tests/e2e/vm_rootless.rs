@@ -81,7 +81,7 @@ fn a_user_with_systemd_and_cgroup_v2() {
     Outcome::of(strip.arg("-o").arg(&program).arg(sandbox.program())).success("strip");
     let busybox = format!("{}:busybox.tar", basekit_archive("busybox"));
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vmlab/run"));
-    command.args(["--user", "--timeout", "600"]);
+    command.args(["--user", "--cpus", "1", "--timeout", "900"]);
     for file in [program.as_str(), &busybox, script.as_str()] {
         command.args(["--put", file]);
     }
