@@ -30,8 +30,8 @@ $p update -m 48m --memory-swap 48m --pids-limit 20 box > /dev/null
 $p pause box > /dev/null && [ "$($p inspect -f '{{.State.Status}}' box)" = paused ] && $p unpause box > /dev/null && echo FREEZER
 [ "$($p stats --no-stream --format '{{.Name}} {{.PIDs}}' box)" = "box 2" ] && [ "$($p top box | wc -l)" = 3 ] && echo STATS
 $p run --rm --network net app ping -c 1 -W 5 box > /dev/null && echo NAMES
-(busybox nc -ll -p 9090 -e echo from the host > /dev/null 2>&1 &)
-for n in $(seq 20); do [ "$($p run --rm --init app timeout 5 nc 192.0.2.10 9090 2> /dev/null | head -n 1)" = 'from the host' ] && echo OUTSIDE && break; done
+mkdir /lab/www && echo from the host > /lab/www/index.html && busybox httpd -p 9090 -h /lab/www
+for n in $(seq 20); do [ "$($p run --rm --init app timeout 5 wget -q -O - http://192.0.2.10:9090/)" = 'from the host' ] && echo OUTSIDE && break; done
 fetch() { exec 3<> /dev/tcp/$1/8080 && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && timeout 10 tail -n 1 <&3; }
 for address in 127.0.0.1 192.0.2.10; do for n in $(seq 50); do [ "$(fetch $address 2> /dev/null)" = served ] && echo "PORT-$address" && break; sleep 0.1; done; done
 $p run -d --name inner --cgroup-parent work-a.slice app sleep 100 > /dev/null
