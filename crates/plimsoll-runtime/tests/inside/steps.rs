@@ -620,6 +620,27 @@ fn cancelling_kills() {
     });
 }
 
+/// Kills runners that are the parents of these, but for this process; returns whether there was one.
+fn kill_runners_of(pids: &[String]) -> bool {
+    let stats = pids
+        .iter()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    let parents = stats.filter_map(|stat| {
+        let parent = stat.rsplit_once(')')?.1.split(' ').nth(2)?.parse().ok()?;
+        rustix::process::Pid::from_raw(parent)
+    });
+    let own = std::process::id() as i32;
+    let mut killed = false;
+    for parent in parents.filter(|parent| parent.as_raw_nonzero().get() != own) {
+        let command = std::fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero())).unwrap_or_default();
+        if command == b"plimsoll\0runner\0" {
+            rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+            killed = true;
+        }
+    }
+    killed
+}
+
 fn a_killed_runner_is_reported_and_cleaned_up() {
     let mut kit = Kit::new();
     let mark = format!("200{}", std::process::id());
@@ -633,23 +654,11 @@ fn a_killed_runner_is_reported_and_cleaned_up() {
     let (runtime, request) = (kit.runtime(), kit.request());
     let mut killed = false;
     let mut output = |_: Stream, _: &[u8]| {
-        // The container's parent is the runner.
-        let sleeper = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-        wait_until("the program runs", || !processes_with(&mark).is_empty());
-        let pids = processes_with(&mark);
-        let parents = pids.iter().filter_map(sleeper).filter_map(|stat| {
-            let parent = stat.rsplit_once(')')?.1.split(' ').nth(2)?.parse().ok()?;
-            rustix::process::Pid::from_raw(parent)
+        // A shell that is about to become its last command has no command line for a moment.
+        wait_until("the runner is killed", || {
+            killed |= kill_runners_of(&processes_with(&mark));
+            killed
         });
-        let own = std::process::id() as i32;
-        for parent in parents {
-            let command =
-                std::fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero())).unwrap_or_default();
-            if command == b"plimsoll\0runner\0" && parent.as_raw_nonzero().get() != own {
-                rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
-                killed = true;
-            }
-        }
     };
     let end = block_on(runtime.run_once(request, &mut output));
     assert!(killed);
